@@ -1,0 +1,138 @@
+"""Every option and its default: the Python API, the command line and TOML files all use these names.
+
+A field's `help` metadata is the text that `--help` shows for the flag of the same name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+
+__all__ = ["Options", "Preprocess", "parse_size"]
+
+RESIZES = ("none", "stretch", "shorter", "letterbox")
+COLORS = ("rgb", "bgr", "gray")
+LAYOUTS = ("auto", "nchw", "nhwc")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+PROVIDERS = ("auto", "cuda", "cpu")
+RANGES = ("stable", "tensorrt")
+OBSERVES = ("fused", "all")
+PRESETS = ("imagenet", "caffe", "yolo", "signed", "raw")
+
+
+def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
+    return field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
+
+
+def _check_choices(options: Any) -> None:
+    for item in fields(options):
+        choices = item.metadata["choices"]
+        value = getattr(options, item.name)
+        if choices and value is not None and value not in choices:
+            raise OptionError(
+                f"{item.name} is {value!r}, which is none of {', '.join(choices)}",
+                fix=did_you_mean(str(value), choices),
+            )
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an image file becomes a model input. Arrays (.npy, .npz) are fed as they are.
+
+    Order of work: decode, colour, resize, crop, then `(pixel * scale - mean) / std` in float32, layout.
+    `mean` and `std` are in units of the scaled pixel and have one value or one per channel, in the
+    channel order of `color`. A preset only fills the fields left at None.
+    """
+
+    preset: str | None = _option(None, "fill the flags below with a usual recipe", PRESETS)
+    resize: str | None = _option(
+        None, "how to bring an image to --size: stretch, shorter side (aspect kept), or letterbox", RESIZES
+    )
+    size: tuple[int, int] | None = _option(
+        None, "height and width to resize to (shorter: the shorter side); default: the model's", metavar="H,W"
+    )
+    crop: tuple[int, int] | None = _option(None, "centre crop after resizing", metavar="H,W")
+    interpolation: str | None = _option(None, "resampling filter (default bilinear)", INTERPOLATIONS)
+    pad_value: float | None = _option(None, "grey level 0..255 of letterbox borders (default 114)", metavar="V")
+    color: str | None = _option(None, "channel order the model wants (default rgb)", COLORS)
+    scale: float | None = _option(None, "factor applied to 0..255 pixels (default 1/255)", metavar="F")
+    mean: tuple[float, ...] | None = _option(None, "subtracted after scaling (default 0)", metavar="M[,M,M]")
+    std: tuple[float, ...] | None = _option(None, "divided by after the mean (default 1)", metavar="S[,S,S]")
+    layout: str | None = _option(None, "axis order the model wants (default: told from its shape)", LAYOUTS)
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        for name in ("size", "crop"):
+            value = getattr(self, name)
+            if value is not None and (len(value) != 2 or min(value) < 1):
+                raise OptionError(f"{name} is {value!r}, wanted two positive numbers: height,width")
+        if self.std is not None and any(value == 0 for value in self.std):
+            raise OptionError("std has a zero, by which nothing can be divided")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a calibration run does. Paths are not options: they are arguments of the functions that write."""
+
+    method: str = _option("entropy", "threshold method, with an argument after a colon where it takes one")
+    method_for: tuple[str, ...] = _option(
+        (), "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
+    )
+    range: str = _option(
+        "stable", "histogram range rule: one answer whatever the batching, or TensorRT's own", RANGES
+    )
+    observe: str = _option(
+        "fused", "measure each fused group's output, or every tensor by itself as TensorRT does", OBSERVES
+    )
+    tie_concat: bool = _option(False, "give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)")
+    trt_version: str = _option("10.3", "TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
+    zero_scales: bool = _option(False, "write TensorRT's 0 for an all-zero tensor, not a harmless positive scale")
+    provider: str = _option("auto", "ONNX Runtime execution provider", PROVIDERS)
+    batch_size: int | None = _option(
+        None, "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins", metavar="N"
+    )
+    max_samples: int | None = _option(None, "use the first N samples only", metavar="N")
+    memory_limit: int | None = _option(
+        None, "most bytes of activations to hold at a time, as 800M or 2G", metavar="SIZE"
+    )
+    threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
+    allow_nonfinite: bool = _option(False, "go on when an activation holds NaN or Inf, leaving those values out")
+    allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
+    ort_custom_ops: tuple[str, ...] = _option(
+        (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
+    )
+    checkpoint_every: int = _option(256, "samples between checkpoints of a run with --save-stats", metavar="N")
+    until_stable: float | None = _option(
+        None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
+    )
+    preprocess: Preprocess = field(
+        default=Preprocess(), metadata={"help": "image preprocessing", "choices": (), "metavar": ""}
+    )
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        for name in ("batch_size", "max_samples", "memory_limit", "threads", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.until_stable is not None and not 0 < self.until_stable < 1:
+            raise OptionError(f"until_stable is {self.until_stable}, wanted a share such as 1% (0.01)")
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `2G`, `800M`, `1.5GiB` or a plain number; powers of 1024.
+
+    Raises:
+        OptionError: when the text is no size.
+    """
+    digits = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = digits[-1:] if digits[-1:] in ("K", "M", "G", "T") else ""
+    try:
+        return int(float(digits.removesuffix(unit)) * _UNITS[unit])
+    except (ValueError, OverflowError) as error:
+        raise OptionError(f"{text!r} is no size", fix="write 800M or 2G") from error
