@@ -1,0 +1,57 @@
+"""Files at the edges: written whole or not at all, hashed, and sorted as a person would."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from onnx_trtcal.errors import CalibrationError
+
+__all__ = ["atomic_write", "natural_key", "sha256_file"]
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Writes `data` to `path` through a temporary file in the same folder, so that no reader sees a part.
+
+    The new file gets the permissions that a plain `open` would give it.
+
+    Raises:
+        CalibrationError: when the folder is missing or not writable, or the disk is full.
+    """
+    target = Path(path)
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            if temporary:
+                os.unlink(temporary)
+        raise CalibrationError(
+            f"cannot write the file: {error.strerror or error}",
+            where=str(target),
+            fix="check that the folder exists, is writable, and has room",
+        ) from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+    """A sort key under which `img2` comes before `img10`."""
+    parts = re.split(r"(\d+)", text)
+    return (*((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), (1, text))
