@@ -1,0 +1,53 @@
+"""The one way the package compiles a hot loop: numba, without the GIL, cached where a cache can be written.
+
+Importing this module imports numba, which takes a third of a second: import kernels inside the functions
+that call them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+__all__ = ["compiled"]
+
+logger = logging.getLogger(__name__)
+
+
+class _LenientCache(FunctionCache):
+    """numba's on-disk cache, for which a full disk or a damaged file means compiling again, not failing."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # unpickling a damaged file can raise anything
+            logger.debug("compiled code is not read from %s: %s", self.cache_path, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # a damaged index is read before it is written
+            logger.debug("compiled code is not kept in %s: %s", self.cache_path, error)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compiles `function` at its first call for the argument types of that call; usable as a decorator.
+
+    The machine code is cached beside the module, else in the user's cache directory (or in
+    `NUMBA_CACHE_DIR`, which goes first). Where neither can be written, it is compiled once per process.
+    numba notices changes of the file that holds `function`, not of kernels it calls in other files: keep
+    kernels that call one another in one file.
+
+    Floating point follows IEEE 754 to the letter: nothing is reordered, a division by zero gives Inf or NaN.
+    """
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    try:
+        dispatcher._cache = _LenientCache(function)
+    except RuntimeError as error:
+        logger.debug("compiled code is not cached: %s", error)
+    return dispatcher
