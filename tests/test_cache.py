@@ -21,7 +21,7 @@ HEADER = b"TRT-100300-EntropyCalibration2\n"
 LOOK_ALIKES = {
     "plain": HEADER + b"input: 3c010a14\n/conv/Conv_output_0: 3d8e5618\n",
     "colons": HEADER + b"input_1:0: 3c010a14\nscope: a: b: 4000890a\n:: 3f800000\n",
-    "brackets": b"TRT-8501-MinMaxCalibration\n(Unnamed Layer* 3) [Constant]_output: 3ac2aae6\n a  b : 3c010204\n",
+    "brackets": b"TRT-8501-MinMaxCalibration\n(Unnamed Layer* 3) [Constant]_output: 0\n a b : 3c010204\n",
     "unicode": b"TRT-8601-EntropyCalibration2\n" + "층/Ausgang_ü\u2028\x85: 3c010a14\n".encode(),
     "zero and infinity": b"TRT-101401-EntropyCalibration2\nz: 0\ni: 7f800000\ntiny: 1\n",
     "crlf": b"TRT-7200-EntropyCalibration2\r\nx: 3c010a14\r\ny: 0\r\n",
