@@ -1,0 +1,165 @@
+"""Weights that live beside the model file: which files, whether they are all there, and their bytes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from onnx_trtcal.errors import ModelError
+
+__all__ = [
+    "Location",
+    "external_files",
+    "is_external",
+    "location",
+    "map_values",
+    "tensor_nbytes",
+    "tensors_of",
+]
+
+_HALF_BYTE = {"UINT4", "INT4", "FLOAT4E2M1"}
+_QUARTER_BYTE = {"UINT2", "INT2"}
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an external tensor's bytes are: a file name relative to the model, an offset and a length in bytes."""
+
+    file: str
+    offset: int
+    length: int
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the tensor's values are kept in another file."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def tensor_nbytes(tensor: onnx.TensorProto) -> int:
+    """The bytes that a tensor's raw values take; 0 for strings, whose length the type does not tell."""
+    name = onnx.TensorProto.DataType.Name(tensor.data_type)
+    count = math.prod(tensor.dims)
+    if name in _HALF_BYTE:
+        return (count + 1) // 2
+    if name in _QUARTER_BYTE:
+        return (count + 3) // 4
+    if name in ("STRING", "UNDEFINED"):
+        return 0
+    return count * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def location(tensor: onnx.TensorProto) -> Location:
+    """The place an external tensor's bytes are in."""
+    fields = {entry.key: entry.value for entry in tensor.external_data}
+    length = int(fields.get("length") or 0) or tensor_nbytes(tensor)
+    return Location(fields.get("location", ""), int(fields.get("offset") or 0), length)
+
+
+def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor stored in a model: initializers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graph_tensors(attribute.g)
+            for graph in attribute.graphs:
+                yield from _graph_tensors(graph)
+
+
+def external_files(proto: onnx.ModelProto, directory: Path | None, name: str) -> tuple[Path, ...]:
+    """The files that hold a model's external weights, sorted by name.
+
+    Args:
+        proto: the model.
+        directory: the folder of the model file; None when the model came without one.
+        name: what to call the model in an error.
+
+    Raises:
+        ModelError: when the folder is not known, or a file is missing or too short; all such files are named.
+    """
+    needed: dict[str, int] = {}
+    for tensor in tensors_of(proto):
+        if is_external(tensor):
+            place = location(tensor)
+            needed[place.file] = max(needed.get(place.file, 0), place.offset + place.length)
+    if not needed:
+        return ()
+    if directory is None:
+        raise ModelError(
+            "the model keeps its weights in other files, and was given without its folder",
+            where=f"{name}: {', '.join(sorted(needed))}",
+            fix="give the path of the model file instead of a ModelProto",
+        )
+    missing, short = [], []
+    for file, size in sorted(needed.items()):
+        path = directory / file
+        if not path.is_file():
+            missing.append(file)
+        elif path.stat().st_size < size:
+            short.append(f"{file} ({path.stat().st_size:,} bytes, {size:,} wanted)")
+    if missing:
+        raise ModelError(
+            f"the model's weights are missing: {', '.join(missing)}",
+            where=f"{name} keeps its weights in {'that file' if len(missing) == 1 else 'those files'}",
+            fix=f"put {'it' if len(missing) == 1 else 'them'} into {directory}, or export the model again",
+        )
+    if short:
+        raise ModelError(
+            f"the model's weights are cut short: {', '.join(short)}",
+            where=name,
+            fix="copy or download the file again",
+        )
+    return tuple(directory / file for file in sorted(needed))
+
+
+def map_values(tensor: onnx.TensorProto, directory: Path) -> np.ndarray:
+    """The values of an external tensor, mapped from its file: read-only, and in memory only where touched.
+
+    Raises:
+        ModelError: when the file cannot be read.
+    """
+    place = location(tensor)
+    path = directory / place.file
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    shape = tuple(tensor.dims)
+    if math.prod(shape) * dtype.itemsize != tensor_nbytes(tensor):
+        return _unpacked(tensor, path, place)
+    if not math.prod(shape):
+        return np.zeros(shape, dtype)
+    try:
+        return np.memmap(path, dtype=dtype, mode="r", offset=place.offset, shape=shape)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot read the weights: {error}", where=f"{path}, tensor {tensor.name!r}"
+        ) from error
+
+
+def _unpacked(tensor: onnx.TensorProto, path: Path, place: Location) -> np.ndarray:
+    # Types narrower than a byte are packed, and need the unpacking that onnx itself does.
+    with open(os.fspath(path), "rb") as file:
+        file.seek(place.offset)
+        raw = file.read(place.length)
+    whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
+    return onnx.numpy_helper.to_array(whole)

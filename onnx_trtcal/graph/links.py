@@ -1,0 +1,170 @@
+"""Who makes and who reads each tensor of a graph: every question the graph modules ask, answered by a dict."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.graph import ops
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["Links", "kind", "link", "reads", "toposort"]
+
+
+def kind(node: gs.Node) -> str:
+    """The node's op type; with "domain:" before it when it is not one of ONNX's own operators."""
+    return node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}:{node.op}"
+
+
+def reads(node: gs.Node) -> Iterator[str]:
+    """Names of all tensors a node needs: its inputs, then what its subgraphs take from outside."""
+    for tensor in node.inputs:
+        if tensor.name:
+            yield tensor.name
+    yield from captured(node)
+
+
+def captured(node: gs.Node) -> Iterator[str]:
+    """Names that the subgraphs of a node (If, Loop, Scan) read without making them themselves."""
+    for body in node.subgraphs():
+        local = {t.name for t in body.inputs} | {t.name for inner in body.nodes for t in inner.outputs}
+        for inner in body.nodes:
+            yield from (name for name in reads(inner) if name not in local)
+        yield from (t.name for t in body.outputs if t.name and t.name not in local)
+
+
+def toposort(needs: Sequence[Sequence[str]], makes: Sequence[Sequence[str]]) -> list[int]:
+    """Positions of the nodes so that makers come before readers, otherwise as near the given order as can be.
+
+    Args:
+        needs: per node, the names it reads.
+        makes: per node, the names it writes.
+    """
+    maker = {name: i for i, names in enumerate(makes) for name in names if name}
+    before: list[set[int]] = [{maker[n] for n in names if n in maker} - {i} for i, names in enumerate(needs)]
+    after: list[list[int]] = [[] for _ in needs]
+    for i, makers in enumerate(before):
+        for j in makers:
+            after[j].append(i)
+    missing = [len(makers) for makers in before]
+    ready = [i for i, count in enumerate(missing) if count == 0]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for j in after[i]:
+            missing[j] -= 1
+            if missing[j] == 0:
+                heapq.heappush(ready, j)
+    return order
+
+
+@dataclass(frozen=True)
+class Links:
+    """A graph seen through its tensor names; nodes are numbered in topological order.
+
+    Attributes:
+        nodes: the main graph's nodes, topologically sorted.
+        producer: tensor -> number of the node that makes it (graph inputs and initializers have none).
+        consumers: tensor -> numbers of the nodes that read it directly, each once, ascending.
+        inputs: names of the graph's inputs.
+        outputs: names of the graph's outputs.
+        pinned: tensors that stay visible whatever is fused: graph outputs, and what subgraphs read.
+        constants: tensors whose values depend on no graph input and on no random generator.
+        depth: per node, the number of nodes on the longest path that ends in it.
+    """
+
+    nodes: tuple[gs.Node, ...]
+    producer: dict[str, int]
+    consumers: dict[str, tuple[int, ...]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    pinned: frozenset[str]
+    constants: frozenset[str]
+    depth: tuple[int, ...]
+    tensors: dict[str, gs.Tensor]
+
+    def maker(self, name: str) -> gs.Node | None:
+        """The node that makes a tensor."""
+        at = self.producer.get(name)
+        return None if at is None else self.nodes[at]
+
+    def only_reader(self, name: str) -> int | None:
+        """The number of the one node that reads a tensor, None when it is pinned or has more or no readers."""
+        readers = self.consumers.get(name, ())
+        return readers[0] if len(readers) == 1 and name not in self.pinned else None
+
+    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
+        """What the graph itself says about a tensor's shape."""
+        shape = self.tensors[name].shape if name in self.tensors else None
+        return None if shape is None else tuple(shape)
+
+    def channel_constant(self, name: str) -> bool:
+        """Whether a tensor is a constant scalar or vector (one axis longer than 1), as a bias is."""
+        shape = self._constant_shape(name)
+        return shape is not None and sum(size != 1 for size in shape) <= 1
+
+    def scalar_constant(self, name: str) -> bool:
+        """Whether a tensor is a constant of one value."""
+        shape = self._constant_shape(name)
+        return shape is not None and all(size == 1 for size in shape)
+
+    def _constant_shape(self, name: str) -> tuple[int | str | None, ...] | None:
+        if name not in self.constants:
+            return None
+        maker = self.maker(name)
+        if maker is not None and kind(maker) == "Constant":
+            value = next(iter(maker.attrs.values()), None)
+            return np.shape(value) if not hasattr(value, "shape") else tuple(value.shape)
+        return self.shape(name)
+
+
+def link(graph: gs.Graph) -> Links:
+    """Reads a graph once; the graph is not changed. O(nodes + edges).
+
+    Nodes that lie on a cycle, which no valid model has, are left out.
+    """
+    found = list(graph.nodes)
+    needs = [list(reads(node)) for node in found]
+    makes = [[t.name for t in node.outputs if t.name] for node in found]
+    order = toposort(needs, makes)
+    nodes = tuple(found[i] for i in order)
+    producer = {name: at for at, i in enumerate(order) for name in makes[i]}
+    direct: dict[str, dict[int, None]] = {}
+    depth: list[int] = []
+    for at, i in enumerate(order):
+        for tensor in found[i].inputs:
+            if tensor.name:
+                direct.setdefault(tensor.name, {})[at] = None
+        depth.append(1 + max((depth[producer[n]] for n in needs[i] if producer.get(n, at) < at), default=0))
+    tensors = {t.name: t for node in nodes for t in (*node.inputs, *node.outputs) if t.name}
+    tensors |= {t.name: t for t in (*graph.inputs, *graph.outputs)}
+    outputs = tuple(t.name for t in graph.outputs)
+    taken = (name for node in nodes for name in captured(node))
+    return Links(
+        nodes=nodes,
+        producer=producer,
+        consumers={name: tuple(readers) for name, readers in direct.items()},
+        inputs=tuple(t.name for t in graph.inputs),
+        outputs=outputs,
+        pinned=frozenset([*outputs, *taken]),
+        constants=_constants(nodes, tensors.values()),
+        depth=tuple(depth),
+        tensors=tensors,
+    )
+
+
+def _constants(nodes: Iterable[gs.Node], tensors: Iterable[gs.Tensor]) -> frozenset[str]:
+    from onnx_graphsurgeon import Constant
+
+    known = {t.name for t in tensors if isinstance(t, Constant)}
+    for node in nodes:
+        if kind(node) not in ops.RANDOM and all(name in known for name in reads(node)):
+            known.update(t.name for t in node.outputs if t.name)
+    return frozenset(known)

@@ -1,0 +1,149 @@
+"""What each ONNX operator does to scales: the tables that fusing, tying and planning look things up in.
+
+Sources named in the tables:
+    catalog: TensorRT's Layer Fusion Catalog,
+        https://docs.nvidia.com/deeplearning/tensorrt/latest/performance/fusion-catalog.html
+    2134: https://github.com/NVIDIA/TensorRT/issues/2134 (NVIDIA: Conv+LeakyReLU is one kernel in INT8 on
+        Turing and later; where no tactic has a fusion, TensorRT runs two kernels).
+    builder log: `trtexec --verbose` prints "GenericConvActFusion: Fusing Conv_x + Add_y with PWN(.., PRelu_z)".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ACTIVATIONS",
+    "ANCHORS",
+    "COPIES",
+    "FLOATS",
+    "INTEGER_MAKERS",
+    "MOVES",
+    "POINTWISE",
+    "QUANTIZED",
+    "RANDOM",
+    "SHAPE_CARRIERS",
+    "SHAPE_INPUTS",
+    "Activation",
+]
+
+# Ops that start a group: TensorRT runs them as weighted INT8 kernels. MatMul and Gemm with constant weights
+# become convolutions or fully connected layers, to which all convolution fusions apply (catalog).
+ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Whether an activation belongs to the kernel before it.
+
+    Attributes:
+        fuses: the tensor before it vanishes and takes the scale of the activation's output.
+        constant: positions of inputs that must be constants for that.
+        rule: why, with its source.
+    """
+
+    fuses: bool
+    rule: str
+    constant: tuple[int, ...] = ()
+
+
+_GENERIC = "catalog, Convolution and Generic Activation: a pointwise layer with one input and one output"
+# Saturating functions fit the generic rule too, but where no tactic has the fusion (2134) TensorRT runs two
+# kernels and stores the tensor between them in INT8. Given the scale of an output that ends at 1, logits
+# would be cut at 1, where sigmoid is 0.73; with a scale of their own nothing is lost in either case.
+_SATURATES = "generic fusion is not certain (2134), and the output's scale would cut the tensor before it"
+
+ACTIVATIONS = {
+    "Relu": Activation(True, "catalog, Convolution and ReLU Activation: every convolution type"),
+    "Clip": Activation(True, "catalog, Convolution and Clip Activation: constant bounds (ReLU6)", (1, 2)),
+    "LeakyRelu": Activation(True, "2134: one kernel in INT8 on Turing and later"),
+    "PRelu": Activation(True, "builder log: constant slope, PWN(slope, PRelu) joins the convolution", (1,)),
+    "Gelu": Activation(True, "catalog, Convolution and GELU Activation: FP16 and INT8"),
+    "com.microsoft:Gelu": Activation(True, "the same function as ONNX's Gelu"),
+    "com.microsoft:QuickGelu": Activation(True, _GENERIC),
+    "HardSwish": Activation(True, _GENERIC),
+    "Swish": Activation(True, _GENERIC),
+    "Mish": Activation(True, _GENERIC),
+    "Elu": Activation(True, _GENERIC),
+    "Celu": Activation(True, _GENERIC),
+    "Selu": Activation(True, _GENERIC),
+    "Softplus": Activation(True, _GENERIC),
+    "ThresholdedRelu": Activation(True, _GENERIC),
+    "Sigmoid": Activation(False, _SATURATES),
+    "HardSigmoid": Activation(False, _SATURATES),
+    "Tanh": Activation(False, _SATURATES),
+    "Softsign": Activation(False, _SATURATES),
+    "Softmax": Activation(False, "not pointwise: a kernel of its own"),
+    "LogSoftmax": Activation(False, "not pointwise: a kernel of its own"),
+    "Hardmax": Activation(False, "not pointwise: a kernel of its own"),
+}
+
+# Ops that an activation may be spelled out with: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
+# Mish. Neighbouring ones always become one pointwise kernel when their constants are single values (catalog,
+# PointWise Fusion), and that kernel has one input and one output when all of them start from one tensor.
+POINTWISE = frozenset(
+    "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul Neg Pow "
+    "Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu".split()
+)
+
+# Ops whose output holds exactly the values of input 0, each once: one histogram serves both sides.
+# A Dropout counts as long as it does not train.
+MOVES = frozenset(
+    "DepthToSpace Dropout Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split()
+)
+
+# Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT wrote,
+# 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction, and
+# reductions (like the mean) are calibrated by themselves, so it is not here; neither is AveragePool.
+COPIES = frozenset({"MaxPool"})
+
+# Inputs that are read as shapes, sizes or positions of axes, never as values of an activation.
+SHAPE_INPUTS: dict[str, frozenset[int]] = {
+    "CenterCropPad": frozenset({1}),
+    "ConstantOfShape": frozenset({0}),
+    "Expand": frozenset({1}),
+    "Loop": frozenset({0}),
+    "OneHot": frozenset({1}),
+    "Pad": frozenset({1, 3}),
+    "Range": frozenset({0, 1, 2}),
+    "Reshape": frozenset({1}),
+    "Resize": frozenset({1, 2, 3}),
+    "Slice": frozenset({1, 2, 3, 4}),
+    "Split": frozenset({1}),
+    "Squeeze": frozenset({1}),
+    "Tile": frozenset({1}),
+    "TopK": frozenset({1}),
+    "Unsqueeze": frozenset({1}),
+    "Upsample": frozenset({1}),
+}
+
+# Ops through which a shape is computed: one whose results all end in shape positions reads only shapes.
+SHAPE_CARRIERS = frozenset(
+    "Abs Add And Cast Ceil Clip Concat Div Equal Floor Gather Greater GreaterOrEqual Identity Less LessOrEqual "
+    "Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round Slice Split Sqrt "
+    "Squeeze Sub Sum Unsqueeze Where".split()
+)
+
+# Generators whose output is another one in every run, although it depends on no input.
+RANDOM = frozenset(
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+)
+
+# Ops of a model that somebody quantized already.
+QUANTIZED = frozenset(
+    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear "
+    "com.microsoft:DequantizeLinear com.microsoft:DynamicQuantizeMatMul com.microsoft:MatMulIntegerToFloat "
+    "com.microsoft:QGemm com.microsoft:QLinearAdd com.microsoft:QLinearAveragePool com.microsoft:QLinearConcat "
+    "com.microsoft:QLinearConv com.microsoft:QLinearGlobalAveragePool com.microsoft:QLinearLeakyRelu "
+    "com.microsoft:QLinearMul com.microsoft:QLinearSigmoid com.microsoft:QLinearSoftmax com.microsoft:QuantizeLinear"
+    "".split()
+)
+
+# Ops whose outputs are never float, whatever they read (for tensors nothing else gives a type).
+INTEGER_MAKERS = frozenset(
+    "And ArgMax ArgMin Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonMaxSuppression NonZero Not Or "
+    "Shape Size Xor".split()
+)
+
+# onnx.TensorProto element types that calibration measures: float32, float16, float64, bfloat16.
+FLOATS = frozenset({1, 10, 11, 16})
