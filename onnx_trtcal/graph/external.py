@@ -30,7 +30,7 @@ _QUARTER_BYTE = {"UINT2", "INT2"}
 
 @dataclass(frozen=True)
 class Location:
-    """Where an external tensor's bytes are: a file name relative to the model, an offset and a length in bytes."""
+    """Where an external tensor's bytes are: a file name relative to the model, offset and length in bytes."""
 
     file: str
     offset: int
