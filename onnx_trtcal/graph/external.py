@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,10 @@ __all__ = [
 
 _HALF_BYTE = {"UINT4", "INT4", "FLOAT4E2M1"}
 _QUARTER_BYTE = {"UINT2", "INT2"}
+
+
+# The file name given to tensors whose values are handed over as arrays.
+IN_MEMORY = "in memory"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,19 @@ def location(tensor: onnx.TensorProto) -> Location:
     return Location(fields.get("location", ""), int(fields.get("offset") or 0), length)
 
 
+def reference(
+    name: str, elem_type: int, shape: Iterable[int], place: Location | None = None
+) -> onnx.TensorProto:
+    """A tensor without values: they are in a file, or handed to the session under the tensor's name."""
+    tensor = onnx.TensorProto(name=name, data_type=elem_type, dims=list(shape))
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place.file if place else IN_MEMORY)
+    if place:
+        tensor.external_data.add(key="offset", value=str(place.offset))
+        tensor.external_data.add(key="length", value=str(place.length))
+    return tensor
+
+
 def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor stored in a model: initializers and attributes, in subgraphs and functions too."""
     yield from _graph_tensors(proto.graph)
@@ -76,7 +93,7 @@ def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from _node_tensors(graph.node)
 
 
-def _node_tensors(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:

@@ -91,7 +91,7 @@ def _shape(text: str, shape: Sequence[int | str | None]) -> Shape | None:
 # What ONNX Runtime writes, what happened in plainer words, and what to do about it.
 _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
     (
-        r"(?:No Op registered for |Fatal error: )(?:(?P<domain>[\w.]*):)?(?P<op>\w+)(?:\(-?\d+\) is not| with d)",
+        r"(?:No Op registered for |Fatal error: )(?:(?P<domain>[\w.]*):)?(?P<op>\w+)(?:\(|\s)",
         "ONNX Runtime does not know the operator {op}",
         "if a custom-operator library defines it, pass that library with --ort-custom-ops LIB",
     ),
@@ -101,7 +101,7 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
         "export the model with float32 inputs to that operator, or with other operators",
     ),
     (
-        r"support for models stamped with official|Unsupported model IR version|Opset \d+ is under development",
+        r"models stamped with official|Unsupported model IR version|Opset \d+ is under development",
         "the model is newer than this ONNX Runtime understands",
         "upgrade onnxruntime, or export the model with a lower opset (and IR version)",
     ),

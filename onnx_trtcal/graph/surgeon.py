@@ -8,25 +8,34 @@ copied from there.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onnx
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
+from onnx_trtcal.graph.external import is_external, reference, tensor_nbytes
 from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.order import reads, sorted_nodes
 from onnx_trtcal.graph.weights import Weight, WeightValues, to_proto
 
-__all__ = ["ImportedNode", "export_model", "import_graph"]
+__all__ = ["ImportedNode", "Split", "export_model", "import_graph", "split_model"]
+
+# Up to here a session gets its weights inside the model; beyond, by reference, so that they are not copied.
+INLINE_BYTES = 256 << 20
+# A weight smaller than this is not worth a reference.
+SMALL_BYTES = 1 << 16
 
 
 class ImportedNode(gs.Node):
-    """A node of the original model: `source` is the NodeProto it came from, `imported` its attributes then."""
+    """A node of the original model, with the NodeProto it came from and the attributes it had then."""
 
     source: onnx.NodeProto
     imported: Mapping[str, Any]
@@ -111,7 +120,7 @@ class _Importer:
         return node
 
     def attribute(self, proto: onnx.AttributeProto, outer: Mapping[str, gs.Tensor]) -> Any:
-        """An attribute's value; None for the types that graph-surgeon has no form for (see `_export_node`)."""
+        """An attribute's value; None for the types that graph-surgeon has no form for."""
         if proto.ref_attr_name:
             return None
         kind = proto.type
@@ -164,12 +173,38 @@ def _variable(value: onnx.ValueInfoProto) -> gs.Variable:
     return gs.Variable(value.name, dtype=_dtype(value.type.tensor_type.elem_type), shape=shape)
 
 
+@dataclass(frozen=True)
+class Split:
+    """A model and the weights that are not in it.
+
+    Attributes:
+        proto: the model; unchanged external weights refer to files in the original model's folder.
+        arrays: initializers that `proto` only declares, to be given to a session by name
+            (`SessionOptions.add_external_initializers`).
+    """
+
+    proto: onnx.ModelProto
+    arrays: Mapping[str, np.ndarray]
+
+
 def export_model(graph: gs.Graph, model: Model) -> onnx.ModelProto:
     """The graph as a model that keeps everything of the original that the graph did not change.
 
     Weights nobody assigned to are exported as they were stored: those in external files stay references into
     `model.directory`. Initializers that lost their last consumer go, those that never had one stay. Up to
     IR 3 new initializers are declared as inputs, as that version demands.
+    """
+    return split_model(graph, model, inline_bytes=sys.maxsize).proto
+
+
+def split_model(graph: gs.Graph, model: Model, inline_bytes: int = INLINE_BYTES) -> Split:
+    """As `export_model`, but without copying large weights.
+
+    Args:
+        graph: what to export.
+        model: where the graph came from.
+        inline_bytes: when the weights that are in no file exceed this, the larger ones are left out of the
+            model, and returned as the arrays they are.
     """
     original = model.proto
     proto = onnx.ModelProto()
@@ -178,16 +213,12 @@ def export_model(graph: gs.Graph, model: Model) -> onnx.ModelProto:
         if domain not in {entry.domain for entry in proto.opset_import}:
             proto.opset_import.append(helper.make_opsetid(domain, 1))
     source, target = original.graph, proto.graph
-    _copy_fields(
-        source,
-        target,
-        skip={"node", "initializer", "sparse_initializer", "input", "output", "value_info"}
-        | {"quantization_annotation"},
-    )
+    values = {"input", "output", "value_info", "quantization_annotation"}
+    _copy_fields(source, target, skip={"node", "initializer", "sparse_initializer"} | values)
     target.node.extend(_export_node(node) for node in graph.nodes)
-    _export_initializers(graph, source, target)
+    arrays = _export_initializers(graph, source, target, inline_bytes)
     _export_values(graph, source, target, proto.ir_version)
-    return proto
+    return Split(proto, arrays)
 
 
 def _copy_fields(source: Any, target: Any, skip: set[str]) -> None:
@@ -222,31 +253,45 @@ def _export_node(node: gs.Node) -> onnx.NodeProto:
     return proto
 
 
-def _export_initializers(graph: gs.Graph, source: onnx.GraphProto, target: onnx.GraphProto) -> None:
+def _export_initializers(
+    graph: gs.Graph, source: onnx.GraphProto, target: onnx.GraphProto, inline_bytes: int
+) -> dict[str, np.ndarray]:
+    """Fills the target's initializers, in the original's order and then in that of first use."""
     constants = _constants(graph)
     used = {name for node in target.node for name in reads(node)} | {tensor.name for tensor in graph.outputs}
     consumed = {name for node in source.node for name in reads(node)}
     consumed.update(value.name for value in source.output)
+    stored: list[onnx.TensorProto] = []
+    arrays: dict[str, np.ndarray] = {}
     for tensor in source.initializer:
-        constant = constants.pop(tensor.name, None)
-        if constant is not None and not isinstance(constant._values, LazyValues):
-            target.initializer.append(to_proto(tensor.name, constant.values))
-        elif tensor.name in used or tensor.name not in consumed:
-            target.initializer.append(tensor)
+        if (tensor.name in used or tensor.name not in consumed) and not _assigned(constants.get(tensor.name)):
+            constants.pop(tensor.name, None)
+            stored.append(tensor)
     for sparse in source.sparse_initializer:
-        constant = constants.get(sparse.values.name)
-        if constant is None or isinstance(constant._values, LazyValues):
-            constants.pop(sparse.values.name, None)
-            if sparse.values.name in used or sparse.values.name not in consumed:
-                target.sparse_initializer.append(sparse)
-    for name, constant in constants.items():
-        if isinstance(constant._values, WeightValues):
-            tensor = onnx.TensorProto()
-            tensor.CopyFrom(constant._values.tensor)
-            tensor.name = name
-            target.initializer.append(tensor)
+        name = sparse.values.name
+        if (name in used or name not in consumed) and not _assigned(constants.get(name)):
+            constants.pop(name, None)
+            target.sparse_initializer.append(sparse)
+    own = sum(tensor_nbytes(tensor) for tensor in stored if not is_external(tensor))
+    beside = own + sum(constant.values.nbytes for constant in constants.values()) > inline_bytes
+    for tensor in stored:
+        if beside and not is_external(tensor) and tensor_nbytes(tensor) >= SMALL_BYTES:
+            arrays[tensor.name] = onnx.numpy_helper.to_array(tensor)
+            target.initializer.append(reference(tensor.name, tensor.data_type, tensor.dims))
         else:
-            target.initializer.append(to_proto(name, constant.values))
+            target.initializer.append(tensor)
+    for name, constant in constants.items():
+        values = constant.values
+        if beside and values.nbytes >= SMALL_BYTES:
+            arrays[name] = values
+            target.initializer.append(reference(name, dtype_to_onnx(values.dtype), values.shape))
+        else:
+            target.initializer.append(to_proto(name, values))
+    return arrays
+
+
+def _assigned(constant: gs.Constant | None) -> bool:
+    return constant is not None and not isinstance(constant._values, LazyValues)
 
 
 def _constants(graph: gs.Graph) -> dict[str, gs.Constant]:

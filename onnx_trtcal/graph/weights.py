@@ -17,7 +17,7 @@ __all__ = ["Weight", "WeightValues", "to_proto"]
 
 
 class WeightValues(LazyValues):
-    """The values of a stored tensor, which stay in the model, or in its external file, until they are loaded."""
+    """The values of a stored tensor: they stay in the model, or in its external file, until loaded."""
 
     def __init__(self, tensor: onnx.TensorProto | onnx.SparseTensorProto, directory: Path | None) -> None:
         dense = tensor.values if isinstance(tensor, onnx.SparseTensorProto) else tensor
@@ -58,7 +58,7 @@ class Weight(gs.Constant):
     no copy of it stays behind. The arrays are read-only: assign to `values` to change the weight.
     """
 
-    def __init__(self, name: str, values: WeightValues) -> None:
+    def __init__(self, name: str, values: WeightValues | np.ndarray) -> None:
         super().__init__(name, values)
 
     @property
@@ -76,5 +76,5 @@ class Weight(gs.Constant):
 
 
 def to_proto(name: str, values: np.ndarray) -> onnx.TensorProto:
-    """An initializer that holds an array; bfloat16, float8 and 4-bit types are given as `ml_dtypes` arrays."""
+    """An initializer that holds an array; bfloat16, float8 and 4-bit types come as `ml_dtypes` arrays."""
     return numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name)
