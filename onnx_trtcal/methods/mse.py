@@ -1,0 +1,100 @@
+"""The threshold with the smallest mean squared quantization error, exact for the histogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx_trtcal.compiled import compiled
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.histogram import Histogram
+
+__all__ = ["candidates", "solve"]
+
+LEVELS = 127  # positive values of a signed 8-bit integer
+
+# Between two candidates the topmost level moves by a quarter of a level, so that no alignment of levels with
+# values (images have only 255 of them) is stepped over.
+_STEPS_PER_OCTAVE = 352
+
+# A level narrower than a bin cannot be judged by bin centres; entropy's smallest candidate is the same.
+_FEWEST_BINS = 128
+
+
+def solve(histogram: Histogram) -> float:
+    """The threshold T that minimises sum c * (x - s * min(round(x / s), 127))^2, s = T / 127.
+
+    x are the bin centres of |x| (amax, where it is below its bin's centre) and c their counts; zeros have
+    no error. The best of `candidates` is refined
+    to the nearest minimum over all real T, so the answer is never worse than any candidate.
+
+    Returns:
+        The threshold, at most amax; 0.0 for an all-zero tensor.
+    """
+    if histogram.amax == 0:
+        return 0.0
+    counts = np.ascontiguousarray(histogram.counts, dtype=np.int64)
+    grid = candidates(histogram.amax / histogram.width)
+    return float(min(_search(counts, grid) * histogram.width, histogram.amax))
+
+
+def candidates(top: float) -> np.ndarray:
+    """Thresholds tried, in bins: from `top` (amax) downwards by a factor of 2^(1/352) to 128 bins.
+
+    Returns:
+        float64[n], descending; `top` alone when it is below 128 bins.
+    """
+    octaves = max(np.log2(top / _FEWEST_BINS), 0.0)
+    steps = np.arange(int(octaves * _STEPS_PER_OCTAVE) + 1)
+    return np.asarray(top * np.exp2(-steps / _STEPS_PER_OCTAVE), dtype=np.float64)
+
+
+@compiled
+def _search(counts: Any, grid: Any) -> Any:
+    # With A = sum c x q and B = sum c q^2, q the level of x, the error is  sum c x^2 - 2 s A + s^2 B,
+    # and by summation by parts A and B are sums, over the 127 boundaries between levels, of what lies above
+    # the boundary: 127 look-ups for a candidate, however many bins there are.
+    above, moment = _tails(counts, grid[0])
+    best, error = grid[0], np.inf
+    for t in grid:
+        a, b = _level_sums(above, moment, t / LEVELS)
+        s = t / LEVELS
+        gain = s * (s * b - 2 * a)
+        if gain < error:
+            best, error = t, gain
+    # For the levels as they are, s = A / B is the best scale; for that scale, rounding is the best choice of
+    # levels. Alternating the two never increases the error and stops at a minimum.
+    while True:
+        a, b = _level_sums(above, moment, best / LEVELS)
+        if b == 0:
+            return best
+        s = min(a / b, grid[0] / LEVELS)
+        a, b = _level_sums(above, moment, s)
+        gain = s * (s * b - 2 * a)
+        if not gain < error:
+            return best
+        best, error = s * LEVELS, gain
+
+
+@compiled
+def _tails(counts: Any, top: Any) -> Any:
+    above = np.zeros(counts.size + 1, dtype=np.int64)
+    moment = np.zeros(counts.size + 1, dtype=np.float64)
+    for j in range(counts.size - 1, -1, -1):
+        above[j] = above[j + 1] + counts[j]
+        moment[j] = moment[j + 1] + counts[j] * min(j + 0.5, top)
+    return above, moment
+
+
+@compiled
+def _level_sums(above: Any, moment: Any, s: Any) -> Any:
+    a, b = 0.0, 0.0
+    last = above.size - 1
+    for q in range(1, LEVELS + 1):
+        # first bin whose centre j + 0.5 reaches the boundary (q - 0.5) s
+        j = min(max(int(np.ceil((q - 0.5) * s - 0.5)), 0), last)
+        a += moment[j]
+        b += (2 * q - 1) * above[j]
+    return a, b
