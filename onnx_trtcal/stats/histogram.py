@@ -155,7 +155,7 @@ class Histogram:
         """
         if "tensorrt" in (self.rule, other.rule):
             raise StatisticsError(
-                "histograms of the range rule 'tensorrt' cannot be merged: each range depends on its first batch",
+                "histograms of the range rule 'tensorrt' cannot be merged: the first batch sets the range",
                 fix="collect with --range stable",
             )
         self.reach(other.range)

@@ -1,0 +1,229 @@
+"""Everything counted for one model: a histogram per observed tensor, and which samples are in them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+
+from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.files import natural_key
+from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.stats.parallel import add_all
+
+__all__ = ["Collection"]
+
+NAMED = 3  # samples or tensors an error names before it only counts them
+
+
+class Collection:
+    """The statistics of one run, or of several merged.
+
+    Under the rule `stable` its content depends on the samples counted only, not on their order, their
+    batches or the runs they were counted in.
+
+    Args:
+        tensors: names of the observed tensors, in graph order.
+        model: SHA-256 of the model, in hexadecimal.
+        rule: the histograms' range rule, "stable" or "tensorrt".
+        options: whatever else must be equal for two collections to add up (observation, preprocessing …),
+            of types that JSON has.
+
+    Attributes:
+        histograms: observed tensor -> its histogram, in graph order.
+        first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
+            tensor's first axis is no multiple of the batch, the first sample of the batch stands for it.
+        options: as given, with JSON's lists for tuples.
+    """
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
+
+    def __init__(
+        self,
+        tensors: Sequence[str],
+        *,
+        model: str,
+        rule: str = "stable",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.rule = rule
+        self.options: dict[str, Any] = json.loads(json.dumps(dict(options or {}), allow_nan=False))
+        self.histograms = {name: Histogram(rule) for name in tensors}
+        self.first_nonfinite: dict[str, str] = {}
+        self._samples: set[tuple[str, str]] = set()
+
+    @property
+    def samples(self) -> list[tuple[str, str]]:
+        """(name, hash) of every sample counted, sorted."""
+        return sorted(self._samples)
+
+    def __contains__(self, sample: tuple[str, str]) -> bool:
+        """Whether the sample (name, hash) is counted."""
+        return sample in self._samples
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Collection):
+            return NotImplemented
+        return (
+            self._belonging() == other._belonging()
+            and self._samples == other._samples
+            and self.first_nonfinite == other.first_nonfinite
+            and self.histograms == other.histograms
+        )
+
+    def add(
+        self,
+        names: Sequence[str],
+        hashes: Sequence[str],
+        arrays: Mapping[str, np.ndarray],
+        pool: Executor | None = None,
+    ) -> None:
+        """Counts one batch.
+
+        Args:
+            names, hashes: of the batch's samples, in the order of the arrays' rows.
+            arrays: observed tensor -> its values, every tensor of the collection.
+            pool: threads to count with; None counts in the calling thread.
+
+        Raises:
+            StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
+                floats; nothing is counted then.
+        """
+        _check_names(arrays, self.histograms, names)
+        self.add_chunks(names, hashes, [arrays], pool)
+
+    def add_chunks(
+        self,
+        names: Sequence[str],
+        hashes: Sequence[str],
+        chunks: Iterable[Mapping[str, np.ndarray]],
+        pool: Executor | None = None,
+    ) -> None:
+        """Counts one batch whose tensors come a few at a time, so that only those few are in memory.
+
+        Raises:
+            StatisticsError: as `add`. Chunks before the faulty one are counted then, and so they are when
+                `chunks` itself raises: the collection holds part of a batch and is of no more use.
+        """
+        samples = list(zip(names, hashes, strict=True))
+        self._check_fresh(samples)
+        waiting = dict(self.histograms)
+        for arrays in chunks:
+            _check_names(arrays, {name: waiting.pop(name) for name in arrays if name in waiting}, names)
+            self._count(names, arrays, pool)
+        _check_names({}, waiting, names)
+        self._samples.update(samples)
+
+    def merge(self, other: Collection) -> None:
+        """Adds what another collection counted; `other` stays as it is.
+
+        Merging is commutative and associative: shards give what one run over all samples would.
+
+        Raises:
+            StatisticsError: when the two do not belong together, or share a sample; nothing is merged then.
+        """
+        self.check_same(other.model, other.rule, other.options, list(other.histograms))
+        if self.rule == "tensorrt":
+            raise StatisticsError(
+                "statistics of the range rule 'tensorrt' cannot be merged: each run's ranges depend on its "
+                "first batch, so the bins do not line up",
+                fix="collect with --range stable",
+            )
+        self._check_fresh(other.samples)
+        self._samples.update(other.samples)
+        for name, histogram in other.histograms.items():
+            self.histograms[name].merge(histogram)
+        for name, sample in other.first_nonfinite.items():
+            self._note_nonfinite(name, [sample])
+
+    def check_same(self, model: str, rule: str, options: Mapping[str, Any], tensors: Sequence[str]) -> None:
+        """Checks that statistics of this model, rule, options and tensors add up with these.
+
+        Raises:
+            StatisticsError: with the first difference: model, rule, each option that differs, tensors.
+        """
+        wanted = json.loads(json.dumps(dict(options), allow_nan=False))
+        if self.model != model:
+            raise StatisticsError(
+                f"the statistics are of another model: SHA-256 {self.model[:16]}… against {model[:16]}…",
+                fix="use statistics of the same model file; any change of it changes the hash",
+            )
+        if self.rule != rule:
+            raise StatisticsError(
+                f"the statistics follow another range rule: {self.rule} against {rule}",
+                fix=f"collect both with --range {rule}",
+            )
+        if self.options != wanted:
+            raise StatisticsError(
+                "the statistics were collected with other options: " + _differences(self.options, wanted),
+                fix="collect both with the same options",
+            )
+        if list(self.histograms) != list(tensors):
+            odd = sorted(self.histograms.keys() ^ set(tensors))
+            which = f"only one of the two has {_some(odd)}" if odd else "the same names in another order"
+            raise StatisticsError(
+                f"the statistics observe other tensors: {which}",
+                fix="collect both with the same version of onnx_trtcal",
+            )
+
+    def restore_samples(self, samples: Iterable[tuple[str, str]]) -> None:
+        """Notes (name, hash) of samples whose counts the histograms are about to be given."""
+        noted = list(samples)
+        self._check_fresh(noted)
+        self._samples.update(noted)
+
+    def _belonging(self) -> tuple[Any, ...]:
+        return (self.model, self.rule, self.options, list(self.histograms))
+
+    def _check_fresh(self, samples: Sequence[tuple[str, str]]) -> None:
+        times = Counter(samples)
+        double = sorted(sample for sample in times if times[sample] > 1 or sample in self._samples)
+        if double:
+            raise StatisticsError(
+                f"samples would be counted twice: {_some([name for name, _ in double])}",
+                fix="give each sample (same name and same content) once",
+            )
+
+    def _count(self, names: Sequence[str], arrays: Mapping[str, np.ndarray], pool: Executor | None) -> None:
+        histograms = [self.histograms[name] for name in arrays]
+        before = [histogram.nan + histogram.inf for histogram in histograms]
+        add_all(histograms, list(arrays.values()), pool)
+        for (name, array), histogram, old in zip(arrays.items(), histograms, before, strict=True):
+            if histogram.nan + histogram.inf > old:
+                self._note_nonfinite(name, _nonfinite_samples(array, names))
+
+    def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
+        known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []
+        self.first_nonfinite[tensor] = min([*known, *samples], key=natural_key)
+
+
+def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in wanted]
+    missing = [name for name in wanted if name not in given]
+    if unknown:
+        raise StatisticsError(f"the batch has unexpected values of {_some(unknown)}", where=_some(samples))
+    if missing:
+        raise StatisticsError(f"the batch has no values of {_some(missing)}", where=_some(samples))
+
+
+def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The samples of a batch whose rows hold a NaN or Inf; all where rows cannot be told apart."""
+    if array.ndim == 0 or array.shape[0] % len(names):
+        return list(names)
+    rows = np.isfinite(array).reshape(len(names), -1).all(axis=1)
+    return [name for name, finite in zip(names, rows, strict=True) if not finite]
+
+
+def _some(names: Sequence[str]) -> str:
+    named = ", ".join(repr(name) for name in names[:NAMED])
+    return f"{named} and {len(names) - NAMED} more" if len(names) > NAMED else named
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    return "; ".join(f"{key} is {ours.get(key)!r} against {theirs.get(key)!r}" for key in keys)
