@@ -88,7 +88,7 @@ class Method:
             )
         solver = getattr(import_module(f"{__name__}.{self.kind.module or self.name}"), self.kind.solver)
         threshold = solver(histogram) if self.argument is None else solver(histogram, self.argument)
-        return float(np.float32(min(threshold, np.finfo(np.float32).max)))
+        return float(np.float32(min(threshold, float(np.finfo(np.float32).max))))
 
 
 def parse_method(text: str) -> Method:

@@ -11,5 +11,5 @@ __all__ = ["solve"]
 
 
 def solve(histogram: Histogram) -> float:
-    """The largest magnitude seen, exactly: for constants of 2.0 TensorRT writes 3c810204, which is 2 / 127."""
+    """The largest magnitude seen, exactly; TensorRT writes 3c810204, 2 / 127, for a constant of 2.0."""
     return histogram.amax

@@ -31,10 +31,15 @@ def histogram(values: np.ndarray, rule: str = "stable") -> Histogram:
     return result
 
 
+def _scaled(shape: str, seed: int, size: int, scale: float) -> np.ndarray:
+    values = sample(shape, seed, size) * np.float32(scale)
+    return values if values.any() else np.append(values, np.float32(scale))
+
+
 def activations(most: int = 3000) -> st.SearchStrategy[np.ndarray]:
     """float32 arrays with at least one non-zero value, of magnitudes from 2**-20 to 2**20."""
     return st.builds(
-        lambda shape, seed, size, scale: sample(shape, seed, size) * np.float32(scale) + np.float32(1e-30),
+        _scaled,
         st.sampled_from(sorted(SHAPES)),
         st.integers(0, 1000),
         st.integers(1, most),
