@@ -1,0 +1,1 @@
+"""The data room: whatever the user has, turned into batches that the model takes."""

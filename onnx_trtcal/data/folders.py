@@ -1,0 +1,214 @@
+"""What lies in a directory, and how its files make up items.
+
+- A sub-folder that bears an input's name holds that input's files; files of the same stem belong together.
+- Array files at the top that bear the inputs' names (`input_ids.npy`, `attention_mask.npy`) are one item.
+- Else every file is an item: an image, a `.npy` or a `.pb` for a model with one input, a `.npz` for any; the
+  `input_0.pb`, `input_1.pb` of one folder (the layout of the ONNX model zoo) are one item of a model with
+  several inputs, and `output_*.pb` beside them are left out.
+
+Hidden files and files of other kinds are skipped and counted. Folders are searched to any depth.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx_trtcal.data.fit import Item
+from onnx_trtcal.data.names import listed, match_inputs, missing_inputs, path_key, posix_name
+from onnx_trtcal.data.parts import FORMATS, Recipes, file_item, folder_item, is_image, is_usable, joint_item
+from onnx_trtcal.errors import DataError, did_you_mean
+from onnx_trtcal.inputs import InputSpec
+
+__all__ = ["Files", "open_path"]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The items of a path, in order, and what to say about them.
+
+    Attributes:
+        pictured: the inputs that are fed from image files.
+    """
+
+    items: tuple[Item, ...]
+    description: tuple[str, ...]
+    pictured: tuple[InputSpec, ...]
+
+
+def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
+    """The items of a directory or a file.
+
+    Args:
+        path: what the user gave.
+        inputs: the model's inputs.
+        recipes: how an image becomes the array of an input; asked only for inputs that get images.
+
+    Raises:
+        DataError: when there is nothing usable, or files are missing, doubled or of mixed kinds.
+    """
+    if not path.exists():
+        near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+        raise DataError("there is no such file or directory", where=str(path), fix=near or "check the path")
+    if not path.is_dir():
+        item = file_item(path, path.name, inputs, recipes)
+        return Files((item,), (f"one file: {path.name}",), tuple(inputs) if is_image(path) else ())
+    found, skipped = _scan(path)
+    usable = [name for name in found if is_usable(name)]
+    skipped += [name for name in found if name not in set(usable)]
+    if not usable:
+        raise DataError(
+            f"the directory holds no calibration data: {_inventory(skipped)}",
+            where=str(path),
+            fix=f"usable are {FORMATS}; raw .bin or .raw files lack type and shape: save them as .npy",
+        )
+    folders = match_inputs(inputs, {name.parts[0] for name in usable if len(name.parts) > 1})
+    if folders:
+        inside = [name for name in usable if len(name.parts) > 1 and name.parts[0] in folders.values()]
+        skipped += [name for name in usable if name not in set(inside)]
+        usable = inside
+    if folders and len(inputs) > 1:
+        files = _by_folder(path, usable, folders, inputs, recipes)
+    else:
+        files = _by_file(path, usable, inputs, recipes)
+    left = [posix_name(name) for name in sorted(skipped, key=path_key)]
+    note = (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
+    return Files(files.items, files.description + note, files.pictured)
+
+
+def _by_folder(
+    root: Path,
+    usable: Sequence[Path],
+    folders: Mapping[str, str],
+    inputs: Sequence[InputSpec],
+    recipes: Recipes,
+) -> Files:
+    if len(folders) < len(inputs):
+        raise missing_inputs(inputs, folders, _sub_folders(root), "sub-folder", str(root))
+    stems: dict[str, dict[Path, Path]] = {}
+    for spec in inputs:
+        stems[spec.name] = {}
+        for name in usable:
+            if name.parts[0] == folders[spec.name]:
+                stem = Path(*name.parts[1:]).with_suffix("")
+                if other := stems[spec.name].get(stem):
+                    raise DataError(
+                        f"two files are sample {posix_name(stem)!r} of input {spec.name!r}: "
+                        f"{posix_name(other)} and {posix_name(name)}",
+                        where=str(root),
+                        fix="leave one of them",
+                    )
+                stems[spec.name][stem] = name
+    _check_stems(root, stems)
+    items = []
+    pictured: dict[InputSpec, None] = {}
+    for stem in sorted(stems[inputs[0].name], key=path_key):
+        paths = {name: root / files[stem] for name, files in stems.items()}
+        pictured |= {spec: None for spec in inputs if is_image(paths[spec.name])}
+        label = posix_name(stem)
+        items.append(joint_item(paths, label, f"{root}: {label}", inputs, recipes))
+    names = ", ".join(repr(folders[spec.name]) for spec in inputs)
+    return Files(
+        tuple(items), (f"{_counted(len(items), 'sample')} from sub-folders {names}",), tuple(pictured)
+    )
+
+
+def _check_stems(root: Path, stems: Mapping[str, Mapping[Path, Path]]) -> None:
+    everything = {stem for files in stems.values() for stem in files}
+    for name, files in stems.items():
+        lacking = sorted(everything - set(files), key=path_key)
+        if lacking:
+            raise DataError(
+                f"input {name!r} lacks {_counted(len(lacking), 'sample')} that other inputs have: "
+                + listed([posix_name(stem) for stem in lacking]),
+                where=str(root),
+                fix="give every input's sub-folder a file of the same stem for each sample",
+            )
+
+
+def _by_file(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
+    images = [name for name in usable if is_image(name)]
+    if images and len(images) < len(usable):
+        arrays = [posix_name(name) for name in usable if not is_image(name)]
+        raise DataError(
+            f"the directory holds {_counted(len(images), 'image')} and {_counted(len(arrays), 'array file')} "
+            f"({listed(arrays)}): which of them is the data cannot be told",
+            where=str(root),
+            fix="move one kind elsewhere, or name the one sub-folder or file to use",
+        )
+    if len(inputs) > 1 and not images and (joined := _one_item(root, usable, inputs, recipes)):
+        return joined
+    if len(inputs) > 1 and all(re.fullmatch(r"(input|output)_\d+\.pb", name.name) for name in usable):
+        return _tensor_folders(root, usable, inputs)
+    tensors = {name for name in usable if re.fullmatch(r"output_\d+\.pb", name.name)}
+    names = sorted((name for name in usable if name not in tensors), key=path_key)
+    if not names:
+        raise DataError(f"the directory holds no inputs: {_inventory(list(usable))}", where=str(root))
+    items = tuple(file_item(root / name, posix_name(name), inputs, recipes) for name in names)
+    line = f"{_counted(len(items), 'image file' if images else 'array file')} in natural order"
+    return Files(items, (line,), tuple(inputs) if images else ())
+
+
+def _one_item(
+    root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes
+) -> Files | None:
+    """The item of files at the top that bear the inputs' names, if there are."""
+    top = {name.stem: name for name in usable if len(name.parts) == 1 and name.suffix.lower() != ".npz"}
+    matched = match_inputs(inputs, top)
+    if not matched:
+        return None
+    if len(matched) < len(inputs):
+        raise missing_inputs(inputs, matched, top, "file", str(root))
+    paths = {name: root / top[stem] for name, stem in matched.items()}
+    used = ", ".join(posix_name(path.relative_to(root)) for path in paths.values())
+    return Files(
+        (joint_item(paths, root.name, str(root), inputs, recipes),), (f"arrays by input: {used}",), ()
+    )
+
+
+def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:
+    groups: dict[Path, list[Path]] = {}
+    for name in sorted(usable, key=path_key):
+        if name.name.startswith("input"):
+            groups.setdefault(name.parent, []).append(root / name)
+    items = tuple(
+        folder_item(paths, posix_name(folder) if folder.parts else root.name, inputs)
+        for folder, paths in groups.items()
+    )
+    return Files(items, (f"{_counted(len(items), 'folder')} of ONNX tensors",), ())
+
+
+def _scan(root: Path) -> tuple[list[Path], list[Path]]:
+    """Relative paths of all files, hidden ones apart; links to folders are followed, each folder once."""
+    found: list[Path] = []
+    hidden: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if status.st_ino and (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in files:
+            (hidden if name.startswith(".") else found).append((Path(folder) / name).relative_to(root))
+    return found, hidden
+
+
+def _sub_folders(root: Path) -> list[str]:
+    return [entry.name for entry in root.iterdir() if entry.is_dir()]
+
+
+def _inventory(names: Sequence[Path]) -> str:
+    if not names:
+        return "it is empty"
+    counts = Counter(name.suffix.lower() or name.name for name in names)
+    return "found " + ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(6))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

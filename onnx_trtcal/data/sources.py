@@ -1,0 +1,148 @@
+"""The one entrance of calibration data: a path or Python objects in, a stream of samples out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from onnx_trtcal.data.fit import Item, Sample, count_samples, sample_tasks
+from onnx_trtcal.data.folders import open_path
+from onnx_trtcal.data.iterables import AGAIN, items_of
+from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
+from onnx_trtcal.data.parts import is_image
+from onnx_trtcal.data.recipe import Recipe, make_recipe
+from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.options import Preprocess
+
+__all__ = ["Sample", "Source", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples in a fixed order, read when they are asked for; none is held.
+
+    Attributes:
+        description: what was found and what is applied to it, in words.
+        inputs: the model's inputs.
+        feeding: how samples become feeds (see `data.layout`).
+        items: starts a pass over the files or elements.
+        max_samples: how many samples to give at most, None for all.
+        countable: whether samples can be counted without running through the data.
+    """
+
+    description: tuple[str, ...]
+    inputs: tuple[InputSpec, ...]
+    feeding: Feeding
+    items: Callable[[], Iterator[Item]]
+    max_samples: int | None
+    countable: bool
+
+    @cached_property
+    def count(self) -> int | None:
+        """The number of samples, from file headers; None when only a pass over the data would tell.
+
+        Raises:
+            DataError: when a header does not fit the model.
+        """
+        if not self.countable:
+            return None
+        total = 0
+        for item in self.items():
+            total += count_samples(item, self.inputs, self.feeding)
+            if self.max_samples is not None and total >= self.max_samples:
+                return self.max_samples
+        return total
+
+    def tasks(self) -> Iterator[Callable[[], Sample]]:
+        """The samples as calls that do the work left, such as decoding; they may be made in any thread.
+
+        Raises:
+            DataError: when there is no sample at all, an iterator is asked for a second pass, or an item does
+                not fit the model.
+        """
+        empty = True
+        for task in islice(self._all_tasks(), self.max_samples):
+            empty = False
+            yield task
+        if empty:
+            raise DataError(
+                "the data holds no samples", fix=f"if it is a generator that was used before, {AGAIN}"
+            )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (task() for task in self.tasks())
+
+    def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
+        for item in self.items():
+            yield from sample_tasks(item, self.inputs, self.feeding)
+
+
+def open_source(
+    data: Any,
+    inputs: Sequence[InputSpec],
+    preprocess: Preprocess = Preprocess(),  # noqa: B008  (frozen)
+    max_samples: int | None = None,
+) -> Source:
+    """Opens calibration data; the samples are checked against the model as they stream.
+
+    Args:
+        data: a directory or file (images, .npy, .npz, .pb); or an array, an iterable of arrays or of
+            {input name: array}, or a function that returns such an iterable.
+        inputs: the model's inputs.
+        preprocess: how images become inputs; arrays are fed as they are.
+        max_samples: use the first so many samples only.
+
+    How arrays split into samples is said in `onnx_trtcal.data.layout`.
+
+    Raises:
+        DataError: when there is no such path, nothing usable in it, or the data is of an unknown kind.
+        OptionError: when preprocessing flags contradict each other or the model.
+    """
+    if max_samples is not None and max_samples < 1:
+        raise OptionError(f"max_samples is {max_samples}, wanted a positive number")
+    feeding = feeding_of(inputs)
+
+    @cache
+    def recipes(spec: InputSpec) -> Recipe:
+        return make_recipe(preprocess, spec, feeding)
+
+    if isinstance(data, (str, os.PathLike)):
+        files = open_path(Path(data), inputs, recipes)
+        found, countable = files.description, True
+        applied = [_words(recipes(spec), spec, inputs) for spec in files.pictured]
+
+        def items() -> Iterator[Item]:
+            return iter(files.items)
+    else:
+        items, countable = items_of(data, inputs, recipes)
+        found = (f"Python data: {type(data).__name__}",)
+        listed = data if isinstance(data, (list, tuple)) else ()
+        pictured = any(isinstance(each, (str, Path)) and is_image(Path(each)) for each in listed)
+        applied = [_words(recipes(spec), spec, inputs) for spec in inputs if pictured]
+    if not applied and preprocess != Preprocess() and isinstance(data, (str, os.PathLike)):
+        applied = ["image preprocessing flags do nothing here: arrays are fed as they are"]
+    return Source(
+        (*found, *applied, *_feeding_words(inputs, feeding)),
+        tuple(inputs),
+        feeding,
+        items,
+        max_samples,
+        countable,
+    )
+
+
+def _words(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
+    return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.words()}"
+
+
+def _feeding_words(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+    if not feeding.verbatim:
+        return ()
+    shapes = ", ".join(f"{spec.name!r} {shape_text(spec.shape)}" for spec in inputs)
+    return (f"one file or item is one feed, exactly as given ({feeding.verbatim}): {shapes}",)
