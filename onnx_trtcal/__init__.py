@@ -1,1 +1,54 @@
-"""Calibration."""
+"""INT8 calibration for TensorRT, made with ONNX Runtime: no TensorRT and no GPU needed.
+
+    from onnx_trtcal import calibrate
+
+    calibrate("model.onnx", "data/").write_cache("model.calibration.cache")
+
+The names below are the public API; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx_trtcal.cache import Cache, read_cache, write_cache
+    from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.options import Options, Preprocess
+    from onnx_trtcal.pipeline import calibrate
+
+__all__ = [
+    "Cache",
+    "Calibration",
+    "CalibrationError",
+    "Options",
+    "Preprocess",
+    "calibrate",
+    "read_cache",
+    "write_cache",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Cache": "cache",
+    "Calibration": "calibration",
+    "CalibrationError": "errors",
+    "Options": "options",
+    "Preprocess": "options",
+    "calibrate": "pipeline",
+    "read_cache": "cache",
+    "write_cache": "cache",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

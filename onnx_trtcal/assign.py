@@ -1,0 +1,50 @@
+"""Which method each observed tensor is solved by."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.methods import Method, parse_method
+from onnx_trtcal.options import Options
+
+__all__ = ["assign_methods"]
+
+
+def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, Method]:
+    """The method of every tensor: the last `method_for` that matches it, else `method`.
+
+    `OPTYPE=METHOD` matches the tensors that nodes of that op type make (`Input` the graph's inputs), anything
+    else is a glob over tensor names.
+
+    Args:
+        options: `method` and `method_for`.
+        op_types: observed tensor to the op type that makes it.
+
+    Raises:
+        OptionError: on a method that does not exist, or a pattern that matches no observed tensor.
+    """
+    methods = dict.fromkeys(op_types, parse_method(options.method))
+    for rule in options.method_for:
+        what, equals, text = rule.rpartition("=")
+        if not equals or not what:
+            raise OptionError(
+                f"{rule!r} names no tensor and method",
+                fix="write Softmax=minmax or 'name-glob=percentile:99.9'",
+            )
+        method = parse_method(text)
+        matched = _matched(what, op_types)
+        if op_types and not matched:
+            raise OptionError(
+                f"no observed tensor matches {what!r} of --method-for {rule!r}",
+                fix=did_you_mean(what, [*op_types, *op_types.values()]) or "-v lists the observed tensors",
+            )
+        methods.update(dict.fromkeys(matched, method))
+    return methods
+
+
+def _matched(what: str, op_types: Mapping[str, str]) -> list[str]:
+    by_type = [tensor for tensor, op_type in op_types.items() if op_type == what]
+    exact = [what] if what in op_types else []
+    return by_type or exact or [tensor for tensor in op_types if fnmatch.fnmatchcase(tensor, what)]

@@ -1,0 +1,100 @@
+"""What a calibration run leaves behind, and the files it can be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cache import Cache, dumps, header_for
+from onnx_trtcal.files import atomic_write
+from onnx_trtcal.options import Options
+from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.trtexec import SeenShapes
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.fold import FoldReport
+    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.plan import Plan
+    from onnx_trtcal.scales import Scale
+    from onnx_trtcal.stats.collection import Collection
+
+__all__ = ["Calibration", "Prepared"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model made ready to be measured.
+
+    Attributes:
+        model: the model as it was loaded; never changed.
+        folded: the graph with BatchNorm folded.
+        folds: what was folded and what was left, with reasons.
+        observed: the graph that runs: the folded one, or the original under `observe="all"`.
+        plan: which tensors are measured and which answer for which.
+    """
+
+    model: Model
+    folded: gs.Graph
+    folds: FoldReport
+    observed: gs.Graph
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The scales of a model, with everything they came from.
+
+    Attributes:
+        prepared: model, graphs and plan.
+        options: what was asked for.
+        collection: the statistics of every observed tensor.
+        thresholds: per observed tensor, the largest magnitude kept.
+        scales: per float tensor of the original and the folded model, in graph order.
+        seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
+    """
+
+    prepared: Prepared
+    options: Options
+    collection: Collection
+    thresholds: Mapping[str, float]
+    scales: Mapping[str, Scale]
+    seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
+
+    def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:
+        """The scales as a TensorRT calibration cache.
+
+        Args:
+            algorithm: the calibrator named in the header; trtexec reads `EntropyCalibration2` only.
+        """
+        header = header_for(self.options.trt_version, algorithm)
+        return Cache(header, {name: item.scale for name, item in self.scales.items()})
+
+    def write_cache(self, path: str | Path, algorithm: str = "EntropyCalibration2") -> tuple[Path, Path]:
+        """Writes the cache, and beside it `<path>.json` with where every scale came from.
+
+        Returns:
+            The paths of both files.
+
+        Raises:
+            CacheError: when a tensor's name cannot be written so that it can be read back.
+            CalibrationError: when a file cannot be written.
+        """
+        data = dumps(self.cache(algorithm))
+        sidecar = Path(f"{path}.json")
+        atomic_write(path, data)
+        atomic_write(sidecar, sidecar_bytes(self, data))
+        return Path(path), sidecar
+
+    def write_folded(self, path: str | Path) -> None:
+        """Writes the model with BatchNorm folded; its tensors are all in the cache.
+
+        Raises:
+            CalibrationError: when the file cannot be written.
+        """
+        from onnx_trtcal.graph.save import save_model
+
+        save_model(self.prepared.folded, self.prepared.model, path)

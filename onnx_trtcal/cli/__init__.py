@@ -1,0 +1,91 @@
+"""The command line: `onnx-trtcal MODEL DATA`, and the verbs beside it.
+
+Only the module of the verb that is asked for is imported, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from onnx_trtcal.errors import CalibrationError, did_you_mean
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "calibrate": "run the data through the model and write a calibration cache (the default verb)",
+    "check": "which tensors of a model a cache covers, and whether a gap costs INT8",
+    "solve": "another method or TensorRT version from saved statistics, without running the model",
+    "merge": "add up the statistics of shards collected apart",
+    "compare": "every tensor against every method, from saved statistics",
+    "cache": "show, diff, merge, rename or re-head calibration caches",
+    "quantize": "write the calibrated model with Q/DQ nodes, for TensorRT 8 to 11",
+    "lint": "check a Q/DQ model against TensorRT's rules",
+    "dequantize": "turn a Q/DQ model into a float model and a calibration cache",
+    "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
+    "sensitivity": "rank the groups of a model by the damage INT8 does there",
+}
+
+_EPILOG = "\n".join(
+    [
+        "verbs:",
+        *(f"  {name:<12} {text}" for name, text in VERBS.items()),
+        "",
+        "`onnx-trtcal VERB --help` explains one verb; without a verb, MODEL DATA is calibrated.",
+    ]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit status: 0 done, 1 failed or not covered, 2 misused, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] == "--version":
+        from onnx_trtcal import __version__
+
+        sys.stdout.write(f"onnx-trtcal {__version__}\n")
+        return 0
+    verb = arguments.pop(0) if arguments and arguments[0] in VERBS else "calibrate"
+    if verb == "calibrate":
+        _reject_mistyped_verb(arguments)
+    module = importlib.import_module(f"onnx_trtcal.cli.{verb}")
+    parser = argparse.ArgumentParser(
+        prog="onnx-trtcal" if verb == "calibrate" else f"onnx-trtcal {verb}",
+        description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
+        epilog=_EPILOG if verb == "calibrate" else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors, warnings and results only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print more")
+    try:
+        return int(module.run(parser.parse_args(arguments)))
+    except CalibrationError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of a pipe such as `| head` has gone: nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _reject_mistyped_verb(arguments: Sequence[str]) -> None:
+    first = arguments[0] if arguments else ""
+    if first and not first.startswith("-") and not os.path.exists(first):
+        guess = did_you_mean(first, VERBS)
+        if guess and "." not in first and "/" not in first:
+            _usage(f"{first!r} is neither a model file nor a verb: {guess}")
+
+
+def _usage(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(2)

@@ -1,0 +1,68 @@
+"""`onnx-trtcal MODEL DATA`: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
+
+__all__ = ["ConsoleListener", "configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the main job."""
+    parser.add_argument("model", metavar="MODEL", help="ONNX model file")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="directory or file: images, .npy, .npz by input name, one sub-folder per input",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", help="cache to write (default: ./MODEL.calibration.cache)"
+    )
+    parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
+    add_options(parser)
+    add_preprocess(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrates, writes the cache and its sidecar, and says what came out."""
+    options = options_from(args)
+    console = Console(args.quiet, args.verbose)
+
+    from onnx_trtcal.cli.closing import print_closing
+    from onnx_trtcal.pipeline import calibrate
+
+    output = Path(args.output or f"{Path(args.model).stem}.calibration.cache")
+    calibration = calibrate(args.model, args.data, options, listener=ConsoleListener(console))
+    written = list(calibration.write_cache(output))
+    if args.save_folded:
+        calibration.write_folded(args.save_folded)
+        written.append(Path(args.save_folded))
+    print_closing(calibration, args.model, written, console)
+    return 0
+
+
+class ConsoleListener:
+    """Prints what a run has to say."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def say(self, text: str) -> None:
+        """A line."""
+        self.console.line(text)
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self.console.warn(text)
+
+    @contextlib.contextmanager
+    def progress(self, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A bar of samples."""
+        with self.console.progress("calibrating", total) as bar:
+            yield bar.advance

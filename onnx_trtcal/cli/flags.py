@@ -1,0 +1,155 @@
+"""Flags made from the option dataclasses: one name and one default for API, command line and TOML.
+
+A field `trt_version` is the flag `--trt-version` and the TOML key `trt_version`; what a flag says
+overrides the file, and the file overrides the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.options import Options, Preprocess, parse_size
+
+__all__ = ["add_options", "add_preprocess", "options_from"]
+
+_UNSET = argparse.SUPPRESS
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds a flag for each named field of Options (for all of them when none is named), and --config."""
+    known = {item.name: item for item in dataclasses.fields(Options) if item.name != "preprocess"}
+    group = parser.add_argument_group("options")
+    for name in names or known:
+        _add_flag(group, known[name])
+    group.add_argument("--config", metavar="FILE", help="TOML file with the same options as the flags")
+
+
+def add_preprocess(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for each field of Preprocess."""
+    group = parser.add_argument_group(
+        "image preprocessing: colour, resize, crop, (pixel * scale - mean) / std"
+    )
+    for item in dataclasses.fields(Preprocess):
+        _add_flag(group, item)
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Options from the flags given, over a --config file, over the defaults.
+
+    Raises:
+        OptionError: on a value that means nothing, or a key in the file that is no option.
+    """
+    said = vars(args)
+    values = _from_toml(said["config"]) if said.get("config") else {}
+    images = dict(values.pop("preprocess", {}))
+    for item in dataclasses.fields(Options):
+        if item.name in said:
+            values[item.name] = said[item.name]
+    for item in dataclasses.fields(Preprocess):
+        if item.name in said:
+            images[item.name] = said[item.name]
+    for name in ("method_for", "ort_custom_ops"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return Options(preprocess=Preprocess(**images), **values)
+
+
+def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
+    flag = "--" + item.name.replace("_", "-")
+    text = item.metadata["help"].replace("%", "%%")
+    if item.type == "bool":
+        group.add_argument(flag, action="store_true", default=_UNSET, help=text)
+        return
+    if item.default not in (None, (), ""):
+        text += f" (default {item.default})"
+    arguments: dict[str, Any] = {"default": _UNSET, "help": text}
+    if item.metadata["choices"]:
+        arguments["choices"] = item.metadata["choices"]
+    else:
+        arguments["type"] = _argument_type(item)
+        arguments["metavar"] = item.metadata["metavar"] or item.name.upper()
+    if item.type == "tuple[str, ...]":
+        arguments["action"] = "append"
+    group.add_argument(flag, **arguments)
+
+
+def _argument_type(item: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return _convert(item, text)
+        except (ValueError, OptionError) as error:
+            raise argparse.ArgumentTypeError(str(error).replace("\n", "; ")) from error
+
+    return convert
+
+
+def _convert(item: dataclasses.Field[Any], text: str) -> Any:
+    kind = str(item.type).removesuffix(" | None")
+    if item.name == "memory_limit":
+        return parse_size(text)
+    if item.name == "until_stable":
+        return float(text.removesuffix("%")) / 100
+    if kind == "int":
+        return int(text)
+    if kind == "float":
+        return _fraction(text)
+    if kind == "tuple[int, int]":
+        numbers = [int(part) for part in text.replace("x", ",").split(",")]
+        return (numbers[0], numbers[0]) if len(numbers) == 1 else tuple(numbers)
+    if kind == "tuple[float, ...]":
+        return tuple(_fraction(part) for part in text.split(","))
+    return text
+
+
+def _fraction(text: str) -> float:
+    top, _, bottom = text.partition("/")
+    try:
+        return float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise OptionError(f"{text!r} is no number", fix="write 0.0078125 or 1/255") from error
+
+
+def _from_toml(path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"cannot read the options file: {error}", where=path) from error
+    images = read.pop("preprocess", {})
+    if not isinstance(images, Mapping):
+        raise OptionError("preprocess must be a table", where=path, fix="write [preprocess] above its keys")
+    values = _typed(read, dataclasses.fields(Options), path)
+    values["preprocess"] = _typed(images, dataclasses.fields(Preprocess), f"{path} [preprocess]")
+    return values
+
+
+def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], where: str) -> dict[str, Any]:
+    known = {item.name: item for item in items if item.name != "preprocess"}
+    values: dict[str, Any] = {}
+    for key, value in read.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise OptionError(f"{key!r} is no option", where=where, fix=did_you_mean(name, known))
+        values[name] = _from_toml_value(known[name], value, where)
+    return values
+
+
+def _from_toml_value(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    kind = str(item.type).removesuffix(" | None")
+    wanted: dict[str, Any] = {"bool": bool, "int": int, "float": int | float, "str": str}
+    if isinstance(value, str) and kind not in ("str", "bool", "tuple[str, ...]"):
+        return _convert(item, value)
+    if isinstance(value, list) and kind.startswith("tuple"):
+        return tuple(value)
+    if kind == "tuple[float, ...]" and isinstance(value, int | float):
+        return (float(value),)
+    # In TOML, as in JSON, true is no number though it is one in Python.
+    if kind in wanted and isinstance(value, wanted[kind]) and (kind == "bool") == isinstance(value, bool):
+        return value
+    raise OptionError(f"{item.name} is {value!r}, wanted {kind}", where=where)

@@ -1,0 +1,1 @@
+"""Running the observed model in ONNX Runtime."""

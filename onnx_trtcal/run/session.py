@@ -1,0 +1,98 @@
+"""One ONNX Runtime session over the observed model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.run.provider import Provider
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onnx_trtcal.graph.probe import Probe
+
+__all__ = ["Session"]
+
+
+class Session:
+    """The observed model, ready to run.
+
+    Args:
+        probe: the model with its observed tensors as outputs.
+        provider: the execution provider to run on.
+        threads: CPU threads inside an op; None for one per core.
+        ort_custom_ops: shared libraries with custom ops.
+
+    Raises:
+        ModelError: when ONNX Runtime cannot load the model.
+    """
+
+    def __init__(
+        self, probe: Probe, provider: Provider, threads: int | None = None, ort_custom_ops: Sequence[str] = ()
+    ) -> None:
+        import onnxruntime as ort
+
+        self.outputs = probe.outputs
+        options = self._options(threads, ort_custom_ops)
+        if probe.directory is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(probe.directory)
+            )
+        # The session reads these arrays where they lie: they must live as long as it does.
+        self._weights = list(probe.external.values())
+        if probe.external:
+            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
+            options.add_external_initializers(list(probe.external), values)
+        try:
+            self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
+        except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
+            raise ModelError(
+                f"ONNX Runtime cannot load the observed model: {_first_line(error)}",
+                fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
+            ) from error
+
+    @staticmethod
+    def _options(threads: int | None, ort_custom_ops: Sequence[str]) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        # Threads that spin between runs would take the cores that count the histograms.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        for library in ort_custom_ops:
+            try:
+                options.register_custom_ops_library(library)
+            except Exception as error:
+                raise ModelError(
+                    f"cannot load the custom op library: {_first_line(error)}", where=library
+                ) from error
+        return options
+
+    def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
+        """One array per observed tensor, in the order of `outputs`.
+
+        Args:
+            feeds: an array for every input.
+            sample: name of the batch's first sample, for the error message.
+
+        Raises:
+            ModelError: when ONNX Runtime fails on these feeds.
+        """
+        try:
+            return list(self._session.run(list(self.outputs), dict(feeds)))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise ModelError(
+                f"ONNX Runtime fails on this batch: {_first_line(error)}",
+                where=f"sample {sample}; fed {shapes}",
+                fix="check that the model runs on this input; a smaller --batch-size needs less memory",
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:400] if text else type(error).__name__

@@ -1,0 +1,94 @@
+"""Thresholds of the observed tensors become a scale for every float tensor of the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx_trtcal.graph.plan import Plan
+
+__all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Scale", "make_scales", "to_scale"]
+
+QUANTIZED_MAX = 127
+# Any scale represents an all-zero tensor without error; that of [-1, 1] cannot upset a kernel it meets.
+SCALE_OF_ZEROS = float(np.float32(1) / np.float32(QUANTIZED_MAX))
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How one tensor is quantized: q = clip(round(x / scale), -127, 127).
+
+    Attributes:
+        tensor: the tensor's name.
+        scale: threshold / 127, exactly representable in float32.
+        threshold: the largest magnitude kept (0 for an all-zero tensor).
+        amax: the largest magnitude seen in the observed tensor.
+        method: what chose the threshold, as `percentile:99.9`.
+        source: the observed tensor that answers for this one, often itself.
+        how: `measured`, or why another tensor answers: `group`, `tie`, `pool`, `folded`, `constant`, `concat`.
+    """
+
+    tensor: str
+    scale: float
+    threshold: float
+    amax: float
+    method: str
+    source: str
+    how: str
+
+    @property
+    def all_zero(self) -> bool:
+        """Whether nothing but zeros was seen."""
+        return self.threshold == 0
+
+
+def to_scale(threshold: float, zero_scales: bool = False) -> float:
+    """float32(threshold) / 127 in float32, as TensorRT computes it; always finite, positive unless asked.
+
+    Args:
+        threshold: the largest magnitude kept; 0 for an all-zero tensor.
+        zero_scales: answer 0 for a threshold of 0, as TensorRT does.
+    """
+    kept = np.float32(min(threshold, _LARGEST))
+    if kept == 0:
+        return 0.0 if zero_scales else SCALE_OF_ZEROS
+    return max(float(kept / np.float32(QUANTIZED_MAX)), _SMALLEST_NORMAL)
+
+
+def make_scales(
+    plan: Plan,
+    thresholds: Mapping[str, float],
+    amaxes: Mapping[str, float],
+    methods: Mapping[str, str],
+    zero_scales: bool = False,
+) -> dict[str, Scale]:
+    """A scale for every tensor the plan answers for, in the plan's order.
+
+    Args:
+        plan: which observed tensor answers for which tensor.
+        thresholds, amaxes, methods: per observed tensor.
+        zero_scales: write 0 for all-zero tensors.
+
+    Raises:
+        KeyError: when an observed tensor of the plan was not measured (a fault of the caller).
+    """
+    scales = {}
+    for tensor, answer in plan.answers.items():
+        if answer.how == "constant":
+            amax = plan.constants[answer.source]
+            threshold, method = amax, "minmax"
+        else:
+            amax, method = amaxes[answer.source], methods[answer.source]
+            threshold = thresholds[answer.source]
+        if not math.isfinite(threshold):
+            threshold = _LARGEST
+        scale = to_scale(threshold, zero_scales)
+        scales[tensor] = Scale(tensor, scale, threshold, amax, method, answer.source, answer.how)
+    return scales

@@ -1,0 +1,151 @@
+"""The closing words of a run: what was measured, what was clipped hardest, what to look at, what to run next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.methods.score import Score, score
+from onnx_trtcal.trtexec import trtexec_line
+from onnx_trtcal.trtversion import parse_version
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
+
+__all__ = ["Clip", "counted", "covered_line", "hardest_clips", "next_command", "warnings"]
+
+# Under a few values a bin, the shape that the entropy search goes by is mostly chance.
+FEW_VALUES = 2048
+
+_HOW = {
+    "group": "inside a fused group",
+    "folded": "folded away",
+    "tie": "same values as another",
+    "pool": "MaxPool output",
+    "concat": "tied to a Concat",
+    "constant": "constant",
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """How hard a method clips one observed tensor.
+
+    Attributes:
+        ratio: threshold / amax.
+        score: what the threshold does to the tensor.
+    """
+
+    tensor: str
+    method: str
+    amax: float
+    threshold: float
+    ratio: float
+    score: Score
+
+
+def counted(calibration: Calibration) -> Counter[str]:
+    """How many tensors got their scale in which way (`measured`, `group`, `tie` …)."""
+    return Counter(item.how for item in calibration.scales.values())
+
+
+def covered_line(calibration: Calibration) -> str:
+    """One line: tensors measured, answered for, skipped and why."""
+    how = counted(calibration)
+    measured = how.pop("measured", 0)
+    parts = [f"{measured} measured"]
+    parts += [f"{how[key]} {text}" for key, text in _HOW.items() if how[key]]
+    reasons = Counter(calibration.prepared.plan.skipped.values())
+    skipped = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    line = f"{len(calibration.scales)} tensors have a scale: {', '.join(parts)}"
+    return f"{line}; without one: {skipped}" if skipped else line
+
+
+def hardest_clips(calibration: Calibration, most: int = 5) -> list[Clip]:
+    """The observed tensors whose threshold keeps the smallest part of their range, hardest first."""
+    clips = []
+    for tensor, threshold in calibration.thresholds.items():
+        histogram = calibration.collection.histograms[tensor]
+        if 0 < threshold < histogram.amax:
+            method = calibration.scales[tensor].method
+            clips.append((threshold / histogram.amax, tensor, method, threshold, histogram))
+    clips.sort(key=lambda clip: clip[:2])
+    return [
+        Clip(tensor, method, histogram.amax, threshold, ratio, score(histogram, threshold))
+        for ratio, tensor, method, threshold, histogram in clips[:most]
+    ]
+
+
+def warnings(calibration: Calibration) -> list[str]:
+    """What the user should look at before building an engine."""
+    return [
+        *_clipped_inputs(calibration),
+        *_few_values(calibration),
+        *_all_zero(calibration),
+        *_nonfinite(calibration),
+        *_subgraphs(calibration),
+    ]
+
+
+def next_command(calibration: Calibration, model: str, cache: str) -> str:
+    """The trtexec call for the chosen TensorRT version, with shape flags where an input is dynamic."""
+    version = parse_version(calibration.options.trt_version)
+    dynamic = {
+        spec.name: calibration.seen_shapes[spec.name]
+        for spec in calibration.prepared.model.inputs
+        if spec.name in calibration.seen_shapes and any(not isinstance(size, int) for size in spec.shape)
+    }
+    return trtexec_line(model, cache, (version.major, version.minor), dynamic)
+
+
+def _clipped_inputs(calibration: Calibration) -> list[str]:
+    return [
+        f"input {spec.name!r} is clipped at {scale.threshold:.6g}, below its largest value {scale.amax:.6g}: "
+        f"if that value is real and not noise, pass --method-for '{spec.name}=minmax'"
+        for spec in calibration.prepared.model.inputs
+        if (scale := calibration.scales.get(spec.name)) and 0 < scale.threshold < scale.amax
+    ]
+
+
+def _few_values(calibration: Calibration) -> list[str]:
+    few = {
+        tensor: histogram.total
+        for tensor, histogram in calibration.collection.histograms.items()
+        if 0 < histogram.total < FEW_VALUES
+    }
+    if not few:
+        return []
+    return [
+        f"{_some(few)}: fewer than {FEW_VALUES} values each, too few for a steady scale: use more samples"
+    ]
+
+
+def _all_zero(calibration: Calibration) -> list[str]:
+    zero = [name for name, item in calibration.scales.items() if item.all_zero and item.how == "measured"]
+    written = "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
+    return [f"{_some(zero)}: only zeros were seen; written as {written}"] if zero else []
+
+
+def _nonfinite(calibration: Calibration) -> list[str]:
+    return [
+        f"tensor {tensor!r} held {histogram.nan} NaN and {histogram.inf} Inf, which were left out"
+        for tensor, histogram in calibration.collection.histograms.items()
+        if histogram.nan or histogram.inf
+    ]
+
+
+def _subgraphs(calibration: Calibration) -> list[str]:
+    count = calibration.prepared.plan.subgraph_tensors
+    if not count:
+        return []
+    return [
+        f"{count} float tensors inside If, Loop or Scan bodies have no scale; TensorRT runs those layers in float"
+    ]
+
+
+def _some(names: object) -> str:
+    listed = list(names)  # type: ignore[call-overload]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    noun = "tensor" if len(listed) == 1 else "tensors"
+    return f"{noun} {', '.join(map(repr, listed[:3]))}{more}"

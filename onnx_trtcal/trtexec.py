@@ -1,0 +1,63 @@
+"""The command lines a user runs next, exact for a TensorRT version."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["SeenShapes", "trtexec_line"]
+
+Dims = tuple[int, ...]
+
+
+@dataclass
+class SeenShapes:
+    """The smallest and largest size of each axis among the shapes one input was fed with."""
+
+    smallest: Dims = ()
+    largest: Dims = ()
+    last: Dims = field(default=())
+
+    def add(self, shape: Dims) -> None:
+        """Takes another shape in; its rank is that of the others."""
+        self.smallest = tuple(map(min, self.smallest, shape)) if self.smallest else shape
+        self.largest = tuple(map(max, self.largest, shape)) if self.largest else shape
+        self.last = shape
+
+
+def trtexec_line(
+    model: str,
+    cache: str,
+    version: tuple[int, int],
+    dynamic: Mapping[str, SeenShapes],
+) -> str:
+    """The trtexec call that builds an INT8 engine from the model and the cache.
+
+    Args:
+        model: path of the ONNX file.
+        cache: path of the calibration cache.
+        version: TensorRT's major and minor version.
+        dynamic: seen shapes of the inputs that have a dynamic axis; the batch axis is allowed down to 1.
+    """
+    words = ["trtexec", f"--onnx={model}", "--int8", f"--calib={cache}"]
+    if version[0] == 7:
+        # TensorRT 7 builds ONNX networks with an implicit batch unless told otherwise, and then fails.
+        words.append("--explicitBatch")
+    if dynamic:
+        smallest = {name: (1, *seen.smallest[1:]) if seen.smallest else () for name, seen in dynamic.items()}
+        words.append(_shapes("minShapes", smallest))
+        words.append(_shapes("optShapes", {name: seen.largest for name, seen in dynamic.items()}))
+        words.append(_shapes("maxShapes", {name: seen.largest for name, seen in dynamic.items()}))
+    return shlex.join(words)
+
+
+def _shapes(flag: str, shapes: Mapping[str, Dims]) -> str:
+    return f"--{flag}=" + ",".join(
+        f"{_quoted(name)}:{'x'.join(map(str, dims))}" for name, dims in shapes.items()
+    )
+
+
+def _quoted(name: str) -> str:
+    # trtexec splits at ',' and ':'; it takes names that hold them inside single quotes.
+    return f"'{name}'" if any(sign in name for sign in ",:") else name
