@@ -1,11 +1,11 @@
-"""Who makes and who reads each tensor of a graph: every question the graph modules ask, answered by a dict."""
+"""Who makes and who reads each tensor of a graph: what the graph modules ask, answered by dicts."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from onnx_trtcal.graph import ops
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-__all__ = ["Links", "kind", "link", "reads", "toposort"]
+__all__ = ["Links", "captured", "kind", "link", "reads"]
 
 
 def kind(node: gs.Node) -> str:
@@ -31,15 +31,19 @@ def reads(node: gs.Node) -> Iterator[str]:
 
 
 def captured(node: gs.Node) -> Iterator[str]:
-    """Names that the subgraphs of a node (If, Loop, Scan) read without making them themselves."""
+    """Tensors, initializers aside, that a node's subgraphs (If, Loop, Scan) take from outside, by name."""
+    from onnx_graphsurgeon import Constant
+
     for body in node.subgraphs():
         local = {t.name for t in body.inputs} | {t.name for inner in body.nodes for t in inner.outputs}
+        read = [t for inner in body.nodes for t in inner.inputs] + list(body.outputs)
+        local |= {t.name for t in read if not t.name or isinstance(t, Constant)}
+        yield from (t.name for t in read if t.name not in local)
         for inner in body.nodes:
-            yield from (name for name in reads(inner) if name not in local)
-        yield from (t.name for t in body.outputs if t.name and t.name not in local)
+            yield from (name for name in captured(inner) if name not in local)
 
 
-def toposort(needs: Sequence[Sequence[str]], makes: Sequence[Sequence[str]]) -> list[int]:
+def _toposort(needs: Sequence[Sequence[str]], makes: Sequence[Sequence[str]]) -> list[int]:
     """Positions of the nodes so that makers come before readers, otherwise as near the given order as can be.
 
     Args:
@@ -96,7 +100,7 @@ class Links:
         return None if at is None else self.nodes[at]
 
     def only_reader(self, name: str) -> int | None:
-        """The number of the one node that reads a tensor, None when it is pinned or has more or no readers."""
+        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers"""
         readers = self.consumers.get(name, ())
         return readers[0] if len(readers) == 1 and name not in self.pinned else None
 
@@ -115,14 +119,26 @@ class Links:
         shape = self._constant_shape(name)
         return shape is not None and all(size == 1 for size in shape)
 
+    def scalar(self, name: str) -> float | None:
+        """The value of a stored constant of one value; None for other tensors."""
+        if not self.scalar_constant(name):
+            return None
+        stored = _stored(self.maker(name))
+        value = getattr(self.tensors[name] if stored is None else stored, "values", stored)
+        return None if value is None else float(np.reshape(value, -1)[0])
+
     def _constant_shape(self, name: str) -> tuple[int | str | None, ...] | None:
         if name not in self.constants:
             return None
-        maker = self.maker(name)
-        if maker is not None and kind(maker) == "Constant":
-            value = next(iter(maker.attrs.values()), None)
-            return np.shape(value) if not hasattr(value, "shape") else tuple(value.shape)
+        value = _stored(self.maker(name))
+        if value is not None:
+            return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
         return self.shape(name)
+
+
+def _stored(node: gs.Node | None) -> Any:
+    """What a Constant node holds: a tensor (with .values), a number or a list; None for other nodes."""
+    return next(iter(node.attrs.values()), None) if node is not None and kind(node) == "Constant" else None
 
 
 def link(graph: gs.Graph) -> Links:
@@ -133,7 +149,7 @@ def link(graph: gs.Graph) -> Links:
     found = list(graph.nodes)
     needs = [list(reads(node)) for node in found]
     makes = [[t.name for t in node.outputs if t.name] for node in found]
-    order = toposort(needs, makes)
+    order = _toposort(needs, makes)
     nodes = tuple(found[i] for i in order)
     producer = {name: at for at, i in enumerate(order) for name in makes[i]}
     direct: dict[str, dict[int, None]] = {}

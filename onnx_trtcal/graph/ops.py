@@ -5,7 +5,8 @@ Sources named in the tables:
         https://docs.nvidia.com/deeplearning/tensorrt/latest/performance/fusion-catalog.html
     2134: https://github.com/NVIDIA/TensorRT/issues/2134 (NVIDIA: Conv+LeakyReLU is one kernel in INT8 on
         Turing and later; where no tactic has a fusion, TensorRT runs two kernels).
-    builder log: `trtexec --verbose` prints "GenericConvActFusion: Fusing Conv_x + Add_y with PWN(.., PRelu_z)".
+    builder log: `trtexec --verbose` of TensorRT 8.0.1 prints
+        "GenericConvActFusionBase: Fusing Conv_82 + Add_92 with PWN(250 + .., PRelu_93)".
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ __all__ = [
 # Ops that start a group: TensorRT runs them as weighted INT8 kernels. MatMul and Gemm with constant weights
 # become convolutions or fully connected layers, to which all convolution fusions apply (catalog).
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def _names(text: str, domain: str = "") -> frozenset[str]:
+    return frozenset(domain + name for name in text.split())
 
 
 @dataclass(frozen=True)
@@ -81,21 +86,19 @@ ACTIVATIONS = {
 # Ops that an activation may be spelled out with: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
 # Mish. Neighbouring ones always become one pointwise kernel when their constants are single values (catalog,
 # PointWise Fusion), and that kernel has one input and one output when all of them start from one tensor.
-POINTWISE = frozenset(
-    "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul Neg Pow "
-    "Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu".split()
+POINTWISE = _names(
+    "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul Neg"
+    " Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu"
 )
 
 # Ops whose output holds exactly the values of input 0, each once: one histogram serves both sides.
 # A Dropout counts as long as it does not train.
-MOVES = frozenset(
-    "DepthToSpace Dropout Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze".split()
-)
+MOVES = _names("DepthToSpace Dropout Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze")
 
-# Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT wrote,
-# 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction, and
-# reductions (like the mean) are calibrated by themselves, so it is not here; neither is AveragePool.
-COPIES = frozenset({"MaxPool"})
+# Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT
+# wrote, 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction,
+# and reductions (like the mean) are calibrated by themselves, so it is not here; neither is AveragePool.
+COPIES = _names("MaxPool")
 
 # Inputs that are read as shapes, sizes or positions of axes, never as values of an activation.
 SHAPE_INPUTS: dict[str, frozenset[int]] = {
@@ -118,31 +121,29 @@ SHAPE_INPUTS: dict[str, frozenset[int]] = {
 }
 
 # Ops through which a shape is computed: one whose results all end in shape positions reads only shapes.
-SHAPE_CARRIERS = frozenset(
-    "Abs Add And Cast Ceil Clip Concat Div Equal Floor Gather Greater GreaterOrEqual Identity Less LessOrEqual "
-    "Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round Slice Split Sqrt "
-    "Squeeze Sub Sum Unsqueeze Where".split()
+SHAPE_CARRIERS = _names(
+    "Abs Add And Cast Ceil Clip Concat Div Equal Floor Gather Greater GreaterOrEqual Identity Less"
+    " LessOrEqual Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round"
+    " Slice Split Sqrt Squeeze Sub Sum Unsqueeze Where"
 )
 
 # Generators whose output is another one in every run, although it depends on no input.
-RANDOM = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
-)
+RANDOM = _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")
 
 # Ops of a model that somebody quantized already.
-QUANTIZED = frozenset(
-    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear "
-    "com.microsoft:DequantizeLinear com.microsoft:DynamicQuantizeMatMul com.microsoft:MatMulIntegerToFloat "
-    "com.microsoft:QGemm com.microsoft:QLinearAdd com.microsoft:QLinearAveragePool com.microsoft:QLinearConcat "
-    "com.microsoft:QLinearConv com.microsoft:QLinearGlobalAveragePool com.microsoft:QLinearLeakyRelu "
-    "com.microsoft:QLinearMul com.microsoft:QLinearSigmoid com.microsoft:QLinearSoftmax com.microsoft:QuantizeLinear"
-    "".split()
+QUANTIZED = _names(
+    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear"
+) | _names(
+    "DequantizeLinear DynamicQuantizeMatMul MatMulIntegerToFloat QGemm QLinearAdd QLinearAveragePool"
+    " QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid"
+    " QLinearSoftmax QuantizeLinear",
+    domain="com.microsoft:",
 )
 
 # Ops whose outputs are never float, whatever they read (for tensors nothing else gives a type).
-INTEGER_MAKERS = frozenset(
-    "And ArgMax ArgMin Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonMaxSuppression NonZero Not Or "
-    "Shape Size Xor".split()
+INTEGER_MAKERS = _names(
+    "And ArgMax ArgMin Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonMaxSuppression NonZero"
+    " Not Or Shape Size Xor"
 )
 
 # onnx.TensorProto element types that calibration measures: float32, float16, float64, bfloat16.

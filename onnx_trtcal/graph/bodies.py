@@ -1,0 +1,73 @@
+"""What is inside If, Loop and Scan: counted, because nothing in there can be observed from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.graph import ops
+from onnx_trtcal.graph.links import kind
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["count_float_tensors"]
+
+
+def count_float_tensors(graph: gs.Graph, elem_types: Mapping[str, int]) -> int:
+    """How many float tensors the nodes inside all subgraphs make, nested ones included.
+
+    Types that the model does not declare are followed through the ops: Cast says its own, comparisons and
+    index ops give none, others pass on the type of their first input of known type.
+
+    Args:
+        graph: the main graph.
+        elem_types: ONNX element types of the main graph's tensors, which subgraphs may read.
+    """
+    return sum(_count(body, dict(elem_types)) for node in graph.nodes for body in node.subgraphs())
+
+
+def _count(body: gs.Graph, types: dict[str, int]) -> int:
+    for tensor in (
+        *body.inputs,
+        *body.outputs,
+        *(t for node in body.nodes for t in (*node.inputs, *node.outputs)),
+    ):
+        declared = _declared(tensor)
+        if declared:
+            types.setdefault(tensor.name, declared)
+    total = 0
+    for node in body.nodes:
+        made = _made_type(node, types)
+        for tensor in node.outputs:
+            if tensor.name:
+                types.setdefault(tensor.name, made)
+                total += kind(node) != "Constant" and types[tensor.name] in ops.FLOATS
+        total += sum(_count(inner, dict(types)) for inner in node.subgraphs())
+    return total
+
+
+def _declared(tensor: gs.Tensor) -> int:
+    dtype = tensor.dtype
+    if dtype is None:
+        return 0
+    return dtype if isinstance(dtype, int) else _onnx_type(dtype)
+
+
+def _onnx_type(dtype: object) -> int:
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
+
+
+def _made_type(node: gs.Node, types: Mapping[str, int]) -> int:
+    if kind(node) in ops.INTEGER_MAKERS:
+        return 7
+    if "to" in node.attrs:
+        to = node.attrs["to"]
+        return to if isinstance(to, int) else _onnx_type(to)
+    if kind(node) == "Constant":
+        return _declared(value) if hasattr(value := next(iter(node.attrs.values()), None), "dtype") else 1
+    return next((types[t.name] for t in node.inputs if types.get(t.name)), 1)

@@ -1,0 +1,97 @@
+"""The model that runs: the graph cut down to what the observed tensors need, with those as its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.links import Links, link, reads
+from onnx_trtcal.graph.surgeon import split_model
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.load import Model
+
+__all__ = ["Probe", "probe"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a session is made of.
+
+    Attributes:
+        model_bytes: a serialized ModelProto without big weights.
+        external: initializer name -> its values, for `SessionOptions.add_external_initializers`. The session
+            reads the arrays where they are, so they must live as long as it does.
+        directory: the folder that the remaining external weights are found in, for the session option
+            `session.model_external_initializers_file_folder_path`; None when the model has no folder.
+        outputs: the observed tensors, in the order in which the session returns them; graph inputs may be
+            among them.
+    """
+
+    model_bytes: bytes
+    external: Mapping[str, np.ndarray]
+    directory: Path | None
+    outputs: tuple[str, ...]
+
+
+def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
+    """Makes the observed tensors of a graph the outputs of a model; graph and model are not changed.
+
+    All inputs stay, so that feeds fit; outputs that are not observed go, with the nodes that only they need.
+    Weights that nobody changed and that lie in external files stay there; of the others, the large ones of a
+    large model become arrays (see `split_model`), so that protobuf's limit of 2 GiB is never met.
+
+    Raises:
+        ModelError: when an observed tensor is not in the graph.
+    """
+    links = link(graph)
+    unknown = [name for name in observed if name not in links.tensors]
+    if unknown:
+        raise ModelError(
+            f"the model has no tensor {unknown[0]!r} to observe", fix="plan and run the same graph"
+        )
+    split = split_model(_cut(graph, links, observed), model)
+    proto = split.proto
+    # Up to IR 3 weights are inputs too, which a caller might feed, and ONNX Runtime would optimise nothing.
+    proto.ir_version = max(proto.ir_version, 4)
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in stored]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    del proto.graph.output[:]
+    # Without a type: ONNX Runtime infers it, and a shape that the model states wrongly cannot be in the way.
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in observed)
+    return Probe(
+        model_bytes=proto.SerializeToString(),
+        external=split.arrays,
+        directory=model.directory,
+        outputs=tuple(observed),
+    )
+
+
+def _cut(graph: gs.Graph, links: Links, observed: Sequence[str]) -> gs.Graph:
+    """A graph of the same nodes and tensors, without the nodes that no observed tensor depends on."""
+    import onnx_graphsurgeon as gs
+
+    needed = set(observed)
+    nodes = []
+    for node in reversed(links.nodes):
+        if any(t.name in needed for t in node.outputs if t.name):
+            nodes.append(node)
+            needed.update(reads(node))
+    return gs.Graph(
+        nodes=nodes[::-1],
+        inputs=list(graph.inputs),
+        outputs=[links.tensors[name] for name in observed],
+        name=graph.name,
+        opset=graph.opset,
+        import_domains=graph.import_domains,
+    )
