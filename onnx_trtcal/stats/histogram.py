@@ -89,14 +89,14 @@ class Histogram:
         if top <= self.range:
             return
         if self.rule == "stable":
-            self._widen(_stable_width(top))
+            self.widen(_stable_width(top))
         elif self.width == 0.0:
             self.width = top / COARSE_BINS
         else:
             width = self.width
             while top > width * COARSE_BINS:
                 width *= 2
-            self._widen(width)
+            self.widen(width)
 
     def count(self, bits: Bits) -> None:
         """Counts bit patterns; under the rule `tensorrt` after `reach` was told the batch's largest."""
@@ -136,8 +136,10 @@ class Histogram:
                 bins = np.maximum(np.ceil(positive / self.width).astype(np.int64) - 1, 0)
                 self.counts += np.bincount(bins, minlength=STABLE_BINS)
 
-    def _widen(self, width: float) -> None:
-        """Makes bins `width` wide, a power of two times as wide as now, by adding neighbours."""
+    def widen(self, width: float) -> None:
+        """Makes bins at least `width` wide, a power of two times as wide as now, by adding neighbours."""
+        if width <= self.width:
+            return
         steps = math.frexp(width)[1] - math.frexp(self.width)[1] if self.width else 0
         half = self.counts.size // 2
         # After as many steps as bins have bits everything is in the first bin, and stays there.
@@ -158,12 +160,12 @@ class Histogram:
                 "histograms of the range rule 'tensorrt' cannot be merged: the first batch sets the range",
                 fix="collect with --range stable",
             )
-        self.reach(other.range)
+        self.widen(other.width)
         counts = other.counts
         if other.width and other.width != self.width:
             copy = Histogram("stable")
             copy.width, copy.counts = other.width, counts.copy()
-            copy._widen(self.width)
+            copy.widen(self.width)
             counts = copy.counts
         self.counts += counts
         self.amax = max(self.amax, other.amax)

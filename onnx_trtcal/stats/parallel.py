@@ -60,7 +60,7 @@ def _pieces(histogram: Histogram, array: np.ndarray) -> list[tuple[Histogram, np
     pieces = []
     for begin in range(0, flat.size, PIECE):
         part = Histogram("stable")
-        part.reach(histogram.range)  # most likely the range of this batch, too
+        part.widen(histogram.width)  # most likely the range of this batch, too
         pieces.append((part, flat[begin : begin + PIECE]))
     return pieces
 

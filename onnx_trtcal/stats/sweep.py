@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -106,9 +107,11 @@ class Sweep:
         # Both factors and the product stay among float32's normal numbers, so nothing is rounded but the
         # quotient; one that underflows lies in bin 0 all the same.
         up = 2.0**64 if width < 2.0**-79 else 1.0
+        # Bins that float64 values made wider than float32 reaches hold every float32 in the first.
+        down = width * up if width < 2.0**128 else math.inf
         self.position = kernels.count(
             self._bits.values, begin, np.uint32(self._bits.shift), self._bits.half, np.uint32(closed_above),
-            np.float32(up), np.float32(width * up), np.uint32(counts.size - 1), _limit_bits(limit),
+            np.float32(up), np.float32(down), np.uint32(counts.size - 1), _limit_bits(limit),
             stride, buffers.lanes, buffers.words, buffers.floats, buffers.places, self._state,
         )  # fmt: skip
         if self.position > begin:

@@ -1,0 +1,47 @@
+"""Many tensors on many threads: what one thread would count, whatever the threads do."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from slow_histogram import counted
+
+from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.stats import parallel
+from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.stats.parallel import add_all
+
+
+def tensors() -> list[np.ndarray]:
+    random = np.random.default_rng(3)
+    sizes = (0, 1, 10, 999, 1000, 20_000, 5001, 70_000)
+    arrays = [random.standard_normal(size).astype(np.float32) * (i + 1) for i, size in enumerate(sizes)]
+    arrays.append(arrays[-1].astype(np.float16).reshape(7, 100, 100).transpose(1, 2, 0))
+    arrays.append(arrays[-2].astype(np.float64))
+    arrays[-1][[5, 60_000]] = np.nan, 1e200
+    return arrays
+
+
+@pytest.mark.parametrize("rule", ["stable", "tensorrt"])
+def test_threads_count_what_one_thread_counts(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "PIECE", 1000)
+    monkeypatch.setattr(parallel, "TASK", 3000)
+    arrays = tensors()
+    expected = [counted(array, array * 2, rule=rule) for array in arrays]
+    alone = [Histogram(rule) for _ in arrays]
+    threaded = [Histogram(rule) for _ in arrays]
+    with ThreadPoolExecutor(4) as pool:
+        for factor in (1, 2):
+            add_all(alone, [array * factor for array in arrays])
+            add_all(threaded, [array * factor for array in arrays], pool)
+    assert alone == expected
+    assert threaded == expected
+
+
+def test_a_bad_array_is_refused_before_any_is_counted() -> None:
+    histograms = [Histogram(), Histogram()]
+    with ThreadPoolExecutor(2) as pool, pytest.raises(StatisticsError, match="int64"):
+        add_all(histograms, [np.ones(3, np.float32), np.ones(3, np.int64)], pool)
+    assert histograms == [Histogram(), Histogram()]
