@@ -27,12 +27,12 @@ def solve(histogram: Histogram, percent: float) -> float:
     """
     if histogram.amax == 0:
         return 0.0
-    wanted = percent / 100 * histogram.total - histogram.zeros
-    upto = np.cumsum(histogram.counts)
-    first = int(np.argmax(histogram.counts > 0))
-    bin_ = max(int(np.searchsorted(upto, min(wanted, upto[-1]))), first)
-    before = upto[bin_] - histogram.counts[bin_]
-    edge = bin_ + min((wanted - before) / histogram.counts[bin_], 1.0)
+    counts = histogram.counts
+    upto = np.cumsum(counts)
+    wanted = min(percent / 100 * histogram.total - histogram.zeros, upto[-1])
+    first = int(np.argmax(counts > 0))
+    bin_ = max(int(np.searchsorted(upto, wanted)), first)
+    edge = bin_ + (wanted - upto[bin_] + counts[bin_]) / counts[bin_]
     return float(min(max(edge, first + 1) * histogram.width, histogram.amax))
 
 
@@ -53,6 +53,6 @@ def solve_legacy(histogram: Histogram, quantile: float) -> float:
     counts, width = histogram.coarse()
     upto = np.cumsum(counts)
     bin_ = int(np.searchsorted(upto, min(quantile * upto[-1], upto[-1])))
-    first = int(np.argmax(histogram.counts > 0)) * histogram.width
-    edge = max((bin_ + 1) * width, (first // width + 1) * width)
-    return float(min(edge, histogram.amax))
+    counts[0] -= histogram.zeros
+    first = int(np.argmax(counts > 0))
+    return float(min((max(bin_, first) + 1) * width, histogram.amax))

@@ -82,10 +82,13 @@ def test_counts_as_numpy_does(dtype: type) -> None:
     assert (histogram.edges == edges).all()
 
 
-def test_values_on_edges_lie_above_them() -> None:
-    histogram = SignedHistogram(1.0)
+@pytest.mark.parametrize("limit", [1.0, 0.3, 7.7, 204800.0])
+def test_values_on_edges_lie_above_them(limit: float) -> None:
+    histogram = SignedHistogram(limit)
     histogram.add(histogram.edges)
     assert (histogram.counts[:-1] == 1).all() and histogram.counts[-1] == 2
+    histogram.add(np.nextafter(histogram.edges[1:], -np.inf))
+    assert (histogram.counts[:-1] == 2).all() and histogram.counts[-1] == 3
 
 
 def test_what_lies_beyond_or_is_no_number_is_not_counted() -> None:

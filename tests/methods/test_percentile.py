@@ -19,7 +19,7 @@ def test_lies_within_a_bin_of_the_exact_percentile(values: np.ndarray, percent: 
         assert abs(got - exact) <= tensor.width * 1.001
     else:
         smallest = np.abs(values[values != 0]).min()
-        assert 0 < got <= smallest + tensor.width
+        assert smallest <= got <= smallest + tensor.width
 
 
 @settings(max_examples=50, deadline=None)
@@ -34,6 +34,12 @@ def test_grows_up_to_amax(values: np.ndarray) -> None:
 def test_counts_zeros() -> None:
     tensor = histogram(np.append(np.zeros(900), np.linspace(0.01, 1, 100)))
     assert percentile.solve(tensor, 95) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("solve", [percentile.solve, lambda h, p: percentile.solve_legacy(h, p / 100)])
+def test_zeros_that_fill_the_percentile_leave_the_smallest_bin(solve) -> None:
+    tensor = histogram(np.append(np.zeros(900), [0.01, 1.0]))
+    assert 0.01 <= solve(tensor, 50) <= 0.01 + tensor.coarse()[1]
 
 
 def test_legacy_takes_the_edge_of_a_coarse_bin() -> None:
