@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import struct
 from typing import Any
 
 from onnx_trtcal.cache import Cache, read_cache, write_cache
 from onnx_trtcal.cachefiles import PREFERENCES, Differences, diff, dynamic_range, merge, rename, set_version
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.namemap import read_names
 from onnx_trtcal.trtversion import ALGORITHMS
@@ -88,7 +87,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def _show(args: argparse.Namespace, console: Console) -> int:
     cache = read_cache(args.file)
     if args.json:
-        console.result(_json(_cache_fields(args.file, cache)))
+        console.result(json_text(_cache_fields(args.file, cache)))
         return 0
     rows = [
         (name, *_numbers(scale, dynamic_range(scale)), _hex(scale)) for name, scale in cache.scales.items()
@@ -102,7 +101,7 @@ def _show(args: argparse.Namespace, console: Console) -> int:
 def _diff(args: argparse.Namespace, console: Console) -> int:
     found = diff(read_cache(args.first), read_cache(args.second))
     if args.json:
-        console.result(_json(_diff_fields(found, args)))
+        console.result(json_text(_diff_fields(found, args)))
     else:
         _print_diff(found, args, _always(console))
     return 1 if args.exit_code and not found.same else 0
@@ -178,8 +177,8 @@ def _cache_fields(file: str, cache: Cache) -> dict[str, object]:
     entries = [
         {
             "name": name,
-            "scale": _finite(scale),
-            "dynamic_range": _finite(dynamic_range(scale)),
+            "scale": scale,
+            "dynamic_range": dynamic_range(scale),
             "hex": _hex(scale),
         }
         for name, scale in cache.scales.items()
@@ -201,24 +200,15 @@ def _diff_fields(found: Differences, args: argparse.Namespace) -> dict[str, obje
         "common": [
             {
                 "name": item.name,
-                "first": _finite(item.first),
-                "second": _finite(item.second),
-                "ratio": _finite(item.ratio),
+                "first": item.first,
+                "second": item.second,
+                "ratio": item.ratio,
             }
             for item in found.common
         ],
         "only_first": list(found.only_first),
         "only_second": list(found.only_second),
     }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, allow_nan=False)
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity: null."""
-    return value if math.isfinite(value) else None
 
 
 def _hex(scale: float) -> str:

@@ -1,0 +1,156 @@
+"""`onnx-trtcal check MODEL CACHE`: which tensors a cache covers, and whether a gap costs INT8."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.jsontext import json_text
+
+if TYPE_CHECKING:
+    from onnx_trtcal.check import Coverage
+    from onnx_trtcal.gaps import Gap
+    from onnx_trtcal.triage import Triage
+
+__all__ = ["configure", "run"]
+
+_SHOWN = 20  # names per list, unless verbose
+# A constant's entry this far from the constant's own largest value deserves a word.
+_CONSTANT_TOLERANCE = 0.01
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="ONNX model")
+    parser.add_argument("cache", metavar="CACHE", help="calibration cache")
+    parser.add_argument("--log", metavar="LOG", help="log of `trtexec --int8 --calib=CACHE --verbose`")
+    parser.add_argument(
+        "--write-completed",
+        metavar="OUT",
+        help="write a cache with the missing scales that can be told without calibrating",
+    )
+    parser.add_argument(
+        "--ort-custom-ops",
+        metavar="LIB",
+        action="append",
+        default=[],
+        help="shared library of custom operators",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
+    from onnx_trtcal.cache import read_cache, write_cache
+    from onnx_trtcal.check import check
+
+    console = Console(args.quiet, args.verbose)
+    cache = read_cache(args.cache)
+    coverage = check(args.model, cache, args.log, args.ort_custom_ops)
+    if args.write_completed:
+        write_cache(args.write_completed, coverage.completed(cache))
+    if args.json:
+        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+    else:
+        _print(coverage, console, args)
+    return 0 if coverage.complete else 1
+
+
+def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> None:
+    from onnx_trtcal.check import NO_SUCH_TENSOR
+
+    costly = [gap for gap in coverage.gaps if gap.costs != "no"]
+    console.line(f"{args.model} and {args.cache}:")
+    console.line(f"  {len(coverage.covered)} float tensors have an entry")
+    _print_gaps(console, "lack one, which costs INT8", [gap for gap in costly if gap.costs == "yes"])
+    _print_gaps(console, "lack one, which may cost INT8", [gap for gap in costly if gap.costs == "maybe"])
+    harmless = [gap for gap in coverage.gaps if gap.costs == "no"]
+    _print_reasons(console, "have none and need none", {gap.tensor: gap.why for gap in harmless})
+    _print_reasons(console, "entries are for tensors that need none", coverage.idle)
+    _print_reasons(console, "entries are unknown to the model", coverage.unknown)
+    if coverage.subgraph_tensors:
+        console.line(
+            f"  {coverage.subgraph_tensors} float tensors inside If, Loop or Scan bodies have no scale"
+        )
+    if coverage.triage is not None:
+        _print_triage(coverage.triage, console)
+    foreign = sum(why == NO_SUCH_TENSOR for why in coverage.unknown.values())
+    if foreign:
+        console.warn(
+            f"{foreign} entries are of no tensor of this model: is the cache of another version of it?"
+        )
+    if coverage.quantized:
+        found = ", ".join(coverage.quantized)
+        console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
+    if coverage.zeros:
+        console.warn(f"the scale is 0, for all zeros seen in calibration: {_some(coverage.zeros, console)}")
+    offers = sum(gap.offer is not None for gap in coverage.gaps)
+    if args.write_completed:
+        left = sum(gap.offer is None for gap in costly)
+        console.line(
+            f"wrote {args.write_completed}: {offers} scales added, {left} that may cost INT8 still missing"
+        )
+    elif offers:
+        console.line(f"{offers} of the missing scales can be told: --write-completed OUT writes them")
+    console.result("covered" if coverage.complete else "not covered")
+
+
+def _print_gaps(console: Console, title: str, gaps: list[Gap]) -> None:
+    if not gaps:
+        return
+    console.line(f"  {len(gaps)} {title}:")
+    for gap in gaps if console.verbose else gaps[:_SHOWN]:
+        offer = "" if gap.offer is None else f" [can be {gap.offer:.6g}, {gap.offer_from}]"
+        console.line(f"    {gap.tensor}: {gap.why}{offer}")
+    if len(gaps) > _SHOWN and not console.verbose:
+        console.line(f"    ... and {len(gaps) - _SHOWN} more (-v shows all)")
+
+
+def _print_reasons(console: Console, title: str, reasons: Mapping[str, str]) -> None:
+    if not reasons:
+        return
+    console.line(f"  {len(reasons)} {title}:")
+    by_reason: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items():
+        console.line(f"    {len(names)}: {why}: {_some(names, console)}")
+
+
+def _print_triage(account: Triage, console: Console) -> None:
+    console.line(f"  TensorRT {account.version or '(version not in the log)'}, by its log:")
+    if account.network:
+        console.line(f"    {len(account.network)} float tensors in its network")
+    console.line(f"    {len(account.lacking)} tensors lack an entry")
+    console.line(f"    {len(account.applied)} tensors got the scale of their entry")
+    console.line(f"    {len(account.ignored)} entries went to no tensor")
+    named = sum(bool(layers) for layers in account.blamed.values())
+    console.line(
+        f"    {len(account.blamed)} tensors it says it lacks, {named} of them with the layers that lost INT8"
+    )
+    if account.constants:
+        lacking = sum(constant.entry is None for constant in account.constants)
+        console.line(
+            f"    {len(account.constants)} tensors of known constants, of which {lacking} lack an entry"
+        )
+    for item in account.constants:
+        if item.entry is not None and not math.isclose(item.entry, item.scale, rel_tol=_CONSTANT_TOLERANCE):
+            wanted = f"the largest magnitude of {item.constant} / 127 is {item.scale:.6g}"
+            console.line(f"      {item.tensor} has {item.entry:.6g}; {wanted}")
+    if account.differing:
+        count = len(account.differing)
+        console.warn(
+            f"the log is of a build with another cache: {count} scales that it applied are not in this one"
+        )
+    if account.refused:
+        console.warn("TensorRT refused the cache for its header: see `onnx-trtcal cache set-version`")
+
+
+def _some(names: Sequence[str], console: Console) -> str:
+    shown = list(names) if console.verbose else list(names)[:5]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,174 @@
+"""What a TensorRT build log says about tensors and their INT8 scales.
+
+Made for `trtexec --verbose` logs of TensorRT 7 to 10; the same lines from other programs (Polygraphy, a
+Python script with a verbose logger) are understood as well: what stands before a message is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx_trtcal.errors import DataError
+
+__all__ = ["TrtLog", "parse_log", "read_log"]
+
+_FLOATS = ("FLOAT", "HALF", "BF16", "float32", "float16", "bfloat16")
+
+# The parser's account of the network, in verbose logs only.
+_VERSION = re.compile(r"\[TensorRT v(\d{4,6})\]|TensorRT version: (\d{4,6}|\d+\.\d+\.\d+)")
+_INPUT = re.compile(r"Adding network input: (?P<name>.+?) with dtype: (?P<type>\w+), dimensions: ")
+_REGISTERED = re.compile(r"Registering tensor: (?P<name>.+) for ONNX tensor: (?P<onnx>.+)$")
+_OUTPUTS = re.compile(r" \[\w+\] outputs: (?P<tensors>\[.*\])")
+_TYPED = re.compile(r"\[(?P<name>.+?) -> \([^()]*\)\[(?P<type>\w+)\]\]")
+_MARKED = re.compile(r"Marking (?P<name>.+) as output: (?P<onnx>.+)$")
+_FUSED_CONSTANT = re.compile(r"ConstShuffleFusion: Fusing (?P<constant>.+) with (?P<shuffle>.+)$")
+# The builder's account of the scales. TensorRT 7 says "INT8 Inference Tensor scales: x scale: 0.5".
+_SCALE = re.compile(
+    r"INT8 Inference Tensor scales(?: and zero-points)?: (?P<name>.+) "
+    r"scale(?: and zero-point Quantization\(scale)?: \{?(?P<scale>[\d.]+(?:e[-+]?\d+)?|inf)",
+    re.IGNORECASE,
+)
+_REJECTED = re.compile(
+    r"Rejecting (?:some|all) int8 implementations? of layer (?P<layer>.+) due to missing int8 scales? "
+    r"for tensor (?P<name>.+) at (?:input|output) index \d+"
+)
+_MISSING = re.compile(
+    r"Missing (?:scale and zero-point|dynamic range) for tensor (?P<name>.+), expect fall ?back"
+)
+_UNNAMED_SHUFFLE = re.compile(r"\(Unnamed Layer\* (\d+)\) \[Shuffle\]")
+
+
+@dataclass(frozen=True)
+class TrtLog:
+    """A build log, read for what concerns INT8 scales. Tensors have the names that TensorRT's network has.
+
+    Attributes:
+        version: TensorRT's version as the log writes it; empty when it does not.
+        types: every tensor the ONNX parser registered -> its element type (FLOAT, HALF, INT32 ...).
+        scales: tensor -> the scale the builder applied, in the six digits of the log.
+        rejected: tensor without a scale -> the layers that lost INT8 implementations for it.
+        missing: tensors of the builder's warnings that a scale is missing.
+        constants: tensors TensorRT made of constants -> the ONNX constant each was made of.
+        cache_read: whether a calibration cache was read.
+        cache_refused: whether TensorRT refused the cache for its header.
+    """
+
+    version: str
+    types: Mapping[str, str]
+    scales: Mapping[str, float]
+    rejected: Mapping[str, tuple[str, ...]]
+    missing: tuple[str, ...]
+    constants: Mapping[str, str]
+    cache_read: bool
+    cache_refused: bool
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """The floating point tensors that the parser registered, in its order."""
+        return tuple(name for name, kind in self.types.items() if kind in _FLOATS)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The tensors that the builder itself said have no scale."""
+        return tuple(dict.fromkeys([*self.rejected, *self.missing]))
+
+
+def read_log(path: str | Path) -> TrtLog:
+    """Reads a log file; see `parse_log`. Bytes that are no UTF-8 are replaced."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"cannot read the log: {error.strerror or error}", where=str(path)) from error
+    return parse_log(text.split("\n"), str(path))
+
+
+def parse_log(lines: Iterable[str], name: str = "") -> TrtLog:
+    """Reads a log line by line.
+
+    Args:
+        lines: the log's lines.
+        name: the file's name, for the message.
+
+    Raises:
+        DataError: when no line says anything of tensors or scales.
+    """
+    reader = _Reader()
+    for line in lines:
+        reader.take(line.rstrip("\r\n"))
+    log = reader.finish()
+    if not (log.types or log.scales or log.lacking or log.cache_refused):
+        raise DataError(
+            "the log says nothing of tensors or INT8 scales",
+            where=name,
+            fix="build with `trtexec --int8 --calib=... --verbose` and keep all of its output",
+        )
+    return log
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.version = ""
+        self.registered: dict[str, str] = {}  # ONNX name -> TensorRT's name
+        self.types: dict[str, str] = {}  # ONNX name -> element type
+        self.scales: dict[str, float] = {}
+        self.rejected: dict[str, dict[str, None]] = {}
+        self.missing: dict[str, None] = {}
+        self.constants: dict[str, str] = {}
+        self.cache_read = self.cache_refused = False
+
+    def take(self, line: str) -> None:
+        """Notes what one line says. Most lines of a log are the builder's timings and say nothing."""
+        if "INT8 Inference Tensor" in line and (match := _SCALE.search(line)):
+            self.scales[match["name"]] = float(match["scale"])
+        elif "due to missing int8" in line and (match := _REJECTED.search(line)):
+            self.rejected.setdefault(match["name"], {})[match["layer"]] = None
+        elif "expect fall" in line and (match := _MISSING.search(line)):
+            self.missing[match["name"]] = None
+        elif "ConstShuffleFusion" in line and (match := _FUSED_CONSTANT.search(line)):
+            self._note_constant(match["constant"], match["shuffle"])
+        elif "Reading Calibration Cache" in line:
+            self.cache_read = True
+        elif "Calibration table does not match calibrator algorithm type" in line:
+            self.cache_refused = True
+        else:
+            self._take_parser_line(line)
+
+    def _take_parser_line(self, line: str) -> None:
+        if match := _REGISTERED.search(line):
+            self.registered[match["onnx"]] = match["name"]
+        elif match := _OUTPUTS.search(line):
+            self.types.update((found["name"], found["type"]) for found in _TYPED.finditer(match["tensors"]))
+        elif match := _INPUT.search(line):
+            self.registered[match["name"]] = match["name"]
+            self.types[match["name"]] = match["type"]
+        elif match := _MARKED.search(line):
+            self.registered[match["onnx"]] = match["onnx"]
+        elif not self.version and (match := _VERSION.search(line)):
+            self.version = match[1] or match[2]
+
+    def _note_constant(self, constant: str, shuffle: str) -> None:
+        # The parser adds the shuffle that fits a constant to its partner's rank right behind the constant.
+        # Up to 8.5 their tensors have numbers for names, of which the shuffle's alone is in the log.
+        self.constants[f"{shuffle}_output"] = constant
+        if match := _UNNAMED_SHUFFLE.fullmatch(shuffle):
+            self.constants[f"(Unnamed Layer* {int(match[1]) - 1}) [Constant]_output"] = constant
+        else:
+            self.constants[f"{constant}_output"] = constant
+
+    def finish(self) -> TrtLog:
+        """All that was noted, under TensorRT's names; ONNX constants are registered as no tensors."""
+        return TrtLog(
+            version=self.version,
+            types={
+                self.registered[name]: kind for name, kind in self.types.items() if name in self.registered
+            },
+            scales=self.scales,
+            rejected={name: tuple(layers) for name, layers in self.rejected.items()},
+            missing=tuple(self.missing),
+            constants=self.constants,
+            cache_read=self.cache_read,
+            cache_refused=self.cache_refused,
+        )

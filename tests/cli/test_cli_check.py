@@ -1,0 +1,86 @@
+"""`onnx-trtcal check`: exit status, words and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from toys import model, node
+
+from onnx_trtcal.cache import Cache, read_cache, write_cache
+from onnx_trtcal.cli import main
+
+HEADER = "TRT-8001-EntropyCalibration2"
+LOG = "[V] [TRT] ConstShuffleFusion: Fusing slope with (Unnamed Layer* 5) [Shuffle]\n"
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    proto = model(
+        [node("PRelu", "x slope", "y"), node("Flatten", "y", "z")],
+        {"x": [1, 4]},
+        ["z"],
+        {"slope": np.array([0.25], np.float32)},
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    (tmp_path / "build.log").write_text(
+        LOG + "[V] [TRT] INT8 Inference Tensor scales and zero-points: x scale and zero-point "
+        "Quantization(scale: {1,}, zero-point: {})\n"
+    )
+    return str(tmp_path / "m.onnx")
+
+
+def cache(tmp_path: Path, **scales: float) -> str:
+    write_cache(tmp_path / "c.cache", Cache(HEADER, scales))
+    return str(tmp_path / "c.cache")
+
+
+def test_covered(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", net, cache(tmp_path, x=1.0, y=1.0, z=1.0)]) == 0
+    printed = capsys.readouterr().out
+    assert "3 float tensors have an entry" in printed
+    assert printed.splitlines()[-1] == "covered"
+
+
+def test_not_covered(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cache(tmp_path, x=0.0, y=1.0, stranger=1.0)
+    assert main(["check", net, path]) == 1
+    said = capsys.readouterr()
+    assert "1 lack one, which costs INT8:\n    z: " in said.out
+    assert "[can be 1, the entry of 'y']" in said.out
+    assert said.out.splitlines()[-1] == "not covered"
+    assert "1 entries are of no tensor of this model" in said.err
+    assert "scale is 0" in said.err
+    assert main(["check", net, path, "-q"]) == 1
+    assert capsys.readouterr().out == "not covered\n"
+
+
+def test_completed(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out, log = cache(tmp_path, x=1.0, y=2.0), str(tmp_path / "out.cache"), str(tmp_path / "build.log")
+    assert main(["check", net, path, "--log", log, "--write-completed", out]) == 1
+    assert "3 scales added, 0 that may cost INT8 still missing" in capsys.readouterr().out
+    assert read_cache(out).scales["z"] == 2.0
+    assert main(["check", net, out, "--log", log]) == 0
+
+
+def test_json(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cache(tmp_path, x=float("inf"), y=2.0)
+    assert main(["check", net, path, "--log", str(tmp_path / "build.log"), "--json"]) == 1
+    account = json.loads(capsys.readouterr().out)
+    assert (account["complete"], account["covered"]) == (False, ["y"])
+    assert account["gaps"][0]["tensor"] == "x"
+    assert account["triage"]["differing"] == [["x", None, 1.0]]
+
+
+def test_log_of_another_cache(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cache(tmp_path, x=3.0, y=2.0, z=2.0, **{"(Unnamed Layer* 5) [Shuffle]_output": 1.0})
+    assert main(["check", net, path, "--log", str(tmp_path / "build.log")]) == 0
+    said = capsys.readouterr()
+    assert "log is of a build with another cache: 1 scales" in said.err
+    assert (
+        "(Unnamed Layer* 5) [Shuffle]_output has 1; the largest magnitude of slope / 127 is 0.0019685"
+        in said.out
+    )
