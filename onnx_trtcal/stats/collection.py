@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.files import natural_key
-from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.stats.histogram import Histogram, as_counted
 from onnx_trtcal.stats.parallel import add_all
 
 __all__ = ["Collection"]
@@ -195,7 +195,7 @@ class Collection:
         add_all(histograms, list(arrays.values()), pool)
         for (name, array), histogram, old in zip(arrays.items(), histograms, before, strict=True):
             if histogram.nan + histogram.inf > old:
-                self._note_nonfinite(name, _nonfinite_samples(array, names))
+                self._note_nonfinite(name, _nonfinite_samples(as_counted(array, self.rule), names))
 
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []

@@ -198,10 +198,12 @@ def as_counted(values: np.ndarray, rule: str) -> np.ndarray:
     Raises:
         StatisticsError: when the array is not of floats.
     """
+    if values.dtype == np.float32:  # in native byte order
+        return values
     name = values.dtype.name
     if not name.startswith(("float", "bfloat", "longdouble")):
         raise StatisticsError(f"values of type {name} are not counted", fix="observe float tensors only")
-    if name in ("float32", "float16", "bfloat16") and values.dtype.isnative:
+    if name in ("float16", "bfloat16") and values.dtype.isnative:
         return values
     if values.dtype.itemsize < 8:
         return values.astype(np.float32)

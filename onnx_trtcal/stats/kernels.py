@@ -13,7 +13,7 @@ import numpy as np
 
 from onnx_trtcal.compiled import compiled
 
-__all__ = ["BLOCK", "LANES", "count", "fold", "largest"]
+__all__ = ["BLOCK", "LANES", "count", "fold", "fold_block", "largest"]
 
 BLOCK = 4096
 LANES = 4
@@ -100,6 +100,14 @@ def fold(lanes: Any, stride: Any, bins: Any, counts: Any) -> None:
             for i in range(bins):
                 counts[i] += np.int64(lanes[lane * stride + i])
                 lanes[lane * stride + i] = 0
+
+
+@compiled
+def fold_block(lanes: Any, places: Any, counts: Any) -> None:
+    """Adds the first lane to int64 counts and clears it, where it was given the places of one block."""
+    for place in places:
+        counts[place] += np.int64(lanes[place])
+        lanes[place] = 0
 
 
 @compiled

@@ -100,7 +100,7 @@ class Sweep:
         power of two: the quotient is then exact, and x / width is above an integer exactly when the
         float32 below x has a quotient not below it.
         """
-        begin, zeros = self.position, self.zeros
+        begin, before = self.position, self._state.copy()
         buffers = _buffers
         rest = self._bits.values.size - begin
         stride = counts.size if rest >= MANY else 0
@@ -114,12 +114,18 @@ class Sweep:
             np.float32(up), np.float32(down), np.uint32(counts.size - 1), _limit_bits(limit),
             stride, buffers.lanes, buffers.words, buffers.floats, buffers.places, self._state,
         )  # fmt: skip
-        if self.position > begin:
+        if self.position == begin:
+            return
+        _, zeros, nan, inf = (self._state - before).tolist()
+        size = self.position - begin
+        if size <= BLOCK and stride == 0:
+            kernels.fold_block(buffers.lanes, buffers.places[: size - nan - inf], counts)
+        else:
             kernels.fold(buffers.lanes, stride, counts.size, counts)
-            counts[0] -= self.zeros - zeros
+        counts[0] -= zeros
 
 
 def _limit_bits(limit: float | None) -> np.uint32:
-    if limit is None or limit > float(np.finfo(np.float32).max):
+    if limit is None or limit >= 2.0**128:
         return np.uint32(LARGEST)
     return np.float32(limit).view(np.uint32)
