@@ -1,0 +1,66 @@
+"""`onnx-trtcal dequantize MODEL -o float.onnx --cache out.cache`: back from Q/DQ to implicit quantization."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The flags of this verb."""
+    parser.add_argument(
+        "model", help="an ONNX model with Q/DQ nodes: from ModelOpt, QAT, ONNX Runtime or quantize"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write the float model")
+    parser.add_argument("--cache", metavar="FILE", help="where to write the calibration cache")
+    parser.add_argument(
+        "--trt-version",
+        default="10.3",
+        metavar="VERSION",
+        help="TensorRT version the cache is for (default 10.3)",
+    )
+    parser.add_argument(
+        "--layer-precisions", action="store_true", help="print what to pass to trtexec --layerPrecisions"
+    )
+    parser.add_argument(
+        "--symmetric-only",
+        action="store_true",
+        help="refuse uint8 and zero-points, rather than cover their range symmetrically",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes what was asked for and says what could not be carried over."""
+    from onnx_trtcal.cache import Cache, header_for, write_cache
+    from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.errors import OptionError
+    from onnx_trtcal.graph.load import load
+    from onnx_trtcal.qdq.convert import dequantize_model
+    from onnx_trtcal.qdq.precisions import layer_precisions
+
+    console = Console(args.quiet, args.verbose)
+    if not (args.output or args.cache or args.layer_precisions):
+        raise OptionError("nothing to do", fix="give -o FILE, --cache FILE or --layer-precisions")
+    header = header_for(args.trt_version)
+    done = dequantize_model(load(args.model), symmetric_only=args.symmetric_only)
+    for note in done.notes:
+        console.warn(note)
+    if args.output:
+        for path in done.save(args.output):
+            console.line(f"{path}: {path.stat().st_size:,} bytes, float model")
+    if args.cache:
+        write_cache(args.cache, Cache(header, done.scales))
+        console.line(f"{Path(args.cache)}: {len(done.scales)} scales")
+    if done.missing:
+        console.warn(
+            f"{len(done.missing)} float tensors have no scale ({done.missing[0]!r} for one): TensorRT runs the "
+            "layers that touch them in floating point"
+        )
+        for name in done.missing:
+            console.detail(f"  no scale: {name}")
+    if args.layer_precisions:
+        console.result(layer_precisions(done.precisions))
+        console.line("pass it as --layerPrecisions=... with --precisionConstraints=obey --int8 --fp16")
+    return 0

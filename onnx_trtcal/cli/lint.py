@@ -1,0 +1,34 @@
+"""`onnx-trtcal lint MODEL`: TensorRT's rules on a Q/DQ model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The flags of this verb."""
+    parser.add_argument("model", help="an ONNX model with Q/DQ nodes")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the findings; 1 when TensorRT would refuse the model."""
+    from dataclasses import asdict
+
+    from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.qdq.lint import ERROR, lint_model
+
+    console = Console(args.quiet, args.verbose)
+    findings = lint_model(args.model)
+    errors = sum(finding.level == ERROR for finding in findings)
+    if args.json:
+        console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        return 1 if errors else 0
+    for finding in findings:
+        console.result(f"{finding.level} [{finding.rule}] {finding.node}: {finding.what}")
+        console.result(f"    {finding.consequence}")
+    console.line(f"{errors} errors, {len(findings) - errors} pieces of advice")
+    return 1 if errors else 0

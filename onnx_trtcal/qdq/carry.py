@@ -1,0 +1,78 @@
+"""Carries scales from tensors that had a pair to the others that a cache has to name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.qdq.flow import Flow
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.fuse import Group
+
+__all__ = ["carry_scales"]
+
+# Their output is nowhere larger than their input, so the input's scale covers it.
+_SHRINK = frozenset({"Clip", "LeakyRelu", "Relu"})
+
+
+def carry_scales(
+    graph: gs.Graph, groups: Sequence[Group], found: Mapping[str, float]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """All scales that follow from some of them.
+
+    The input and the output of an op that moves values (or of MaxPool) have one scale; tensors that vanish
+    inside a kernel take that of its output; behind Relu, Clip and LeakyRelu the input's scale will do;
+    Concat's branches take the scale of its output, whose Q moves up to them. A scale that was found stays.
+
+    Returns:
+        The scales in graph order, and the float tensors that have none.
+    """
+    flow = Flow(graph)
+    scales = dict(found)
+    before = -1
+    while before != len(scales):
+        before = len(scales)
+        for node in flow.nodes:
+            _carry_down(flow, node, scales)
+        for node in reversed(flow.nodes):
+            _carry_up(flow, node, scales)
+        for group in groups:
+            if group.output in scales:
+                for name in group.inner:
+                    scales.setdefault(name, scales[group.output])
+    types = {name: tensor.dtype for name, tensor in graph.tensors().items()}
+    floats = [name for name in flow.tensors if _is_float(types.get(name))]
+    return (
+        {name: scales[name] for name in flow.tensors if name in scales},
+        tuple(name for name in floats if name not in scales),
+    )
+
+
+def _carry_down(flow: Flow, node: gs.Node, scales: dict[str, float]) -> None:
+    if not node.inputs or node.inputs[0].name not in scales:
+        return
+    if flow.is_tied(node) or node.op in _SHRINK:
+        scales.setdefault(node.outputs[0].name, scales[node.inputs[0].name])
+
+
+def _carry_up(flow: Flow, node: gs.Node, scales: dict[str, float]) -> None:
+    if node.outputs[0].name not in scales:
+        return
+    if flow.is_tied(node) or node.op == "Concat":
+        for tensor in flow.data_inputs(node):
+            if flow.is_activation(tensor.name):
+                scales.setdefault(tensor.name, scales[node.outputs[0].name])
+
+
+def _is_float(dtype: object) -> bool:
+    if dtype is None:
+        return False
+    try:
+        return np.dtype(dtype).kind == "f"  # type: ignore[call-overload]
+    except TypeError:
+        return False

@@ -1,0 +1,154 @@
+"""From a Q/DQ model back to a float model and its scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.carry import carry_scales
+from onnx_trtcal.qdq.pairs import Quantizer
+from onnx_trtcal.qdq.precisions import precisions_of
+from onnx_trtcal.qdq.rebase import rebased
+from onnx_trtcal.qdq.record import RECORD_KEY, Record, load_record
+from onnx_trtcal.qdq.strip import Stripped, strip
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.load import Model
+
+__all__ = ["Dequantized", "dequantize_model"]
+
+
+@dataclass(frozen=True)
+class Dequantized:
+    """The float model that a Q/DQ model was made of, not written yet.
+
+    Attributes:
+        graph: the float graph.
+        model: what `graph` is exported against.
+        scales: tensor -> scale, exact float32 values, in graph order.
+        missing: float tensors of the graph without a scale: TensorRT runs the layers they touch in floating
+            point.
+        precisions: node name -> `int8` or `fp16` (see `layer_precisions`).
+        notes: what could not be carried over as it was, one sentence each.
+    """
+
+    graph: gs.Graph
+    model: Model
+    scales: Mapping[str, float]
+    missing: tuple[str, ...]
+    precisions: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    def proto(self) -> onnx.ModelProto:
+        """The float model in memory."""
+        from onnx_trtcal.graph.surgeon import export_model
+
+        return export_model(self.graph, self.model)
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Writes the float model; returns the files written."""
+        from onnx_trtcal.graph.save import save_model
+
+        return save_model(self.graph, self.model, path)
+
+
+def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantized:
+    """Takes a Q/DQ model apart into a float model and a scale per tensor.
+
+    A model this package made gives back every scale it was made from, to the bit, as long as its pairs are
+    those that were written. Of any other model each pair's scale is taken, and carried on to tensors that
+    hold the same values or vanish in the same kernel.
+
+    Args:
+        model: any model with Q/DQ pairs: from ModelOpt, QAT, ONNX Runtime or this package.
+        symmetric_only: refuse a tensor whose grid a cache cannot say (uint8, zero-point, several scales),
+            rather than cover its range.
+
+    Raises:
+        ModelError: there are no pairs, or they have no float counterpart.
+    """
+    from onnx_trtcal.graph.fuse import find_groups
+    from onnx_trtcal.graph.surgeon import import_graph
+
+    graph = import_graph(model)
+    stripped = strip(graph)
+    if not stripped.pairs:
+        raise ModelError(
+            "the model has no Q/DQ pair on an activation, so it holds no scales",
+            where=str(model.path or ""),
+            fix="give a model quantized in QDQ format",
+        )
+    notes: list[str] = []
+    found = {tensor: _scale(tensor, on, notes, symmetric_only) for tensor, on in stripped.pairs.items()}
+    record = _record(model, found, notes)
+    scales, missing = carry_scales(graph, find_groups(graph, model.shapes), found)
+    if record is not None:
+        scales = {**record.scales, **{name: s for name, s in scales.items() if name not in record.scales}}
+        missing = tuple(name for name in missing if name not in scales)
+    _note_weights(stripped, notes)
+    return Dequantized(
+        graph,
+        rebased(model, graph.opset, {RECORD_KEY: None}, retype=True),
+        scales,
+        missing,
+        precisions_of(graph, stripped.read_quantized),
+        tuple(notes),
+    )
+
+
+def _record(model: Model, found: Mapping[str, float], notes: list[str]) -> Record | None:
+    """The calibration record, when the pairs are still what it says."""
+    text = next((entry.value for entry in model.proto.metadata_props if entry.key == RECORD_KEY), None)
+    if text is None:
+        return None
+    record = load_record(text)
+    if dict(found) == dict(record.pairs):
+        return record
+    notes.append(
+        "the Q/DQ pairs are no longer those of the calibration recorded in the model: the pairs count"
+    )
+    return None
+
+
+def _scale(tensor: str, quantizers: Sequence[Quantizer], notes: list[str], symmetric_only: bool) -> float:
+    """The one scale of a tensor: the largest where several pairs sit on it, so that nothing is clipped."""
+    scales = []
+    for quantizer in quantizers:
+        if quantizer.zero.dtype.kind not in "iu":
+            raise ModelError(
+                f"tensor {tensor!r} is quantized to {quantizer.zero.dtype}, which no cache can say"
+            )
+        scale, same = quantizer.symmetric_scale()
+        scales.append(scale)
+        if not same:
+            what = f"tensor {tensor!r} is {_grid(quantizer)}; a cache is symmetric INT8"
+            if symmetric_only:
+                raise ModelError(
+                    what, fix="allow the symmetric range that covers it, or quantize symmetrically"
+                )
+            notes.append(f"{what}: its scale {scale:.6g} covers the range ±{quantizer.threshold():.6g}")
+    if len(set(scales)) > 1:
+        notes.append(f"tensor {tensor!r} has {len(scales)} pairs of different scales: the largest counts")
+    return max(scales)
+
+
+def _grid(quantizer: Quantizer) -> str:
+    if not quantizer.per_tensor:
+        return f"quantized with {quantizer.scale.size} scales"
+    return f"{quantizer.zero.dtype} with zero-point {int(quantizer.zero.ravel()[0])}"
+
+
+def _note_weights(stripped: Stripped, notes: list[str]) -> None:
+    asymmetric = [name for name, q in stripped.weights.items() if q.zero.any()]
+    if asymmetric:
+        notes.append(
+            f"{len(asymmetric)} weights have zero-points, {asymmetric[0]!r} for one: TensorRT quantizes float "
+            "weights anew, symmetrically per channel"
+        )

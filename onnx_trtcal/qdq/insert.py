@@ -1,0 +1,241 @@
+"""Writes Q/DQ pairs into a folded graph, as `place` decided them.
+
+producer ── tensor ──► QuantizeLinear ──► DequantizeLinear ──► the quantized readers
+               └─────► everything else, in floating point
+INT8 weights ────────► DequantizeLinear ──► the weighted op
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.errors import ModelError, OptionError
+from onnx_trtcal.qdq.constants import constant_value
+from onnx_trtcal.qdq.opset import raise_opset
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.placement import Placement, Weight
+from onnx_trtcal.scales import SCALE_OF_ZEROS
+from onnx_trtcal.weights import quantize_weight, weight_scales
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["Inserted", "pair_scales", "quantize_graph"]
+
+_PER_CHANNEL_OPSET = 13
+_FLOAT16_OPSET = 19
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """What was written.
+
+    Attributes:
+        scales: tensor with a pair -> the scale in its pair, an exact value of the pair's type.
+        dead: weight -> number of its channels that are next to zero (below 1e-4), which got a harmless scale.
+    """
+
+    scales: Mapping[str, float]
+    dead: Mapping[str, int]
+
+
+def pair_scales(placement: Placement, scales: Mapping[str, float]) -> dict[str, float]:
+    """The scale of every tensor that carries a pair: its own, or the one it shares.
+
+    A scale of 0, which TensorRT writes for a tensor of zeros, becomes a harmless positive one.
+
+    Raises:
+        OptionError: a scale is missing, negative or not finite.
+    """
+    found: dict[str, float] = {}
+    for activation in placement.activations:
+        scale = scales.get(activation.tensor)
+        if scale is None:
+            raise OptionError(f"no scale for tensor {activation.tensor!r}, which is to be quantized")
+        if not (np.isfinite(scale) and scale >= 0):
+            raise OptionError(
+                f"the scale of tensor {activation.tensor!r} is {scale}, wanted a positive number"
+            )
+        found[activation.tensor] = float(np.float32(scale)) or SCALE_OF_ZEROS
+    for shared in placement.shared:
+        common = max(found[tensor] for tensor in shared.leaders)
+        found.update(dict.fromkeys(shared.tensors, common))
+    return found
+
+
+def quantize_graph(
+    graph: gs.Graph,
+    placement: Placement,
+    scales: Mapping[str, float],
+    options: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+) -> Inserted:
+    """Turns a folded graph into an explicitly quantized one, in place.
+
+    Args:
+        graph: the graph that `placement` was made for. Its opset is raised where Q/DQ needs it.
+        placement: where pairs go.
+        scales: tensor -> scale (threshold / 127), exact float32 values; entries of other tensors are ignored.
+        options: how weights are stored, and the opset.
+
+    Raises:
+        OptionError: a scale is missing or not positive, or the opset asked for is too low.
+        ModelError: the opset cannot be raised.
+    """
+    wanted = pair_scales(placement, scales)
+    writer = _Writer(graph, options)
+    raise_opset(graph, writer.opset(placement))
+    written = {a.tensor: writer.activation(a.tensor, wanted[a.tensor]) for a in placement.activations}
+    for activation in placement.activations:
+        for read in activation.reads:
+            writer.connect(read.node, read.index, activation.tensor)
+    for weight in placement.weights:
+        writer.weight(weight)
+    writer.finish()
+    return Inserted(written, dict(writer.dead))
+
+
+class _Writer:
+    def __init__(self, graph: gs.Graph, options: QdqOptions) -> None:
+        self.graph = graph
+        self.options = options
+        self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
+        self.tensors: dict[str, gs.Tensor] = graph.tensors()
+        self.taken = set(self.tensors) | {node.name for node in graph.nodes}
+        self.pairs: dict[str, gs.Variable] = {}
+        self.behind: dict[str, list[gs.Node]] = {}
+        self.before: dict[str, list[gs.Node]] = {}
+        self.shared_weights: dict[tuple[str, int | None], gs.Variable] = {}
+        self.dead: dict[str, int] = {}
+
+    def opset(self, placement: Placement) -> int:
+        """The opset the pairs need, or the higher one asked for."""
+        names = [each.tensor for each in placement.activations] + [each.tensor for each in placement.weights]
+        needed = _PER_CHANNEL_OPSET
+        if any(_scale_dtype(self.tensors[name]) != np.float32 for name in names):
+            needed = _FLOAT16_OPSET
+        if self.options.opset is not None and self.options.opset < needed:
+            raise OptionError(
+                f"opset {self.options.opset} is too low: this model's Q/DQ needs {needed}",
+                fix=f"leave the opset out, or ask for {needed} or more",
+            )
+        return max(needed, self.options.opset or 0)
+
+    def activation(self, name: str, scale: float) -> float:
+        """A pair on a tensor; returns its scale as written."""
+        tensor = self.tensors[name]
+        dtype = _scale_dtype(tensor)
+        value = np.array(scale, dtype)
+        if value == 0:
+            value = np.nextafter(value, np.array(1, dtype))
+        q, dq = self._pair(tensor, value, None)
+        self.pairs[name] = dq.outputs[0]
+        producer = tensor.inputs[0].outputs[0].name if tensor.inputs else ""
+        self.behind.setdefault(producer, []).extend([q, dq])
+        return float(value)
+
+    def connect(self, node: str, index: int, tensor: str) -> None:
+        """Lets a node read a tensor's pair instead of the tensor."""
+        self.node[node].inputs[index] = self.pairs[tensor]
+
+    def weight(self, weight: Weight) -> None:
+        """A weight in INT8 with DQ, or in float with Q and DQ; one of either for all that read it alike."""
+        key = (weight.tensor, weight.axis)
+        if key not in self.shared_weights:
+            self.shared_weights[key] = self._weight(weight)
+        self.node[weight.read.node].inputs[weight.read.index] = self.shared_weights[key]
+
+    def _weight(self, weight: Weight) -> gs.Variable:
+        import onnx_graphsurgeon as gs
+
+        tensor = self.tensors[weight.tensor]
+        values = constant_value(tensor)
+        if values is None:
+            raise ModelError(f"weight {weight.tensor!r} is not constant")
+        found = weight_scales(values, weight.axis, weight.tensor)
+        if found.dead:
+            self.dead[weight.tensor] = len(found.dead)
+        dtype = _scale_dtype(tensor)
+        scale = np.maximum(found.scales.astype(dtype), np.finfo(dtype).smallest_subnormal)
+        if weight.axis is None:
+            scale = scale.reshape(())
+        if self.options.weights == "float":
+            source = tensor
+            if not isinstance(tensor, gs.Constant):
+                source = gs.Constant(self._name(f"{weight.tensor}_constant"), values)
+            nodes = list(self._pair(source, scale, weight.axis))
+        else:
+            stored = gs.Constant(
+                self._name(f"{weight.tensor}_quantized"), quantize_weight(values, scale, weight.axis)
+            )
+            nodes = [
+                self._dequantize(weight.tensor, stored, *self._parameters(weight.tensor, scale), weight.axis)
+            ]
+        self.before.setdefault(weight.read.node, []).extend(nodes)
+        nodes[-1].outputs[0].dtype, nodes[-1].outputs[0].shape = values.dtype, list(values.shape)
+        return nodes[-1].outputs[0]
+
+    def _pair(self, tensor: gs.Tensor, scale: np.ndarray, axis: int | None) -> tuple[gs.Node, gs.Node]:
+        import onnx_graphsurgeon as gs
+
+        name = tensor.name
+        parameters = self._parameters(name, scale)
+        quantized = gs.Variable(
+            self._name(f"{name}_QuantizeLinear_Output"), dtype=np.int8, shape=tensor.shape
+        )
+        q = gs.Node(
+            "QuantizeLinear",
+            name=self._name(f"{name}_QuantizeLinear"),
+            attrs={} if axis is None else {"axis": axis},
+            inputs=[tensor, *parameters],
+            outputs=[quantized],
+        )
+        return q, self._dequantize(name, quantized, *parameters, axis)
+
+    def _dequantize(
+        self, name: str, quantized: gs.Tensor, scale: gs.Constant, zero: gs.Constant, axis: int | None
+    ) -> gs.Node:
+        import onnx_graphsurgeon as gs
+
+        output = gs.Variable(
+            self._name(f"{name}_DequantizeLinear_Output"), dtype=scale.values.dtype, shape=quantized.shape
+        )
+        return gs.Node(
+            "DequantizeLinear",
+            name=self._name(f"{name}_DequantizeLinear"),
+            attrs={} if axis is None else {"axis": axis},
+            inputs=[quantized, scale, zero],
+            outputs=[output],
+        )
+
+    def _parameters(self, name: str, scale: np.ndarray) -> tuple[gs.Constant, gs.Constant]:
+        import onnx_graphsurgeon as gs
+
+        return (
+            gs.Constant(self._name(f"{name}_scale"), scale),
+            gs.Constant(self._name(f"{name}_zero_point"), np.zeros(scale.shape, np.int8)),
+        )
+
+    def _name(self, wanted: str) -> str:
+        name, count = wanted, 0
+        while name in self.taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.taken.add(name)
+        return name
+
+    def finish(self) -> None:
+        """Puts the new nodes where they can run: pairs behind what they quantize, weights before a reader."""
+        ordered: list[gs.Node] = list(self.behind.get("", []))
+        for node in self.graph.nodes:
+            name = node.outputs[0].name if node.outputs else ""
+            ordered += [*self.before.get(name, ()), node, *(self.behind.get(name, ()) if name else ())]
+        self.graph.nodes.clear()
+        self.graph.nodes.extend(ordered)
+
+
+def _scale_dtype(tensor: gs.Tensor) -> np.dtype:
+    return np.dtype(np.float16) if tensor.dtype == np.float16 else np.dtype(np.float32)

@@ -1,0 +1,76 @@
+"""Checks a Q/DQ model against what TensorRT's parser accepts and its optimizer wants; needs no TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.finding import ADVICE, ERROR, Finding
+from onnx_trtcal.qdq.lint_parser import parser_findings
+from onnx_trtcal.qdq.lint_placement import placement_findings
+
+if TYPE_CHECKING:
+    from onnx_trtcal.graph.load import Model
+
+__all__ = ["ADVICE", "ERROR", "Finding", "lint_model"]
+
+
+def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
+    """All findings, errors first, each level in graph order; none means that nothing is wrong.
+
+    The model is not run, so that one which no runtime loads can be checked, too.
+
+    Raises:
+        ModelError: the file cannot be read, or holds no Q/DQ node and no quantized operator.
+    """
+    from onnx_trtcal.graph.surgeon import import_graph
+
+    light = _light(model)
+    graph = import_graph(light)
+    found = parser_findings(graph)
+    if not found.quantized_nodes:
+        raise ModelError(
+            "the model holds no Q/DQ node: there is nothing to check",
+            where=str(light.path or ""),
+            fix="give a quantized model; `onnx-trtcal quantize` makes one",
+        )
+    advice = placement_findings(import_graph(light), light.shapes)
+    return (*found.findings, *advice)
+
+
+def _light(model: str | Path | onnx.ModelProto) -> Model:
+    """A model as import needs it, without asking a runtime whether it loads."""
+    from onnx_trtcal.graph.inference import infer_types
+    from onnx_trtcal.graph.load import Model
+
+    path = None if isinstance(model, onnx.ModelProto) else Path(model)
+    proto = model if isinstance(model, onnx.ModelProto) else _read(Path(model))
+    types = infer_types(proto)
+    return Model(
+        path=path,
+        proto=proto,
+        directory=None if path is None else path.parent,
+        sha256="",
+        inputs=(),
+        outputs=tuple(value.name for value in proto.graph.output),
+        elem_types=types.elem_types,
+        shapes=types.shapes,
+    )
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from error
+    except DecodeError as error:
+        raise ModelError("this is not an ONNX model", where=str(path), fix="give an .onnx file") from error
+    if not proto.HasField("graph"):
+        raise ModelError(
+            "this is not an ONNX model: it holds no graph", where=str(path), fix="give an .onnx file"
+        )
+    return proto

@@ -1,0 +1,131 @@
+"""TensorRT's parser rules for Q/DQ nodes: what it refuses.
+
+Source: onnx-tensorrt, QuantDequantLinearHelper in onnxOpImporters.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.qdq.constants import constant_shape, constant_value
+from onnx_trtcal.qdq.finding import ERROR, Finding
+from onnx_trtcal.qdq.pairs import Quantizer, has_zero_point, read_quantizer
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["ParserFindings", "parser_findings"]
+
+_PAIRS = ("QuantizeLinear", "DequantizeLinear")
+_TYPES = frozenset({"int8", "int4", "float8_e4m3fn", "float4_e2m1fn"})
+_REFUSED = "TensorRT's parser refuses the model"
+_FIRST_OPSET, _PER_CHANNEL_OPSET, _FLOAT16_OPSET = 10, 13, 19
+
+
+@dataclass(frozen=True)
+class ParserFindings:
+    """Errors, and the number of Q/DQ nodes and quantized operators that were looked at."""
+
+    findings: tuple[Finding, ...]
+    quantized_nodes: int
+
+
+def parser_findings(graph: gs.Graph) -> ParserFindings:
+    """Every breach of the parser's rules in a graph and its subgraphs, in graph order."""
+    findings: list[Finding] = []
+    count = 0
+    for part in (graph, *graph.subgraphs(recursive=True)):
+        for node in part.nodes:
+            if kind(node) not in QUANTIZED:
+                continue
+            count += 1
+            if kind(node) in _PAIRS:
+                faults = _faults(node, graph.opset)
+            else:
+                faults = iter([("unsupported-op", f"{kind(node)} is no operator that TensorRT imports")])
+            label = node.name or (node.outputs[0].name if node.outputs else node.op)
+            findings += [Finding(ERROR, rule, label, what, _REFUSED) for rule, what in faults]
+    return ParserFindings(tuple(findings), count)
+
+
+def _faults(node: gs.Node, opset: int) -> Iterator[tuple[str, str]]:
+    if opset < _FIRST_OPSET:
+        yield "opset", f"{node.op} exists from opset {_FIRST_OPSET} on; the model has {opset}"
+    quantizer = read_quantizer(node)
+    if quantizer is None:
+        if constant_value(node.inputs[1]) is None:
+            yield "scale-constant", "its scale is computed; it must be a constant"
+        if has_zero_point(node) and constant_value(node.inputs[2]) is None:
+            yield "zero-point-constant", "its zero-point is computed; it must be a constant"
+        return
+    yield from _zero_point(node, quantizer)
+    yield from _scale(quantizer, opset)
+    if not quantizer.per_tensor:
+        yield from _per_channel(node, quantizer)
+    if _name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
+        yield "data-type", "its data is uint8; TensorRT reads int8"
+
+
+def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]]:
+    zero, stated = quantizer.zero, has_zero_point(node)
+    if zero.dtype.name not in _TYPES:
+        how = (
+            f"its zero-point is {zero.dtype}" if stated else f"it has no zero-point, which means {zero.dtype}"
+        )
+        yield "zero-point-type", f"{how}; give an int8 zero-point of zeros"
+    elif np.asarray(zero, np.float32).any():
+        yield "zero-point-value", "its zero-point is not 0; TensorRT quantizes symmetrically only"
+    if stated and zero.size != quantizer.scale.size:
+        yield "sizes", f"it has {quantizer.scale.size} scales and {zero.size} zero-points"
+    output_type = node.attrs.get("output_dtype", 0)
+    if node.op == "QuantizeLinear" and stated and output_type:
+        wanted = helper.tensor_dtype_to_np_dtype(output_type)
+        if wanted != zero.dtype:
+            yield "output-dtype", f"its output_dtype is {wanted} and its zero-point {zero.dtype}"
+
+
+def _scale(quantizer: Quantizer, opset: int) -> Iterator[tuple[str, str]]:
+    scale = quantizer.scale
+    bad = scale[~(np.isfinite(scale) & (scale > 0))].ravel()
+    if bad.size:
+        yield "scale-positive", f"{bad.size} of its {scale.size} scales are not positive, {bad[0]:g} for one"
+    if not quantizer.per_tensor and _FIRST_OPSET <= opset < _PER_CHANNEL_OPSET:
+        yield "opset", f"scales per channel need opset {_PER_CHANNEL_OPSET}; the model has {opset}"
+    if quantizer.dtype == np.float16 and _FIRST_OPSET <= opset < _FLOAT16_OPSET:
+        yield "opset", f"a float16 scale needs opset {_FLOAT16_OPSET}; the model has {opset}"
+
+
+def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]]:
+    shape, axis, count = _weight_shape(node), quantizer.axis, quantizer.scale.size
+    if shape is None:
+        yield "per-channel-activation", f"it has {count} scales on an activation; only weights may"
+    elif int(node.attrs.get("block_size", 0)):
+        return
+    elif not -len(shape) <= axis < len(shape):
+        yield "axis", f"axis {axis} does not exist in a weight of {len(shape)} dimensions"
+    elif shape[axis] != count:
+        yield "axis", f"it has {count} scales, but axis {axis} of its weight has {shape[axis]} slices"
+
+
+def _weight_shape(node: gs.Node) -> tuple[int, ...] | None:
+    """The shape of the weight a Q or DQ works on; None when it works on an activation."""
+    tensor = node.inputs[0]
+    while len(tensor.inputs) == 1 and kind(tensor.inputs[0]) == "QuantizeLinear":
+        tensor = tensor.inputs[0].inputs[0]
+    return constant_shape(tensor)
+
+
+def _name(dtype: object) -> str:
+    if dtype is None:
+        return ""
+    if isinstance(dtype, int):
+        return onnx.TensorProto.DataType.Name(dtype).lower()
+    return np.dtype(dtype).name  # type: ignore[call-overload]

@@ -1,0 +1,178 @@
+"""TensorRT's placement advice for Q/DQ pairs: what it accepts, but builds a worse engine from.
+
+Source: TensorRT developer guide, "Q/DQ Layer-Placement Recommendations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.fuse import Group, find_groups
+from onnx_trtcal.graph.links import kind
+from onnx_trtcal.qdq.finding import ADVICE, Finding
+from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.qdq.ops import INT8_CAPABLE
+from onnx_trtcal.qdq.strip import Stripped, strip
+from onnx_trtcal.qdq.weighted import is_weighted
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.inference import Shape
+
+__all__ = ["placement_findings"]
+
+
+def placement_findings(graph: gs.Graph, shapes: Mapping[str, Shape | None]) -> tuple[Finding, ...]:
+    """Every pair that costs speed or accuracy where it is, in graph order. The graph loses its pairs."""
+    try:
+        stripped = strip(graph)
+    except ModelError as error:
+        return (
+            Finding(ADVICE, "no-pair", error.where, error.what, "TensorRT may not fuse it into INT8 kernels"),
+        )
+    return tuple(_Advice(graph, stripped, find_groups(graph, shapes)).findings())
+
+
+class _Advice:
+    def __init__(self, graph: gs.Graph, stripped: Stripped, groups: tuple[Group, ...]) -> None:
+        self.flow = Flow(graph)
+        self.stripped = stripped
+        self.groups = groups
+
+    def findings(self) -> Iterator[Finding]:
+        for node in self.flow.nodes:
+            if is_weighted(node):
+                yield from self._inputs(node)
+            elif kind(node) == "Concat":
+                yield from self._concat(node)
+            elif self.flow.is_tied(node):
+                yield from self._own_pair(node)
+        for group in self.groups:
+            yield from self._group(group)
+        for tensor in self.stripped.pairs:
+            yield from self._several(tensor)
+
+    def _read(self, node: gs.Node, index: int) -> bool:
+        return (node.outputs[0].name, index) in self.stripped.read_quantized
+
+    def _scale(self, tensor: str) -> float:
+        return max(float(quantizer.scale.max()) for quantizer in self.stripped.pairs[tensor])
+
+    def _inputs(self, node: gs.Node) -> Iterator[Finding]:
+        quantized = [self._read(node, index) for index in (0, 1)]
+        if any(quantized) and not all(quantized):
+            yield _advice(
+                "one-input",
+                node,
+                f"only input {quantized.index(True)} of this {node.op} is quantized",
+                "it runs in floating point, after a dequantization that costs time",
+            )
+        if len(node.inputs) > 2 and self._read(node, 2):
+            yield _advice(
+                "bias",
+                node,
+                "its bias is quantized",
+                "TensorRT adds biases in floating point or INT32 and may refuse to fuse this one",
+            )
+
+    def _concat(self, node: gs.Node) -> Iterator[Finding]:
+        scales = {
+            tensor.name: self._scale(tensor.name)
+            for index, tensor in enumerate(node.inputs)
+            if self._read(node, index) and tensor.name in self.stripped.pairs
+        }
+        output = node.outputs[0].name
+        if scales and output in self.stripped.pairs:
+            scales[output] = self._scale(output)
+        if len(set(scales.values())) > 1:
+            yield _advice(
+                "concat-scales",
+                node,
+                f"its quantized branches and output have {len(set(scales.values()))} different scales",
+                "each branch is quantized anew instead of being written in place",
+            )
+
+    def _own_pair(self, node: gs.Node) -> Iterator[Finding]:
+        if self._read(node, 0) and node.outputs[0].name in self.stripped.pairs:
+            yield _advice(
+                "commuting-pair",
+                node,
+                f"{node.op} has a pair in front of it and one behind",
+                "Q and DQ move through it anyway; the second pair can only add a requantization",
+            )
+
+    def _group(self, group: Group) -> Iterator[Finding]:
+        anchor = self.flow.node[group.anchor]
+        inside = {name: self.flow.node[name] for name in group.nodes}
+        for tensor in group.inner:
+            for node, index in self.flow.consumers(tensor):
+                if not (self._read(node, index) and node.outputs[0].name in inside):
+                    continue
+                if group.residual is not None and group.residual in {each.name for each in node.inputs}:
+                    yield _advice(
+                        "residual-side",
+                        node,
+                        f"the {group.op} side of this residual Add is quantized",
+                        "the Add does not run inside the kernel; quantize its skip input only",
+                    )
+                else:
+                    yield _advice(
+                        "inside-kernel",
+                        node,
+                        f"a pair sits between {group.op} and {node.op}",
+                        f"{group.op} and {node.op} do not become one kernel, and values are rounded twice",
+                    )
+        if not (self._read(anchor, 0) and self._read(anchor, 1)):
+            return
+        yield from self._skip(group, inside)
+        if any(kind(node) == "BatchNormalization" for node in inside.values()):
+            yield _advice(
+                "batchnorm",
+                anchor,
+                "BatchNormalization behind it is not folded into its quantized weights",
+                "the weight scales are not those of the weights that run; fold first, then quantize",
+            )
+        if group.output in self.stripped.pairs and not self._useful(group.output):
+            yield _advice(
+                "output-pair",
+                anchor,
+                f"its output {group.output!r} is quantized, but no INT8 layer reads it",
+                "accuracy is lost and nothing gained: leave the pair out",
+            )
+
+    def _skip(self, group: Group, inside: Mapping[str, gs.Node]) -> Iterator[Finding]:
+        for node in inside.values():
+            for index, tensor in enumerate(node.inputs):
+                if tensor.name == group.residual and not self._read(node, index):
+                    yield _advice(
+                        "residual-skip",
+                        node,
+                        f"the skip input {tensor.name!r} of this residual Add is not quantized",
+                        "the fused kernel then writes floating point, whatever reads it",
+                    )
+
+    def _useful(self, tensor: str) -> bool:
+        return any(
+            self._read(node, index)
+            and (is_weighted(node) or node.op in INT8_CAPABLE or len(self.flow.data_inputs(node)) > 0)
+            for node, index in self.flow.consumers(tensor)
+        )
+
+    def _several(self, tensor: str) -> Iterator[Finding]:
+        scales = {quantizer.scale.tobytes() for quantizer in self.stripped.pairs[tensor]}
+        if len(scales) > 1:
+            node = self.stripped.pairs[tensor][0].node
+            yield _advice(
+                "several-scales",
+                node,
+                f"tensor {tensor!r} has pairs of {len(scales)} different scales",
+                "it is quantized once for each of them",
+            )
+
+
+def _advice(rule: str, node: gs.Node, what: str, consequence: str) -> Finding:
+    label = node.name or (node.outputs[0].name if node.outputs else node.op)
+    return Finding(ADVICE, rule, label, what, consequence)

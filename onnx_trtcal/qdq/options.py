@@ -1,0 +1,63 @@
+"""What a Q/DQ model is made like: the only home of these defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+
+__all__ = ["QdqOptions"]
+
+WEIGHTS = ("int8", "float")
+HIGH_PRECISIONS = ("fp32", "fp16")
+
+
+def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
+    return field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class QdqOptions:
+    """How Q/DQ pairs are placed and stored.
+
+    `min_channels`, `gemv` and `attention` are rules that leave layers in floating point where INT8 is known
+    to cost time: turning a rule off quantizes more layers.
+    """
+
+    weights: str = _option(
+        "int8", "store weights as INT8 with DQ only, or as float with Q and DQ", choices=WEIGHTS
+    )
+    high_precision: str = _option(
+        "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS
+    )
+    min_channels: int = _option(
+        16,
+        "leave a layer alone when its input and its output channels are both fewer; 1 quantizes all",
+        metavar="N",
+    )
+    gemv: bool = _option(False, "quantize matrix-vector products, too")
+    attention: bool = _option(
+        False, "quantize the two activation products around an attention's Softmax, too"
+    )
+    share_concat: bool = _option(
+        True, "give a Concat's branches the scale of its output, so that TensorRT moves Q through it"
+    )
+    exclude: tuple[str, ...] = _option(
+        (), "leave these nodes in floating point: name, glob or op type (repeatable)", metavar="WHAT"
+    )
+    opset: int | None = _option(
+        None, "raise the model to this opset (default: as low as Q/DQ allows)", metavar="N"
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            choices = item.metadata["choices"]
+            value = getattr(self, item.name)
+            if choices and value not in choices:
+                raise OptionError(
+                    f"{item.name} is {value!r}, which is none of {', '.join(choices)}",
+                    fix=did_you_mean(str(value), choices),
+                )
+        if self.min_channels < 1:
+            raise OptionError(f"min_channels is {self.min_channels}, wanted a positive number")

@@ -1,0 +1,114 @@
+"""What a Q or DQ node of any model says: its scale and zero-point as arrays, and the range they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.graph.links import kind
+from onnx_trtcal.qdq.constants import constant_value
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["Quantizer", "has_zero_point", "is_dequantizer", "is_quantizer", "read_quantizer"]
+
+_QUANTIZERS = frozenset({"QuantizeLinear", "com.microsoft:QuantizeLinear"})
+_DEQUANTIZERS = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
+
+
+def is_quantizer(node: gs.Node) -> bool:
+    """Whether a node is QuantizeLinear, of ONNX or of ONNX Runtime's own domain."""
+    return kind(node) in _QUANTIZERS
+
+
+def is_dequantizer(node: gs.Node) -> bool:
+    """Whether a node is DequantizeLinear, of ONNX or of ONNX Runtime's own domain."""
+    return kind(node) in _DEQUANTIZERS
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """A Q or DQ node.
+
+    Attributes:
+        node: the node.
+        scale: its scale as float32, of any shape.
+        zero: its zero-point; where it is left out, zeros of the type that ONNX then takes (uint8 for Q).
+        axis: the axis that the scales belong to, when there are several.
+        dtype: the float type that a DQ of this scale makes.
+    """
+
+    node: gs.Node
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int
+    dtype: np.dtype
+
+    @property
+    def per_tensor(self) -> bool:
+        """Whether there is one scale."""
+        return self.scale.size == 1
+
+    def threshold(self) -> float:
+        """The largest magnitude that the quantized type can stand for, of all slices.
+
+        (q - zero) * scale at both ends of the type; int8 is taken without -128, as TensorRT clips.
+        """
+        info = np.iinfo(self.zero.dtype)
+        zero = self.zero.astype(np.int64)
+        low = -info.max if info.min < 0 and not zero.any() else info.min
+        if self.zero.dtype == np.uint8 and (zero == 128).all():
+            low = 1
+        reach = np.maximum(np.abs(low - zero), np.abs(info.max - zero))
+        return float(np.max(self.scale.astype(np.float64) * reach))
+
+    def symmetric_scale(self) -> tuple[float, bool]:
+        """The scale of an INT8 tensor with zero-point 0 that covers the range; whether that is the same grid.
+
+        int8 with zero-point 0 is that grid, and so is uint8 with zero-point 128; anything else is covered by
+        threshold / 127.
+        """
+        signed = self.zero.dtype == np.int8 and not self.zero.any()
+        same = signed or (self.zero.dtype == np.uint8 and bool((self.zero == 128).all()))
+        if same:
+            return float(np.float32(self.scale.max())), self.per_tensor
+        return float(np.float32(self.threshold()) / np.float32(127)), False
+
+    def dequantize(self, values: np.ndarray) -> np.ndarray:
+        """(q - zero) * scale, computed in float32, in the shape of `values`."""
+        shape = [1] * values.ndim
+        if self.scale.size > 1:
+            shape[self.axis % max(values.ndim, 1)] = -1
+        zero = self.zero.astype(np.float64).reshape(shape if self.zero.size > 1 else ())
+        scale = self.scale.reshape(shape if self.scale.size > 1 else ())
+        return np.asarray((values.astype(np.float64) - zero).astype(np.float32) * scale, self.dtype)
+
+
+def read_quantizer(node: gs.Node) -> Quantizer | None:
+    """Reads a Q or DQ node; None when its scale or zero-point is not constant."""
+    scale = constant_value(node.inputs[1])
+    zero: np.ndarray | None = np.zeros((), _implied_type(node))
+    if has_zero_point(node):
+        zero = constant_value(node.inputs[2])
+    if scale is None or zero is None:
+        return None
+    return Quantizer(node, np.asarray(scale, np.float32), zero, int(node.attrs.get("axis", 1)), scale.dtype)
+
+
+def has_zero_point(node: gs.Node) -> bool:
+    """Whether a Q or DQ node states its zero-point."""
+    return len(node.inputs) > 2 and bool(node.inputs[2].name)
+
+
+def _implied_type(node: gs.Node) -> np.dtype:
+    if is_quantizer(node):
+        # `output_dtype` names a type without a zero-point since opset 21; INT8 is 3 in onnx.TensorProto.
+        return np.dtype(np.int8) if node.attrs.get("output_dtype") == 3 else np.dtype(np.uint8)
+    value = node.inputs[0].dtype
+    try:
+        return np.dtype(value) if value is not None else np.dtype(np.int8)
+    except TypeError:
+        return np.dtype(np.int8)

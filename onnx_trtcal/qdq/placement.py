@@ -1,0 +1,62 @@
+"""Where Q/DQ pairs go, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Activation", "Placement", "Read", "Shared", "Weight"]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a node; the node is named by its first output."""
+
+    node: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A pair on `tensor`, whose DQ output feeds `reads` and nothing else."""
+
+    tensor: str
+    reads: tuple[Read, ...]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant operand with a scale per slice along `axis`, or one scale where `axis` is None."""
+
+    read: Read
+    tensor: str
+    axis: int | None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Tensors with pairs that must have one scale: the largest among those of `leaders`, some of them."""
+
+    tensors: tuple[str, ...]
+    leaders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where Q/DQ pairs go.
+
+    Attributes:
+        activations: one per tensor that carries a pair, in graph order of their first use.
+        weights: one per quantized constant operand, in graph order.
+        quantized: first outputs of the weighted ops whose two inputs are quantized.
+        left: first output of a weighted op, or of an Add whose skip stays float -> why it is left alone.
+        shared: sets of tensors that share a scale.
+        unmatched: patterns of `exclude` that no node matches.
+    """
+
+    activations: tuple[Activation, ...]
+    weights: tuple[Weight, ...]
+    quantized: tuple[str, ...]
+    left: Mapping[str, str]
+    shared: tuple[Shared, ...]
+    unmatched: tuple[str, ...] = ()

@@ -1,0 +1,93 @@
+"""From a float model and its scales to a Q/DQ model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.insert import Inserted, quantize_graph
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.place import place
+from onnx_trtcal.qdq.placement import Placement
+from onnx_trtcal.qdq.rebase import rebased
+from onnx_trtcal.qdq.record import RECORD_KEY, Record, dump_record
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.load import Model
+
+__all__ = ["Quantized", "quantize_model"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A Q/DQ model that is not written yet.
+
+    Attributes:
+        graph: the graph with its pairs.
+        model: what `graph` is exported against: the original with the new opset and the calibration record.
+        placement: where the pairs are, and which layers were left alone and why.
+        inserted: the scales as written, and dead weight channels.
+    """
+
+    graph: gs.Graph
+    model: Model
+    placement: Placement
+    inserted: Inserted
+
+    def proto(self) -> onnx.ModelProto:
+        """The model in memory; external weights that were not quantized stay external."""
+        from onnx_trtcal.graph.surgeon import export_model
+
+        return export_model(self.graph, self.model)
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Writes the model; returns the files written."""
+        from onnx_trtcal.graph.save import save_model
+
+        return save_model(self.graph, self.model, path)
+
+
+def quantize_model(
+    model: Model,
+    scales: Mapping[str, float],
+    options: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+) -> Quantized:
+    """The explicitly quantized form of a float model.
+
+    BatchNormalization is folded first, so that weight scales are those of the weights TensorRT runs.
+
+    Args:
+        model: the float model; not changed.
+        scales: tensor -> scale (threshold / 127). A layer whose input has no scale is left in floating point.
+        options: which layers, and how weights are stored.
+
+    Raises:
+        ModelError: nothing can be quantized, or the opset cannot be raised.
+        OptionError: a scale is negative or not finite.
+    """
+    from onnx_trtcal.graph.fold import fold
+    from onnx_trtcal.graph.fuse import find_groups
+    from onnx_trtcal.graph.surgeon import import_graph
+
+    graph = import_graph(model)
+    fold(graph)
+    placement = place(graph, find_groups(graph, model.shapes), options, scales)
+    if not placement.quantized:
+        reasons = (
+            "; ".join(sorted(set(placement.left.values()))) or "it has no Conv, ConvTranspose, Gemm or MatMul"
+        )
+        raise ModelError(
+            f"no layer of the model can be quantized: {reasons}",
+            fix="see min_channels, gemv, attention and exclude; do the scales belong to this model?",
+        )
+    inserted = quantize_graph(graph, placement, scales, options)
+    record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
+    return Quantized(graph, rebased(model, graph.opset, {RECORD_KEY: record}), placement, inserted)

@@ -1,0 +1,63 @@
+"""Which tensors must have one scale, because TensorRT moves the Q behind a Concat to each of its branches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.qdq.placement import Shared
+
+__all__ = ["shared_by_concat"]
+
+
+def shared_by_concat(flow: Flow, pairs: Iterable[str]) -> tuple[Shared, ...]:
+    """Sets of tensors with pairs that are to share a scale.
+
+    A branch that has a pair of its own, for another consumer, would be quantized twice unless both scales are
+    one. The Concat's is taken: its values include the branch's, and it is the scale of the Q that moves up.
+
+    Args:
+        flow: the graph.
+        pairs: the tensors that carry a pair, in graph order.
+    """
+    pairs_at: dict[str, list[str]] = {}
+    for tensor in pairs:
+        pairs_at.setdefault(flow.root(tensor), []).append(tensor)
+    classes = _Classes()
+    inner: set[str] = set()
+    pending = [root for root in pairs_at if flow.branches(root)]
+    seen = set(pending)
+    while pending:
+        root = pending.pop()
+        for branch in flow.branches(root):
+            inner.add(branch)
+            classes.join(root, branch)
+            if flow.branches(branch) and branch not in seen:
+                seen.add(branch)
+                pending.append(branch)
+    members: dict[str, list[str]] = {}
+    leaders: dict[str, list[str]] = {}
+    for root, tensors in pairs_at.items():
+        members.setdefault(classes.of(root), []).extend(tensors)
+        if flow.branches(root) and root not in inner:
+            leaders.setdefault(classes.of(root), []).extend(tensors)
+    return tuple(
+        Shared(tuple(tensors), tuple(leaders[name]))
+        for name, tensors in members.items()
+        if len(tensors) > 1 and name in leaders
+    )
+
+
+class _Classes:
+    """Disjoint sets of names."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        while self._parent.get(name, name) != name:
+            name = self._parent[name]
+        return name
+
+    def join(self, one: str, other: str) -> None:
+        self._parent[self.of(other)] = self.of(one)

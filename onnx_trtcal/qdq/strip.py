@@ -1,0 +1,200 @@
+"""Takes Q and DQ out of a graph: what is left is the float model that was quantized.
+
+tensor ─► Q ─► (ops that move INT8 values) ─► DQ ─► reader     becomes     tensor ─► (…) ─► reader
+INT8 weights ─► DQ ─► reader                                   becomes     float weights ─► reader
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.constants import constant_value
+from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.qdq.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["Stripped", "strip"]
+
+_SUFFIXES = ("_quantized", "_int8", "_QuantizeLinear_Output", "_DequantizeLinear_Output")
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """What the Q/DQ nodes said.
+
+    Attributes:
+        pairs: tensor of the float graph -> the quantizers that were on it, in graph order.
+        weights: name of a float weight -> the dequantizer it had.
+        read_quantized: (first output of a node, input index) of every input that was read from a DQ.
+    """
+
+    pairs: Mapping[str, tuple[Quantizer, ...]]
+    weights: Mapping[str, Quantizer]
+    read_quantized: frozenset[tuple[str, int]]
+
+
+@dataclass
+class _Found:
+    pairs: dict[str, list[Quantizer]] = field(default_factory=dict)
+    weights: dict[str, Quantizer] = field(default_factory=dict)
+    read: set[tuple[str, int]] = field(default_factory=set)
+
+
+def strip(graph: gs.Graph) -> Stripped:
+    """Removes every Q and DQ node from a graph, in place.
+
+    Weights that were stored as integers become (q - zero) * scale; weights that were float in front of Q stay
+    as they are. Tensors and weights get the names they had before they were quantized.
+
+    Raises:
+        ModelError: when the integers between a Q and a DQ are computed with, when a Q and its DQ differ, or a
+            scale is not constant. Such a model has no float model with the same values.
+    """
+    flow = Flow(graph)
+    found = _Found()
+    dequantizers = [node for node in flow.nodes if is_dequantizer(node)]
+    for node in dequantizers:
+        _check(flow, node)
+        found.read |= {
+            (consumer.outputs[0].name, index)
+            for consumer, index in flow.consumers(node.outputs[0].name)
+            if index >= 0
+        }
+    names = set(graph.tensors())
+    for node in dequantizers:
+        if constant_value(node.inputs[0]) is not None:
+            _restore_weight(graph, node, found, names)
+    for node in flow.nodes:
+        if is_quantizer(node):
+            _remove_quantizer(graph, node, found)
+    for node in dequantizers:
+        if node.inputs:
+            _remove_dequantizer(graph, node, found)
+    gone = {id(node) for node in flow.nodes if is_quantizer(node) or is_dequantizer(node)}
+    kept = [node for node in graph.nodes if id(node) not in gone]
+    graph.nodes.clear()
+    graph.nodes.extend(kept)
+    return Stripped(
+        {name: tuple(quantizers) for name, quantizers in found.pairs.items()},
+        found.weights,
+        frozenset(found.read),
+    )
+
+
+def _read(node: gs.Node) -> Quantizer:
+    quantizer = read_quantizer(node)
+    if quantizer is None:
+        raise ModelError(
+            f"a {node.op} has a scale or zero-point that is not constant",
+            where=node.name or node.outputs[0].name,
+        )
+    return quantizer
+
+
+def _check(flow: Flow, node: gs.Node) -> None:
+    """A DQ must read a constant or, through ops that only move values, from Q nodes of its own scale."""
+    own = _read(node)
+    label = node.name or node.outputs[0].name
+    pending = [] if constant_value(node.inputs[0]) is not None else [node.inputs[0]]
+    while pending:
+        tensor = pending.pop()
+        producer = flow.producer(tensor.name)
+        if producer is None or not (is_quantizer(producer) or flow.data_inputs(producer)):
+            raise ModelError(
+                f"integers are computed with before DequantizeLinear reads {tensor.name!r}",
+                where=label,
+                fix="only a model with Q/DQ pairs around float ops has a float model: export that format",
+            )
+        if not is_quantizer(producer):
+            pending.extend(flow.data_inputs(producer))
+            continue
+        other = _read(producer)
+        if own.scale.tobytes() != other.scale.tobytes() or not np.array_equal(own.zero, other.zero):
+            raise ModelError(
+                f"QuantizeLinear {producer.name or producer.outputs[0].name!r} and its DequantizeLinear have "
+                "different scales or zero-points: together they rescale the tensor",
+                where=label,
+                fix="give both the same scale and zero-point",
+            )
+
+
+def _restore_weight(graph: gs.Graph, node: gs.Node, found: _Found, names: set[str]) -> None:
+    import onnx_graphsurgeon as gs
+
+    values = constant_value(node.inputs[0])
+    assert values is not None
+    quantizer = _read(node)
+    stored, output = node.inputs[0].name, node.outputs[0]
+    candidates = [
+        name.removesuffix(end) for name in (stored, output.name) for end in _SUFFIXES if name.endswith(end)
+    ]
+    name = next((each for each in candidates if each and each not in names), output.name)
+    names.add(name)
+    found.weights[name] = quantizer
+    weight = gs.Constant(name, quantizer.dequantize(values))
+    _redirect(graph, output, weight)
+    node.inputs.clear()
+    node.outputs.clear()
+
+
+def _remove_quantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
+    output, source = node.outputs[0], node.inputs[0]
+    if any(output is each for each in graph.outputs):
+        raise ModelError(
+            f"graph output {output.name!r} is quantized: it has no float counterpart",
+            where=node.name or output.name,
+            fix="let the model end in a DequantizeLinear",
+        )
+    quantizer = _read(node)
+    if constant_value(source) is not None:
+        found.weights[source.name] = quantizer
+    else:
+        found.pairs.setdefault(source.name, []).append(quantizer)
+    _redirect(graph, output, source)
+    node.outputs.clear()
+    node.inputs.clear()
+
+
+def _remove_dequantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
+    import onnx_graphsurgeon as gs
+
+    output, source = node.outputs[0], node.inputs[0]
+    source.dtype = output.dtype if isinstance(source, gs.Variable) else source.dtype
+    node.inputs.clear()
+    node.outputs.clear()
+    if not any(output is each for each in graph.outputs):
+        _redirect(graph, output, source)
+        return
+    is_free = bool(source.inputs) and not any(source is each for each in graph.outputs)
+    if not is_free:
+        _redirect(graph, output, source, outputs=False)
+        graph.nodes.append(
+            gs.Node("Identity", name=f"{output.name}_Identity", inputs=[source], outputs=[output])
+        )
+        return
+    # The output's name is the one users know: the producer takes it over.
+    producer = source.inputs[0]
+    at = next(index for index, each in enumerate(producer.outputs) if each is source)
+    _redirect(graph, source, output)
+    producer.outputs[at] = output
+    if source.name in found.pairs:
+        found.pairs.setdefault(output.name, []).extend(found.pairs.pop(source.name))
+
+
+def _redirect(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor, *, outputs: bool = True) -> None:
+    """Lets every reader of one tensor read another, in the main graph and in subgraphs."""
+    for consumer in list(old.outputs):
+        for index, tensor in enumerate(consumer.inputs):
+            if tensor is old:
+                consumer.inputs[index] = new
+    if outputs:
+        for index, tensor in enumerate(graph.outputs):
+            if tensor is old:
+                graph.outputs[index] = new
