@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,6 +51,8 @@ def batches(
     inputs: Sequence[InputSpec],
     batch_size: int,
     threads: int | None = None,
+    counted: Container[tuple[str, str]] = (),
+    ends: Container[int] = (),
 ) -> Iterator[Batch]:
     """Batches of consecutive samples.
 
@@ -65,13 +67,16 @@ def batches(
         inputs: the model's inputs.
         batch_size: samples per batch, 1 or more.
         threads: decoding threads; default: one per core, at most 8.
+        counted: (name, hash) of samples to leave out: those that an earlier run has counted.
+        ends: sample counts, those left out among them, at which a batch ends even if it falls short.
 
     Raises:
         OptionError: when `batch_size` is no positive number.
         DataError: from the source, in its place in the order.
     """
     size = effective_batch_size(inputs, batch_size)
-    return _batches(source, feeding_of(inputs), size, min(threads or os.cpu_count() or 1, _MOST_THREADS))
+    workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
+    return _batches(source, feeding_of(inputs), size, workers, counted, ends)
 
 
 def sample_hash(sample: Sample) -> str:
@@ -89,18 +94,27 @@ def sample_hash(sample: Sample) -> str:
     return digest.hexdigest()
 
 
-def _batches(source: Source | Iterable[Sample], feeding: Feeding, size: int, threads: int) -> Iterator[Batch]:
+def _batches(
+    source: Source | Iterable[Sample],
+    feeding: Feeding,
+    size: int,
+    threads: int,
+    counted: Container[tuple[str, str]],
+    ends: Container[int],
+) -> Iterator[Batch]:
     tasks = source.tasks() if isinstance(source, Source) else (partial(_given, sample) for sample in source)
     hashed = (partial(_hashed, task) for task in tasks)
     waiting: list[tuple[Sample, str]] = []
     results = run_ahead(hashed, max(2 * size, threads), threads)
     try:
-        for sample, digest in results:
+        for number, (sample, digest) in enumerate(results, 1):
+            if (sample.name, digest) in counted:
+                continue
             if waiting and _shapes(waiting[0][0]) != _shapes(sample):
                 yield _batch(waiting, feeding)
                 waiting = []
             waiting.append((sample, digest))
-            if len(waiting) == size:
+            if len(waiting) == size or number in ends:
                 yield _batch(waiting, feeding)
                 waiting = []
         if waiting:

@@ -35,6 +35,8 @@ def cast(array: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
         return np.asarray(array.view(dtype), order="C")
     if _is_float(array.dtype) and _is_float(dtype):
         return _round(array, dtype, where)
+    if array.dtype.kind in "bu" and array.dtype.itemsize == 1 and _is_float(dtype) and dtype.itemsize > 1:
+        return array.astype(dtype, order="C")
     if array.dtype.kind in "biu" and (_is_float(dtype) or dtype.kind in "biu"):
         return _exactly(array, dtype, where)
     reason = "fractions would be lost" if _is_float(array.dtype) and dtype.kind in "biu" else ""
@@ -58,10 +60,13 @@ def _round(array: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
 def _exactly(array: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         result = array.astype(dtype, order="C")
-        if _is_float(dtype) and not np.can_cast(array.dtype, dtype):
-            same = np.array_equal(result.astype(array.dtype), array) and bool(np.isfinite(result).all())
+        if _is_float(dtype) and array.dtype.kind != "b":
+            # One past the largest value is a power of two, which a float holds and the way back would not.
+            end = float(np.iinfo(array.dtype).max + 1)
+            fits = bool((np.isfinite(result) & (result.astype(np.float64) < end)).all())
+            same = fits and np.array_equal(result.astype(array.dtype), array)
         else:
-            same = np.can_cast(array.dtype, dtype) or np.array_equal(result, array)
+            same = np.array_equal(result, array)
     if not same:
         raise _refused(array, dtype, where, f"values from {array.min()} to {array.max()} do not all fit")
     return result

@@ -59,7 +59,7 @@ def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> File
         return Files((item,), (f"one file: {path.name}",), tuple(inputs) if is_image(path) else ())
     found, skipped = _scan(path)
     usable = [name for name in found if is_usable(name)]
-    skipped += [name for name in found if name not in set(usable)]
+    skipped += [name for name in found if not is_usable(name)]
     if not usable:
         raise DataError(
             f"the directory holds no calibration data: {_inventory(skipped)}",
@@ -68,9 +68,9 @@ def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> File
         )
     folders = match_inputs(inputs, {name.parts[0] for name in usable if len(name.parts) > 1})
     if folders:
-        inside = [name for name in usable if len(name.parts) > 1 and name.parts[0] in folders.values()]
-        skipped += [name for name in usable if name not in set(inside)]
-        usable = inside
+        named = {name for name in usable if len(name.parts) > 1 and name.parts[0] in folders.values()}
+        skipped += [name for name in usable if name not in named]
+        usable = [name for name in usable if name in named]
     if folders and len(inputs) > 1:
         files = _by_folder(path, usable, folders, inputs, recipes)
     else:
@@ -207,7 +207,8 @@ def _inventory(names: Sequence[Path]) -> str:
     if not names:
         return "it is empty"
     counts = Counter(name.suffix.lower() or name.name for name in names)
-    return "found " + ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(6))
+    common = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return "found " + ", ".join(f"{count} {suffix}" for suffix, count in common[:6])
 
 
 def _counted(number: int, noun: str) -> str:

@@ -108,9 +108,10 @@ def _picture_axes(
     if len(sizes) == 2 and all(size is None or size > 4 for size in sizes) and len(spec.shape) == 3:
         return "hw", 1, (sizes[0], sizes[1])
     if len(sizes) == 3:
-        first, last = sizes[0], sizes[2]
+        first, second, last = sizes
         if layout == "auto":
-            layout = "nhwc" if first not in (1, 3, 4) and (last in (1, 3, 4) or first is not None) else "nchw"
+            channels_last = last in (1, 3, 4) or (last is None and bool(first and second))
+            layout = "nhwc" if first not in (1, 3, 4) and channels_last else "nchw"
         channels, *sides = sizes if layout == "nchw" else (last, sizes[0], sizes[1])
         if channels in (None, 1, 3, 4):
             return layout, channels, (sides[0], sides[1])

@@ -86,7 +86,7 @@ class Source:
 def open_source(
     data: Any,
     inputs: Sequence[InputSpec],
-    preprocess: Preprocess = Preprocess(),  # noqa: B008  (frozen)
+    preprocess: Preprocess = Preprocess(),
     max_samples: int | None = None,
 ) -> Source:
     """Opens calibration data; the samples are checked against the model as they stream.

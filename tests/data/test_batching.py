@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from onnx_trtcal.data.batching import batches, sample_hash
+from onnx_trtcal.data.fit import Sample
+from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.inputs import InputSpec
+
+FLOAT = np.dtype(np.float32)
+
+
+def inputs_of(batch):
+    return (InputSpec("x", FLOAT, (batch, 2, "W")), InputSpec("ids", np.dtype(np.int64), (batch,)))
+
+
+def samples_of(widths):
+    return [
+        {"x": np.full((2, width), index, np.float32), "ids": np.int64(index)}
+        for index, width in enumerate(widths)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([1, 1, 1, 3]), min_size=1, max_size=20),
+    st.integers(1, 9),
+    st.sampled_from(["N", None, 1, 4]),
+    st.integers(1, 4),
+)
+def test_any_batch_size_gives_the_same_samples_in_the_same_order(widths, size, fixed, threads):
+    inputs = inputs_of(fixed)
+    source = open_source(samples_of(widths), inputs)
+    effective = fixed if isinstance(fixed, int) else size
+    seen, names, hashes = [], [], []
+    for batch in batches(source, inputs, size, threads):
+        assert batch.count == len(batch.names) == len(batch.hashes) <= effective
+        assert batch.rows == (effective if isinstance(fixed, int) else batch.count)
+        assert batch.padded == (batch.rows > batch.count)
+        for name, array in batch.feeds.items():
+            assert array.shape[0] == batch.rows
+            assert array.flags.c_contiguous
+            assert array.dtype == (np.float32 if name == "x" else np.int64)
+            for row in array[batch.count :]:
+                np.testing.assert_array_equal(row, array[batch.count - 1])
+        seen += [
+            (row.shape[1], row.max(), number) for row, number in zip(*batch.feeds.values(), strict=True)
+        ][: batch.count]
+        names += batch.names
+        hashes += batch.hashes
+    assert seen == [(width, index, index) for index, width in enumerate(widths)]
+    assert names == [f"item {index}" for index in range(len(widths))]
+    assert hashes == [sample_hash(sample) for sample in source]
+
+
+def test_batches_are_full_while_shapes_agree():
+    inputs = inputs_of("N")
+    sizes = [batch.count for batch in batches(open_source(samples_of([1] * 7 + [2] * 2), inputs), inputs, 3)]
+    assert sizes == [3, 3, 1, 2]
+
+
+def test_verbatim_samples_are_fed_untouched_one_at_a_time():
+    inputs = (InputSpec("x", FLOAT, ("batch", 4)), InputSpec("sr", np.dtype(np.int64), ()))
+    feed = {"x": np.ones((6, 4), np.float32), "sr": np.int64(16000)}
+    fed = list(batches(open_source([feed, feed], inputs), inputs, 8))
+    assert [
+        (batch.count, batch.padded, batch.feeds["x"].shape, batch.feeds["sr"].shape) for batch in fed
+    ] == [(1, False, (6, 4), ())] * 2
+
+
+def test_plain_samples_will_do_as_a_source():
+    inputs = (InputSpec("x", FLOAT, ("N", 2)),)
+    given_samples = [Sample(str(index), {"x": np.full(2, index, np.float32)}) for index in range(3)]
+    first, second = batches(given_samples, inputs, 2)
+    assert first.names == ("0", "1")
+    assert second.feeds["x"].tolist() == [[2, 2]]
+
+
+def test_hash_is_of_the_content_alone():
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    one = Sample("one", {"x": x, "a": np.array(["t"], object)})
+    other = Sample("other", {"a": np.array(["t"], object), "x": np.asfortranarray(x)})
+    assert sample_hash(one) == sample_hash(other)
+    plain = hashlib.sha256(b"x\0float32\0(2, 3)\0" + x.tobytes()).hexdigest()
+    assert sample_hash(Sample("", {"x": x})) == plain
+    different = [x.reshape(3, 2), x.astype(np.float64), x + 1, x.view(np.int32)]
+    assert len({sample_hash(Sample("", {"x": array})) for array in [x, *different]}) == 5
+
+
+def test_a_truncated_file_in_mid_stream_is_an_error_that_names_it(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f"{index}.jpg")
+    bad = tmp_path / "7.jpg"
+    bad.write_bytes(bad.read_bytes()[:400])
+    inputs = (InputSpec("x", FLOAT, ("N", 3, 32, 32)),)
+    stream = batches(open_source(tmp_path, inputs), inputs, 2)
+    assert [next(stream).names for _ in range(3)] == [
+        ("0.jpg", "1.jpg"),
+        ("2.jpg", "3.jpg"),
+        ("4.jpg", "5.jpg"),
+    ]
+    with pytest.raises(DataError, match="cannot be decoded") as caught:
+        next(stream)
+    assert caught.value.where == str(bad)
+
+
+def test_threads_end_when_the_consumer_stops_early(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((500, 2, 3), np.float32))
+    inputs = (InputSpec("x", FLOAT, ("N", 2, 3)),)
+    for _ in batches(open_source(tmp_path, inputs), inputs, 2):
+        break
+    deadline = time.monotonic() + 5
+    names = []
+    while time.monotonic() < deadline:
+        names = [
+            thread.name for thread in threading.enumerate() if thread.name.startswith("calibration-data")
+        ]
+        if not names:
+            break
+        time.sleep(0.01)
+    assert not names
+
+
+def test_memory_does_not_grow_with_the_stack(tmp_path):
+    """Peak of Python's and NumPy's allocations while streaming 64 and 512 samples of 64 KiB."""
+    inputs = (InputSpec("x", FLOAT, ("N", 16, 1024)),)
+    peaks = []
+    for count in (64, 512):
+        path = tmp_path / f"{count}.npy"
+        np.save(path, np.zeros((count, 16, 1024), np.float32))
+        tracemalloc.start()
+        assert sum(batch.count for batch in batches(open_source(path, inputs), inputs, 8, 2)) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.25 * peaks[0]
+    assert peaks[1] < 64 * 65536
+
+
+def test_a_batch_size_of_nothing():
+    inputs = inputs_of("N")
+    with pytest.raises(OptionError, match="batch_size is 0"):
+        batches(open_source(samples_of([1]), inputs), inputs, 0)

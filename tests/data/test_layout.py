@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnx_trtcal.data.layout import effective_batch_size, feeding_of, shape_text
+from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.inputs import InputSpec
+
+FLOAT = np.dtype(np.float32)
+
+
+def specs(*shapes):
+    return [InputSpec(f"x{index}", FLOAT, shape) for index, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "asked", "size"),
+    [
+        ([("N", 3, 8, 8)], 5, 5),
+        ([(None, 3, 8, 8)], 5, 5),
+        ([("None", "None")], 5, 5),
+        ([(-1, 3, "?", "?")], 5, 5),
+        ([(0, 3, 8, 8)], 5, 5),
+        ([(1, 3, 8, 8)], 5, 1),
+        ([(4, 3, 8, 8)], 5, 4),
+        ([(1, 3, 8, 8), (1, 3, 16, 16)], 5, 1),
+        ([("batch", "seq"), ("batch", "seq")], 5, 5),
+        ([("unk_1", 4), ("unk_2", 4)], 5, 5),
+        ([("tokens_dim_0", 4)], 5, 5),
+        ([("batch_tokens", 4)], 5, 5),
+        ([(32, 1024, 3)], 5, 32),
+        ([("N", 28, 28)], 5, 5),
+    ],
+)
+def test_by_rows(shapes, asked, size):
+    assert not feeding_of(specs(*shapes)).verbatim
+    assert effective_batch_size(specs(*shapes), asked) == size
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ([("batch", "sequence"), (2, "batch", 128), ()], "scalar"),
+        ([("N", 64), (2, "N", 64)], "axis 0 is dynamic in input 'x0' and 2 in 'x1'"),
+        ([(1, 64), (100, 4)], "axis 0 is 1 in input 'x0' and 100 in 'x1'"),
+        ([("N", 3, 8, 8), (1,)], "axis 0 is dynamic in input 'x0' and 1 in 'x1'"),
+        ([("seq_len", 1, 40)], "'seq_len'"),
+        ([("num_nodes", 16)], "'num_nodes'"),
+        ([("S", "batch", 40)], "'batch'"),
+        ([("n", "n")], "axis 1 of input 'x0' is called 'n'"),
+        ([(3, 224, 224)], "one picture"),
+        ([(480, 640, 3)], "one picture"),
+    ],
+)
+def test_verbatim(shapes, reason):
+    feeding = feeding_of(specs(*shapes))
+    assert reason in feeding.verbatim
+    assert feeding.batch is None
+    assert effective_batch_size(specs(*shapes), 8) == 1
+
+
+def test_sample_shape_drops_the_batch_axis_only_by_rows():
+    image = InputSpec("x", FLOAT, (1, 3, "H", None))
+    assert feeding_of([image]).sample_shape(image) == (3, "H", None)
+    scalar = InputSpec("sr", FLOAT, ())
+    assert feeding_of([image, scalar]).sample_shape(image) == image.shape
+
+
+def test_refusals():
+    with pytest.raises(OptionError, match="batch_size is 0"):
+        effective_batch_size(specs(("N", 2)), 0)
+    with pytest.raises(DataError, match="no inputs"):
+        feeding_of([])
+
+
+def test_shape_text():
+    assert shape_text(("batch", 3, None, -1, 224, "?")) == "(batch, 3, ?, ?, 224, ?)"
+    assert shape_text(()) == "()"
