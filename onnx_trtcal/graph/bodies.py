@@ -40,12 +40,17 @@ def _count(body: gs.Graph, types: dict[str, int]) -> int:
             types.setdefault(tensor.name, declared)
     total = 0
     for node in body.nodes:
-        made = _made_type(node, types)
-        for tensor in node.outputs:
+        made = [_made_type(node, types)] * len(node.outputs)
+        for inner in node.subgraphs():
+            inner_types = dict(types)
+            total += _count(inner, inner_types)
+            # The last outputs of a body are the node's; a Loop's body has its condition before them.
+            ends = list(inner.outputs)[len(inner.outputs) - len(node.outputs) :]
+            made = [inner_types.get(end.name, ops.FLOAT) for end in ends]
+        for tensor, elem_type in zip(node.outputs, made, strict=False):
             if tensor.name:
-                types.setdefault(tensor.name, made)
+                types.setdefault(tensor.name, elem_type)
                 total += kind(node) != "Constant" and types[tensor.name] in ops.FLOATS
-        total += sum(_count(inner, dict(types)) for inner in node.subgraphs())
     return total
 
 
@@ -64,10 +69,11 @@ def _onnx_type(dtype: object) -> int:
 
 def _made_type(node: gs.Node, types: Mapping[str, int]) -> int:
     if kind(node) in ops.INTEGER_MAKERS:
-        return 7
+        return ops.INT64
     if "to" in node.attrs:
         to = node.attrs["to"]
         return to if isinstance(to, int) else _onnx_type(to)
     if kind(node) == "Constant":
-        return _declared(value) if hasattr(value := next(iter(node.attrs.values()), None), "dtype") else 1
-    return next((types[t.name] for t in node.inputs if types.get(t.name)), 1)
+        value = next(iter(node.attrs.values()), None)
+        return _declared(value) if hasattr(value, "dtype") else ops.FLOAT
+    return next((types[t.name] for t in node.inputs if types.get(t.name)), ops.FLOAT)

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnx import TensorProto
+
 __all__ = [
     "ACTIVATIONS",
     "ANCHORS",
     "COPIES",
+    "FLOAT",
     "FLOATS",
+    "INT64",
     "INTEGER_MAKERS",
     "MOVES",
     "POINTWISE",
@@ -146,5 +150,6 @@ INTEGER_MAKERS = _names(
     " Not Or Shape Size Xor"
 )
 
-# onnx.TensorProto element types that calibration measures: float32, float16, float64, bfloat16.
-FLOATS = frozenset({1, 10, 11, 16})
+FLOAT, INT64 = int(TensorProto.FLOAT), int(TensorProto.INT64)
+# The element types that calibration measures.
+FLOATS = frozenset({FLOAT, int(TensorProto.FLOAT16), int(TensorProto.DOUBLE), int(TensorProto.BFLOAT16)})

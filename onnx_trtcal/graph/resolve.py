@@ -69,11 +69,10 @@ class Resolver:
 
     def tie_concats(self) -> None:
         """Ties every Concat's branches, and its output where the branches hold all of its values."""
+        fixed = self.links.constants | self.skipped.keys()
         for output, branches in concat_branches(self.links):
-            if output in self.skipped or output in self.constants:
-                continue
-            measured = [n for n in branches if n not in self.constants and n not in self.skipped]
-            if not measured:
+            measured = [name for name in branches if name not in fixed]
+            if output in fixed or not measured:
                 continue
             if len(measured) == len(branches):
                 self.concat[output] = measured[0]
