@@ -94,30 +94,38 @@ class Collection:
             StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
                 floats; nothing is counted then.
         """
-        _check_names(arrays, self.histograms, names)
-        self.add_chunks(names, hashes, [arrays], pool)
-
-    def add_chunks(
-        self,
-        names: Sequence[str],
-        hashes: Sequence[str],
-        chunks: Iterable[Mapping[str, np.ndarray]],
-        pool: Executor | None = None,
-    ) -> None:
-        """Counts one batch whose tensors come a few at a time, so that only those few are in memory.
-
-        Raises:
-            StatisticsError: as `add`. Chunks before the faulty one are counted then, and so they are when
-                `chunks` itself raises: the collection holds part of a batch and is of no more use.
-        """
         samples = list(zip(names, hashes, strict=True))
         self._check_fresh(samples)
-        waiting = dict(self.histograms)
-        for arrays in chunks:
-            _check_names(arrays, {name: waiting.pop(name) for name in arrays if name in waiting}, names)
-            self._count(names, arrays, pool)
-        _check_names({}, waiting, names)
+        _check_names(arrays, self.histograms, names)
+        histograms = [self.histograms[name] for name in arrays]
+        before = [histogram.nan + histogram.inf for histogram in histograms]
+        add_all(histograms, list(arrays.values()), pool)
+        for (name, array), histogram, old in zip(arrays.items(), histograms, before, strict=True):
+            if histogram.nan + histogram.inf > old:
+                self._note_nonfinite(name, _nonfinite_samples(as_counted(array, self.rule), names))
         self._samples.update(samples)
+
+    def take(self, part: Collection) -> None:
+        """Takes over the histograms of a part: some of this collection's tensors over the same samples.
+
+        With parts, more tensors are counted than one run has memory for. `part` shares its histograms
+        with this collection from then on.
+
+        Raises:
+            StatisticsError: when the part has other tensors, or counted other samples than parts before.
+        """
+        self.check_same(part.model, part.rule, part.options, list(self.histograms))
+        if unknown := [name for name in part.histograms if name not in self.histograms]:
+            raise StatisticsError(f"a part has histograms of other tensors: {_some(unknown)}")
+        if self._samples and self._samples != part._samples:
+            odd = [name for name, _ in sorted(self._samples ^ part._samples)]
+            raise StatisticsError(
+                f"a part was collected over other samples: only one of the two has {_some(odd)}",
+                fix="collect every part over the same data",
+            )
+        self._samples |= part._samples
+        self.histograms.update(part.histograms)
+        self.first_nonfinite.update(part.first_nonfinite)
 
     def merge(self, other: Collection) -> None:
         """Adds what another collection counted; `other` stays as it is.
@@ -188,14 +196,6 @@ class Collection:
                 f"samples would be counted twice: {_some([name for name, _ in double])}",
                 fix="give each sample (same name and same content) once",
             )
-
-    def _count(self, names: Sequence[str], arrays: Mapping[str, np.ndarray], pool: Executor | None) -> None:
-        histograms = [self.histograms[name] for name in arrays]
-        before = [histogram.nan + histogram.inf for histogram in histograms]
-        add_all(histograms, list(arrays.values()), pool)
-        for (name, array), histogram, old in zip(arrays.items(), histograms, before, strict=True):
-            if histogram.nan + histogram.inf > old:
-                self._note_nonfinite(name, _nonfinite_samples(as_counted(array, self.rule), names))
 
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []

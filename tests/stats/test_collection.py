@@ -99,11 +99,32 @@ def test_nonfinite_rows_are_found_in_split_and_shared_axes() -> None:
     assert collection.first_nonfinite == {"a": "x", "b": "w", "c": "w"}
 
 
-def test_chunks_are_one_batch() -> None:
-    collection = empty()
-    arrays = {tensor: array[None] for tensor, array in sample(1).items()}
-    collection.add_chunks([name(1)], ["hash1"], ({tensor: array} for tensor, array in arrays.items()))
-    assert collection == collected([1])
+def part_of(tensors: list[str], numbers: list[int], **changes: object) -> Collection:
+    part = empty(tensors=tensors, **changes)
+    for number in numbers:
+        part.add([name(number)], [f"hash{number}"], {t: sample(number)[t][None] for t in tensors})
+    return part
+
+
+@pytest.mark.parametrize("rule", ["stable", "tensorrt"])
+def test_parts_make_the_whole(rule: str) -> None:
+    whole = empty(rule=rule)
+    whole.take(part_of(["prob", "input"], [1, 3], rule=rule))
+    whole.take(part_of(["conv/out"], [1, 3], rule=rule))
+    assert dumps(whole) == dumps(part_of(list(TENSORS), [1, 3], rule=rule))
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    whole = empty()
+    whole.take(part_of(["prob"], [1, 2]))
+    before = dumps(whole)
+    with pytest.raises(StatisticsError, match=r"only one of the two has 'img4\.png'"):
+        whole.take(part_of(["input"], [1, 2, 4]))
+    with pytest.raises(StatisticsError, match="other tensors: 'extra'"):
+        whole.take(empty(tensors=["extra"]))
+    with pytest.raises(StatisticsError, match="another model"):
+        whole.take(empty(tensors=["input"], model="cd" * 32))
+    assert dumps(whole) == before
 
 
 def test_samples_are_known_and_sorted() -> None:
