@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx_trtcal.cache import Cache, read_cache, write_cache
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.coverage import check
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
@@ -26,6 +27,7 @@ __all__ = [
     "Options",
     "Preprocess",
     "calibrate",
+    "check",
     "read_cache",
     "write_cache",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "Options": "options",
     "Preprocess": "options",
     "calibrate": "pipeline",
+    "check": "coverage",
     "read_cache": "cache",
     "write_cache": "cache",
 }

@@ -16,6 +16,7 @@ from onnx_trtcal.trtexec import SeenShapes
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.convergence import Movement
     from onnx_trtcal.graph.fold import FoldReport
     from onnx_trtcal.graph.load import Model
     from onnx_trtcal.graph.plan import Plan
@@ -55,6 +56,7 @@ class Calibration:
         thresholds: per observed tensor, the largest magnitude kept.
         scales: per float tensor of the original and the folded model, in graph order.
         seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
+        movement: how far the thresholds moved over the last samples; None when nothing can be said.
     """
 
     prepared: Prepared
@@ -63,6 +65,7 @@ class Calibration:
     thresholds: Mapping[str, float]
     scales: Mapping[str, Scale]
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
+    movement: Movement | None = None
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:
         """The scales as a TensorRT calibration cache.

@@ -55,7 +55,9 @@ class Preprocess:
     )
     crop: tuple[int, int] | None = _option(None, "centre crop after resizing", metavar="H,W")
     interpolation: str | None = _option(None, "resampling filter (default bilinear)", INTERPOLATIONS)
-    pad_value: float | None = _option(None, "grey level 0..255 of letterbox borders (default 114)", metavar="V")
+    pad_value: float | None = _option(
+        None, "grey level 0..255 of letterbox borders (default 114)", metavar="V"
+    )
     color: str | None = _option(None, "channel order the model wants (default rgb)", COLORS)
     scale: float | None = _option(None, "factor applied to 0..255 pixels (default 1/255)", metavar="F")
     mean: tuple[float, ...] | None = _option(None, "subtracted after scaling (default 0)", metavar="M[,M,M]")
@@ -86,24 +88,34 @@ class Options:
     observe: str = _option(
         "fused", "measure each fused group's output, or every tensor by itself as TensorRT does", OBSERVES
     )
-    tie_concat: bool = _option(False, "give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)")
+    tie_concat: bool = _option(
+        False, "give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)"
+    )
     trt_version: str = _option("10.3", "TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
-    zero_scales: bool = _option(False, "write TensorRT's 0 for an all-zero tensor, not a harmless positive scale")
+    zero_scales: bool = _option(
+        False, "write TensorRT's 0 for an all-zero tensor, not a harmless positive scale"
+    )
     provider: str = _option("auto", "ONNX Runtime execution provider", PROVIDERS)
     batch_size: int | None = _option(
-        None, "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins", metavar="N"
+        None,
+        "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins",
+        metavar="N",
     )
     max_samples: int | None = _option(None, "use the first N samples only", metavar="N")
     memory_limit: int | None = _option(
         None, "most bytes of activations to hold at a time, as 800M or 2G", metavar="SIZE"
     )
     threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
-    allow_nonfinite: bool = _option(False, "go on when an activation holds NaN or Inf, leaving those values out")
+    allow_nonfinite: bool = _option(
+        False, "go on when an activation holds NaN or Inf, leaving those values out"
+    )
     allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
     ort_custom_ops: tuple[str, ...] = _option(
         (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
     )
-    checkpoint_every: int = _option(256, "samples between checkpoints of a run with --save-stats", metavar="N")
+    checkpoint_every: int = _option(
+        256, "samples between checkpoints of a run, which is started again with the same command", metavar="N"
+    )
     until_stable: float | None = _option(
         None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
     )

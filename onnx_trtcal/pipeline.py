@@ -7,58 +7,33 @@ solve     thresholds and scales: a pure function of the other two
 
 from __future__ import annotations
 
-import logging
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.cache import header_for
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.errors import ModelError, NonFiniteError
+from onnx_trtcal.graph.fold import FoldReport, fold
+from onnx_trtcal.graph.load import Model, load
+from onnx_trtcal.graph.plan import Plan, plan
+from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.listener import Listener, LoggingListener
+from onnx_trtcal.measure import measure, measure_signed
+from onnx_trtcal.methods import solve_all
 from onnx_trtcal.options import Options
-from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.scales import make_scales
+from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import onnx
 
-    from onnx_trtcal.graph.fold import FoldReport
-    from onnx_trtcal.graph.load import Model
-    from onnx_trtcal.graph.plan import Plan
-    from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.methods.mxnet import SignedHistogram
 
-__all__ = ["Listener", "calibrate", "check_finite", "check_options", "measure", "prepare", "solve"]
-
-logger = logging.getLogger(__name__)
-DEFAULT_BATCH_SIZE = 8
-
-
-class Listener(Protocol):
-    """Is told how a run goes on; the command line prints what it hears."""
-
-    def say(self, text: str) -> None:
-        """A fact about the run, one line."""
-
-    def warn(self, text: str) -> None:
-        """Something the user should look at."""
-
-    def progress(self, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """Opens a count of samples; what it returns is told of each batch's samples."""
-
-
-class _Deaf:
-    def say(self, text: str) -> None:
-        logger.info(text)
-
-    def warn(self, text: str) -> None:
-        logger.warning(text)
-
-    def progress(self, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        return nullcontext(lambda count: None)
+__all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
 
 
 def calibrate(
@@ -67,6 +42,7 @@ def calibrate(
     options: Options = Options(),
     *,
     listener: Listener | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Calibration:
     """Calibrates a model: what `onnx-trtcal MODEL DATA` does, without writing a file.
 
@@ -75,16 +51,26 @@ def calibrate(
         data: a directory, a file, or an iterable of arrays or of `{input name: array}`.
         options: how; see Options.
         listener: is told of the provider, the preprocessing, warnings and progress.
+        checkpoint: file to note progress in every `options.checkpoint_every` samples, and to go on from when
+            an earlier call of the same job has left it there; the caller removes it when the result is safe.
 
     Raises:
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
-    ears = listener or _Deaf()
+    ears = listener or LoggingListener()
     check_options(options)
     prepared = prepare(model, options, ears)
-    collection, seen_shapes = measure(prepared, data, options, ears)
-    check_finite(collection, options)
-    return solve(prepared, collection, options, seen_shapes)
+    noted = Path(checkpoint) if checkpoint else None
+    measured = measure(prepared, data, options, ears, noted)
+    check_finite(measured.collection, options)
+    signed = {
+        tensor: measured.collection.histograms[tensor].amax
+        for tensor, method in assign_methods(options, prepared.plan.op_types).items()
+        if method.kind.signed
+    }
+    second = measure_signed(prepared, data, options, signed, ears) if signed else {}
+    calibration = solve(prepared, measured.collection, options, second)
+    return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
 
 
 def check_options(options: Options) -> None:
@@ -105,12 +91,7 @@ def prepare(
     Raises:
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
     """
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.load import load
-    from onnx_trtcal.graph.plan import plan
-    from onnx_trtcal.graph.surgeon import import_graph
-
-    ears = listener or _Deaf()
+    ears = listener or LoggingListener()
     loaded = load(model, options.ort_custom_ops)
     folded = import_graph(loaded)
     folds = fold(folded)
@@ -128,58 +109,6 @@ def prepare(
     for node, reason in folds.left:
         ears.say(f"BatchNorm {node!r} is not folded: {reason}")
     return Prepared(loaded, folded, folds, observed, planned)
-
-
-def measure(
-    prepared: Prepared, data: Any, options: Options, listener: Listener | None = None
-) -> tuple[Collection, dict[str, SeenShapes]]:
-    """Runs the data through the model and counts every observed tensor.
-
-    Returns:
-        The statistics, and the shapes each input was fed with.
-
-    Raises:
-        DataError, ModelError, ProviderError: as reading, running and choosing a provider do.
-    """
-    from onnx_trtcal.data.batching import batches, effective_batch_size
-    from onnx_trtcal.data.sources import open_source
-    from onnx_trtcal.graph.probe import probe
-    from onnx_trtcal.run.collect import collect
-    from onnx_trtcal.run.provider import choose_provider
-    from onnx_trtcal.run.session import Session
-    from onnx_trtcal.stats.collection import Collection
-
-    ears = listener or _Deaf()
-    inputs = prepared.model.inputs
-    source = open_source(data, inputs, options.preprocess, options.max_samples)
-    for line in source.description:
-        ears.say(line)
-    provider = choose_provider(options.provider)
-    ears.say(str(provider))
-    plan = prepared.plan
-    session = Session(
-        probe(prepared.observed, prepared.model, plan.observed),
-        provider,
-        options.threads,
-        options.ort_custom_ops,
-    )
-    collection = Collection(
-        plan.observed,
-        model=prepared.model.sha256,
-        rule=options.range,
-        options=_measured_with(options),
-    )
-    seen_shapes: dict[str, SeenShapes] = {}
-    batch_size = effective_batch_size(inputs, options.batch_size or DEFAULT_BATCH_SIZE)
-    with ears.progress(source.count) as advance:
-        collect(session, batches(source, inputs, batch_size), collection, seen_shapes, advance)
-    return collection, seen_shapes
-
-
-def _measured_with(options: Options) -> dict[str, Any]:
-    """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
-    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
-    return {"observe": options.observe, "preprocess": images}
 
 
 def check_finite(collection: Collection, options: Options) -> None:
@@ -205,20 +134,24 @@ def solve(
     prepared: Prepared,
     collection: Collection,
     options: Options,
-    seen_shapes: dict[str, SeenShapes] | None = None,
+    signed: Mapping[str, SignedHistogram] | None = None,
 ) -> Calibration:
     """Thresholds and scales from statistics; runs no model and reads no data.
+
+    Args:
+        prepared: the model and its plan.
+        collection: statistics of every tensor that the plan observes.
+        options: the methods, and what the scales are for.
+        signed: per tensor whose method wants one, the histogram of the second pass.
 
     Raises:
         OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
     """
-    from onnx_trtcal.methods import solve_all
-    from onnx_trtcal.scales import make_scales
 
     plan = prepared.plan
     methods = assign_methods(options, plan.op_types)
     histograms = _merged(plan.merged, collection)
-    thresholds = solve_all(histograms, methods.__getitem__, options.threads)
+    thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, options.threads)
     scales = make_scales(
         plan,
         thresholds,
@@ -226,12 +159,11 @@ def solve(
         {name: str(method) for name, method in methods.items()},
         options.zero_scales,
     )
-    return Calibration(prepared, options, collection, thresholds, scales, seen_shapes or {})
+    return Calibration(prepared, options, collection, thresholds, scales)
 
 
 def _merged(together: tuple[tuple[str, ...], ...], collection: Collection) -> dict[str, Histogram]:
     """The histograms to solve: those of tied tensors added up, each tensor of the tie getting the sum."""
-    from onnx_trtcal.stats.histogram import Histogram
 
     histograms = dict(collection.histograms)
     for names in together:

@@ -12,11 +12,15 @@ from onnx_trtcal.trtversion import parse_version
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.convergence import Movement
 
-__all__ = ["Clip", "counted", "covered_line", "hardest_clips", "next_command", "warnings"]
+__all__ = ["Clip", "counted", "covered_line", "hardest_clips", "next_command", "settled_line", "warnings"]
 
 # Under a few values a bin, the shape that the entropy search goes by is mostly chance.
 FEW_VALUES = 2048
+
+# INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
+SETTLED = 0.02
 
 _HOW = {
     "group": "inside a fused group",
@@ -75,6 +79,14 @@ def hardest_clips(calibration: Calibration, most: int = 5) -> list[Clip]:
         Clip(tensor, method, histogram.amax, threshold, ratio, score(histogram, threshold))
         for ratio, tensor, method, threshold, histogram in clips[:most]
     ]
+
+
+def settled_line(movement: Movement) -> str:
+    """One line: how far the scales moved over the last samples, and whether more data would help."""
+    moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
+    if movement.most <= SETTLED:
+        return f"{moved}: they have settled"
+    return f"{moved} ({movement.tensor}): more data would steady them"
 
 
 def warnings(calibration: Calibration) -> list[str]:

@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 Shape = Sequence[int | str | None]
 
 
-def node(op: str, inputs: str | Sequence[str], outputs: str | Sequence[str], **attributes: object) -> onnx.NodeProto:
+def node(
+    op: str, inputs: str | Sequence[str], outputs: str | Sequence[str], **attributes: object
+) -> onnx.NodeProto:
     """A node; inputs and outputs may be given as one space-separated string."""
     as_list = [value.split() if isinstance(value, str) else list(value) for value in (inputs, outputs)]
     domain = str(attributes.pop("domain", ""))
@@ -41,7 +43,9 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 
-def run(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
+def run(
+    proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
+) -> list[np.ndarray]:
     """The outputs that plain ONNX Runtime computes on the CPU with all graph optimisations off."""
     import onnxruntime as ort
 

@@ -24,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="cache to write (default: ./MODEL.calibration.cache)"
     )
+    parser.add_argument(
+        "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
+    )
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
     add_options(parser)
     add_preprocess(parser)
@@ -34,15 +37,24 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args)
     console = Console(args.quiet, args.verbose)
 
+    from onnx_trtcal.checkpoint import remove_checkpoints
     from onnx_trtcal.cli.closing import print_closing
     from onnx_trtcal.pipeline import calibrate
+    from onnx_trtcal.stats import store
 
     output = Path(args.output or f"{Path(args.model).stem}.calibration.cache")
-    calibration = calibrate(args.model, args.data, options, listener=ConsoleListener(console))
+    checkpoint = Path(f"{output}.checkpoint")
+    calibration = calibrate(
+        args.model, args.data, options, listener=ConsoleListener(console), checkpoint=checkpoint
+    )
     written = list(calibration.write_cache(output))
+    if args.save_stats:
+        store.save(args.save_stats, calibration.collection)
+        written.append(Path(args.save_stats))
     if args.save_folded:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
+    remove_checkpoints(checkpoint)
     print_closing(calibration, args.model, written, console)
     return 0
 

@@ -12,7 +12,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 
 if TYPE_CHECKING:
-    from onnx_trtcal.check import Coverage
+    from onnx_trtcal.coverage import Coverage
     from onnx_trtcal.gaps import Gap
     from onnx_trtcal.triage import Triage
 
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
     from onnx_trtcal.cache import read_cache, write_cache
-    from onnx_trtcal.check import check
+    from onnx_trtcal.coverage import check
 
     console = Console(args.quiet, args.verbose)
     cache = read_cache(args.cache)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> None:
-    from onnx_trtcal.check import NO_SUCH_TENSOR
+    from onnx_trtcal.coverage import NO_SUCH_TENSOR
 
     costly = [gap for gap in coverage.gaps if gap.costs != "no"]
     console.line(f"{args.model} and {args.cache}:")

@@ -46,6 +46,8 @@ def print_closing(calibration: Calibration, model: str, written: Sequence[Path],
             ],
             title="hardest clips:",
         )
+    if calibration.movement:
+        console.line(summary.settled_line(calibration.movement))
     for text in summary.warnings(calibration):
         console.warn(text)
     for path in written:

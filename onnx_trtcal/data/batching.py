@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,7 +53,7 @@ def batches(
     threads: int | None = None,
     counted: Container[tuple[str, str]] = (),
     ends: Container[int] = (),
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches of consecutive samples.
 
     A fixed batch axis in the model wins over `batch_size`, and the batches that fall short are then filled up
@@ -101,7 +101,7 @@ def _batches(
     threads: int,
     counted: Container[tuple[str, str]],
     ends: Container[int],
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     tasks = source.tasks() if isinstance(source, Source) else (partial(_given, sample) for sample in source)
     hashed = (partial(_hashed, task) for task in tasks)
     waiting: list[tuple[Sample, str]] = []

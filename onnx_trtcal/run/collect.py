@@ -1,8 +1,8 @@
-"""Runs batches through the observed model and counts every activation into its histogram."""
+"""Runs batches through the observed model and hands every activation on to be counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.trtexec import SeenShapes
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
-    from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["collect"]
 
@@ -20,18 +19,17 @@ __all__ = ["collect"]
 def collect(
     session: Session,
     batches: Iterable[Batch],
-    collection: Collection,
+    count: Callable[[Batch, Mapping[str, np.ndarray]], bool],
     seen_shapes: dict[str, SeenShapes],
-    advance: Callable[[int], None],
 ) -> None:
-    """Adds every batch to the collection; one batch of activations is alive at a time.
+    """Runs batch after batch until `count` says stop; one batch of activations is alive at a time.
 
     Args:
         session: runs the observed model.
         batches: what to run.
-        collection: counts into its histograms, in place.
+        count: is given each batch with the values of its real samples, per observed tensor; the arrays are
+            ONNX Runtime's own memory, valid until it returns. It says whether to go on.
         seen_shapes: notes the shapes fed to each input, in place.
-        advance: told how many samples are done after each batch.
 
     Raises:
         DataError: from reading the data.
@@ -42,12 +40,14 @@ def collect(
             seen_shapes.setdefault(name, SeenShapes()).add(array.shape)
         arrays = session.run(batch.feeds, batch.names[0])
         real = {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
-        collection.add(batch.names, batch.hashes, real)
+        go_on = count(batch, real)
+        # Otherwise this batch's activations would stay until the next one's are all there.
         del arrays, real
-        advance(batch.count)
+        if not go_on:
+            break
 
 
 def _real_rows(array: np.ndarray, batch: Batch) -> np.ndarray:
     """The array without the rows that only fill up a fixed batch."""
-    rows = len(next(iter(batch.feeds.values()), ())) if batch.padded else 0
-    return array[: batch.count] if rows and array.ndim and array.shape[0] == rows else array
+    whole = not (batch.padded and array.ndim and array.shape[0] == batch.rows)
+    return array if whole else array[: batch.count]

@@ -1,0 +1,68 @@
+"""The note a run leaves of what it has counted, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.listener import Listener
+from onnx_trtcal.stats import store
+from onnx_trtcal.stats.collection import Collection
+
+__all__ = ["Checkpoint", "remove_checkpoints"]
+
+
+class Checkpoint:
+    """Saves a collection every so many samples, and finds it again.
+
+    Args:
+        path: the file; None to keep no checkpoint.
+        every: samples between two saves.
+        listener: is told when a checkpoint is used or left aside.
+    """
+
+    def __init__(self, path: Path | None, every: int, listener: Listener) -> None:
+        self._path = path
+        self._every = every
+        self._listener = listener
+        self._unsaved = 0
+
+    def resume(self, fresh: Collection) -> Collection:
+        """The collection saved by an earlier run of the same job, else `fresh`, which is still empty.
+
+        A checkpoint of another model or of other options is left aside, said so, and overwritten in time.
+        """
+        if self._path is None or not self._path.exists():
+            return fresh
+        try:
+            saved = store.load(self._path)
+            saved.check_same(fresh.model, fresh.rule, fresh.options, list(fresh.histograms))
+        except StatisticsError as error:
+            self._listener.warn(f"the checkpoint {self._path} is not used: {error.what}")
+            return fresh
+        self._listener.say(
+            f"going on from the checkpoint {self._path}: {len(saved.samples)} samples are counted"
+        )
+        return saved
+
+    def note(self, collection: Collection, added: int) -> None:
+        """Says that `added` more samples are counted; saves when it is time."""
+        self._unsaved += added
+        if self._unsaved >= self._every:
+            self.save(collection)
+
+    def save(self, collection: Collection) -> None:
+        """Saves what was counted since the last time, if anything was.
+
+        Raises:
+            CalibrationError: when the file cannot be written.
+        """
+        if self._path is not None and self._unsaved:
+            store.save(self._path, collection)
+            self._unsaved = 0
+
+
+def remove_checkpoints(path: Path) -> None:
+    """Removes the checkpoint of a finished job, those of its passes too."""
+    for file in (path, *path.parent.glob(f"{path.name}.[0-9]*")):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""Which tensors of a model a calibration cache covers, and whether a gap costs INT8.
+
+TensorRT looks up a scale for every float tensor of the network as parsed, and runs a layer that reads or
+makes a tensor without one in floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cache import Cache, read_cache
+from onnx_trtcal.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
+from onnx_trtcal.graph.constants import constant_amax
+from onnx_trtcal.graph.load import Model, load
+from onnx_trtcal.graph.ops import FLOATS
+from onnx_trtcal.graph.original import read_original
+from onnx_trtcal.graph.plan import Plan, plan
+from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.triage import Triage, constants_named, triage
+from onnx_trtcal.trtlog import TrtLog, read_log
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["NO_SUCH_TENSOR", "Coverage", "Gap", "check"]
+
+NO_SUCH_TENSOR = "the model has no such tensor"
+
+# What TensorRT calls the tensors of layers that it adds on its own.
+_OWN = ("(Unnamed Layer* ", "ONNXTRT_", "tmp_refittable_weight")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a cache is worth for a model.
+
+    Attributes:
+        covered: the model's float tensors that have a usable entry, graph inputs first, then in graph order.
+        gaps: the tensors that have none: the model's float tensors in that order, then its other tensors,
+            then those that only the log names.
+        idle: entries for tensors of the model that need none -> why.
+        unknown: entries whose names the model does not have -> what they may be.
+        zeros: covered tensors whose scale is 0, which TensorRT writes for a tensor that was all zeros.
+        subgraph_tensors: float tensors inside If, Loop and Scan bodies, which no cache covers.
+        quantized: op types that show that the model is quantized already, so that TensorRT takes its Q/DQ
+            nodes and no cache; empty otherwise.
+        triage: the account of the build log, when one was given.
+    """
+
+    covered: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+    idle: Mapping[str, str]
+    unknown: Mapping[str, str]
+    zeros: tuple[str, ...]
+    subgraph_tensors: int
+    quantized: tuple[str, ...]
+    triage: Triage | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether no gap costs INT8, for sure or maybe, and no log says that TensorRT refused the cache."""
+        refused = self.triage is not None and self.triage.refused
+        return not refused and all(gap.costs == "no" for gap in self.gaps)
+
+    def completed(self, cache: Cache) -> Cache:
+        """The cache with every scale on offer added at its end, or in place of an unusable entry."""
+        offers = {gap.tensor: gap.offer for gap in self.gaps if gap.offer is not None}
+        return Cache(cache.header, {**cache.scales, **offers})
+
+
+def check(
+    model: str | Path | onnx.ModelProto | Model,
+    cache: str | Path | Cache,
+    log: str | Path | TrtLog | None = None,
+    ort_custom_ops: Sequence[str] = (),
+) -> Coverage:
+    """Accounts for every tensor of a model and every entry of a cache.
+
+    Args:
+        model: an ONNX file, a model in memory, or one that is loaded already.
+        cache: a cache file, or a cache that is read already.
+        log: the `trtexec --verbose` log of a build with this cache, for TensorRT's own account.
+        ort_custom_ops: shared libraries that define custom operators for ONNX Runtime.
+
+    Raises:
+        CacheError, ModelError, DataError: when the cache, the model or the log cannot be read.
+    """
+    entries = cache if isinstance(cache, Cache) else read_cache(cache)
+    build = log if log is None or isinstance(log, TrtLog) else read_log(log)
+    loaded = model if isinstance(model, Model) else load(model, ort_custom_ops)
+    # Not folded: TensorRT gets the original, and folds it after it has looked up the scales.
+    planned = plan(loaded, import_graph(loaded), {})
+    usable = {name for name, scale in entries.scales.items() if math.isfinite(scale)}
+    constants = _constants(loaded, entries, build)
+    gaps = list(model_gaps(planned, entries, usable))
+    account = None
+    if build is not None:
+        account = triage(build, entries, constants, _largest(loaded, constants))
+        gaps = [with_log(gap, account, build) for gap in gaps]
+        gaps.extend(log_gaps(account, planned))
+    covered = tuple(name for name in planned.answers if name in usable)
+    return Coverage(
+        covered=covered,
+        gaps=tuple(gaps),
+        idle=_idle(loaded, planned, entries),
+        unknown=_unknown(loaded, planned, entries, constants),
+        zeros=tuple(name for name in covered if entries.scales[name] == 0),
+        subgraph_tensors=planned.subgraph_tensors,
+        quantized=planned.quantized,
+        triage=account,
+    )
+
+
+def _constants(model: Model, cache: Cache, log: TrtLog | None) -> dict[str, str]:
+    known = read_original(model).constants
+    if log is None:
+        return constants_named(cache.scales, known, {})
+    names = dict.fromkeys([*log.constants, *log.scales, *log.lacking, *cache.scales])
+    return constants_named(names, known, log.constants)
+
+
+def _largest(model: Model, constants: Mapping[str, str]) -> dict[str, float]:
+    wanted = dict.fromkeys(constants.values())
+    return constant_amax(model, [name for name in wanted if model.elem_types.get(name) in FLOATS])
+
+
+def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
+    idle = {}
+    for name in cache.scales:
+        if name in planned.skipped:
+            reason = planned.skipped[name]
+            idle[name] = WHY_NONE_NEEDED.get(reason, reason)
+        elif name in model.elem_types and name not in planned.answers:
+            idle[name] = WHY_NONE_NEEDED["constant"]
+    return idle
+
+
+def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, str]) -> dict[str, str]:
+    unknown = {}
+    for name in cache.scales:
+        if name in planned.answers or name in planned.skipped or name in model.elem_types:
+            continue
+        if name in constants:
+            unknown[name] = "TensorRT's tensor of a constant of the model"
+        elif name.startswith(_OWN):
+            unknown[name] = "a tensor that TensorRT adds on its own"
+        else:
+            unknown[name] = NO_SUCH_TENSOR
+    return unknown

@@ -1,0 +1,303 @@
+"""The only stage that reads data: runs it through the observed model and counts every activation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import helper
+
+from onnx_trtcal.assign import assign_methods
+from onnx_trtcal.calibration import Prepared
+from onnx_trtcal.checkpoint import Checkpoint
+from onnx_trtcal.convergence import Convergence, Movement, final_marks, growing_marks
+from onnx_trtcal.data.batching import Batch, batches, effective_batch_size
+from onnx_trtcal.data.layout import feeding_of
+from onnx_trtcal.data.sources import Source, open_source
+from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.graph.probe import probe
+from onnx_trtcal.listener import Listener
+from onnx_trtcal.memory import Chunking, available_memory, chunk
+from onnx_trtcal.methods import solve_all
+from onnx_trtcal.options import Options
+from onnx_trtcal.run.collect import collect
+from onnx_trtcal.run.provider import Provider, choose_provider
+from onnx_trtcal.run.session import Session
+from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.trtexec import SeenShapes
+
+if TYPE_CHECKING:
+    from onnx_trtcal.methods.mxnet import SignedHistogram
+
+__all__ = ["Measured", "measure", "measure_signed"]
+
+_DEFAULT_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a pass over the data leaves behind.
+
+    Attributes:
+        collection: the statistics of every observed tensor.
+        seen_shapes: per input, the shapes it was fed with.
+        movement: how far the scales moved over the last samples; None when there were too few to tell.
+    """
+
+    collection: Collection
+    seen_shapes: Mapping[str, SeenShapes]
+    movement: Movement | None
+
+
+def measure(
+    prepared: Prepared, data: Any, options: Options, listener: Listener, checkpoint: Path | None = None
+) -> Measured:
+    """Runs the data through the model and counts every observed tensor.
+
+    Args:
+        prepared: the model and its plan.
+        data: whatever `open_source` takes.
+        options: how.
+        listener: is told of the data, the provider and the progress.
+        checkpoint: file to note progress in, and to go on from when it is there.
+
+    Raises:
+        DataError, ModelError, ProviderError: as reading, running and choosing a provider do. Samples counted
+            until then are in the checkpoint.
+    """
+    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
+    for line in source.description:
+        listener.say(line)
+    provider = choose_provider(options.provider)
+    listener.say(str(provider))
+    run = _Run(prepared, source, options, provider, listener)
+    chunking = run.chunking()
+    if chunking.reason:
+        listener.say(chunking.reason)
+    whole = Collection(
+        prepared.plan.observed,
+        model=prepared.model.sha256,
+        rule=options.range,
+        options=_belonging(options),
+    )
+    if len(chunking.parts) == 1:
+        whole = run.count(whole, chunking.batch_size, checkpoint)
+        return Measured(whole, run.seen_shapes, run.movement)
+    if options.until_stable:
+        listener.warn("--until-stable is left aside: it would stop each pass at another sample")
+    run.watched = False
+    for index, tensors in enumerate(chunking.parts, 1):
+        part = Collection(tensors, model=whole.model, rule=whole.rule, options=whole.options)
+        noted = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{index}")
+        whole.take(run.count(part, chunking.batch_size, noted))
+    return Measured(whole, run.seen_shapes, None)
+
+
+def measure_signed(
+    prepared: Prepared, data: Any, options: Options, amaxes: Mapping[str, float], listener: Listener
+) -> dict[str, SignedHistogram]:
+    """A second pass, for methods that want signed histograms over a range known from the first.
+
+    Args:
+        amaxes: the tensors to count, each with its largest magnitude.
+    """
+    from onnx_trtcal.methods.mxnet import SignedHistogram
+
+    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
+    run = _Run(prepared, source, options, choose_provider(options.provider), listener)
+    histograms = {tensor: SignedHistogram(amax) for tensor, amax in amaxes.items()}
+
+    def count(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+        list(run.pool.map(lambda name: histograms[name].add(arrays[name]), arrays))
+        return True
+
+    chunking = run.chunking()
+    for tensors in chunking.parts:
+        wanted = tuple(name for name in tensors if name in amaxes)
+        if wanted:
+            with listener.progress(source.count) as advance:
+                run.every_batch(wanted, chunking.batch_size, count, advance)
+    return histograms
+
+
+class _Run:
+    """One model, one source and one provider, for as many passes as it takes."""
+
+    def __init__(
+        self, prepared: Prepared, source: Source, options: Options, provider: Provider, listener: Listener
+    ) -> None:
+        self.prepared = prepared
+        self.source = source
+        self.options = options
+        self.provider = provider
+        self.listener = listener
+        self.seen_shapes: dict[str, SeenShapes] = {}
+        self.movement: Movement | None = None
+        self.watched = True
+        self.pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
+        self._session: Session | None = None
+
+    def count(self, fresh: Collection, batch_size: int, checkpoint: Path | None) -> Collection:
+        """A pass over the data that counts the tensors of a collection; goes on from a checkpoint."""
+        keeper = Checkpoint(checkpoint, self.options.checkpoint_every, self.listener)
+        collection = keeper.resume(fresh)
+        done = len(collection.samples)
+        look = self._watch(collection, keeper)
+
+        def count(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+            collection.add(batch.names, batch.hashes, arrays, self.pool)
+            keeper.note(collection, batch.count)
+            return look(batch.count)
+
+        with self.listener.progress(self.source.count) as advance:
+            advance(done)
+            try:
+                if look(0):
+                    self.every_batch(
+                        tuple(collection.histograms),
+                        batch_size,
+                        count,
+                        advance,
+                        frozenset(collection.samples),
+                    )
+            except CalibrationError:
+                keeper.save(collection)
+                raise
+        keeper.save(collection)
+        return collection
+
+    def every_batch(
+        self,
+        tensors: tuple[str, ...],
+        batch_size: int,
+        count: Callable[[Batch, Mapping[str, np.ndarray]], bool],
+        advance: Callable[[int], None],
+        counted: Container[tuple[str, str]] = (),
+    ) -> None:
+        """Runs all samples but those counted already, until `count` says that it is enough."""
+
+        def count_and_tell(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+            go_on = count(batch, arrays)
+            advance(batch.count)
+            return go_on
+
+        stream = batches(
+            self.source,
+            self.prepared.model.inputs,
+            batch_size,
+            counted=counted,
+            ends=self._marks() if self._exact else (),
+        )
+        with closing(stream):
+            collect(self.session(tensors), stream, count_and_tell, self.seen_shapes)
+
+    def session(self, tensors: tuple[str, ...]) -> Session:
+        """The session that observes these tensors; the one before it is let go first."""
+        if self._session is None or self._session.outputs != tensors:
+            self._session = None
+            observed = probe(self.prepared.observed, self.prepared.model, tensors)
+            options = self.options
+            self._session = Session(observed, self.provider, options.threads, options.ort_custom_ops)
+        return self._session
+
+    def chunking(self) -> Chunking:
+        """How to cut the run up so that it fits into the memory allowed, or into that at hand."""
+        options, inputs = self.options, self.prepared.model.inputs
+        batch_size = effective_batch_size(inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
+        observed = self.prepared.plan.observed
+        limit = options.memory_limit
+        if limit is None and options.batch_size is None:
+            # Half of it: the model's own intermediate results and the next batch need room as well.
+            limit = (available_memory() or 1 << 62) // 2
+        feeding = feeding_of(inputs)
+        fixed = bool(feeding.verbatim) or feeding.batch is not None
+        sizes = _inferred_sizes(self.prepared, batch_size if fixed else 1)
+        if limit is None or (sizes and sum(sizes.values()) * (1 if fixed else batch_size) <= limit):
+            return Chunking(batch_size, (observed,))
+        if not self.source.countable:
+            # Data that can be read only once leaves no sample to try, and no second pass.
+            return Chunking(batch_size, (observed,)) if fixed else Chunking(1, (observed,), "batches of 1")
+        sizes = self._measured_sizes(batch_size if fixed else 1)
+        return chunk(sizes, batch_size if fixed else 1, batch_size, limit, fixed)
+
+    def _measured_sizes(self, batch_size: int) -> dict[str, int]:
+        """Bytes of every observed tensor for a batch of the first samples."""
+        first = replace(self.source, max_samples=batch_size)
+        sizes: dict[str, int] = {}
+
+        def measure(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+            sizes.update({name: array.nbytes * batch.rows // batch.count for name, array in arrays.items()})
+            return False
+
+        with closing(batches(first, self.prepared.model.inputs, batch_size)) as stream:
+            collect(self.session(self.prepared.plan.observed), stream, measure, {})
+        return sizes
+
+    @property
+    def _exact(self) -> bool:
+        """Whether batches end at the marks; TensorRT's range rule depends on the batches and keeps its own."""
+        return self.watched and self.options.range == "stable"
+
+    def _marks(self) -> frozenset[int]:
+        if self.options.until_stable or self.source.count is None:
+            return growing_marks()
+        return final_marks(self.source.count)
+
+    def _watch(self, collection: Collection, keeper: Checkpoint) -> Callable[[int], bool]:
+        """Looks at the scales at the marks; its function says whether to go on."""
+        if not self.watched:
+            return lambda added: True
+        options = self.options
+        methods = assign_methods(options, self.prepared.plan.op_types)
+        unsigned = {name: method for name, method in methods.items() if not method.kind.signed}
+        convergence = Convergence(
+            lambda: solve_all(
+                {name: collection.histograms[name] for name in unsigned},
+                unsigned.__getitem__,
+                options.threads,
+            )
+        )
+        ahead = sorted(mark for mark in self._marks() if mark >= len(collection.samples))
+        total = len(collection.samples)
+
+        def look(added: int) -> bool:
+            nonlocal total
+            total += added
+            if not ahead or total < ahead[0]:
+                return True
+            while ahead and ahead[0] <= total:
+                ahead.pop(0)
+            movement = convergence.look(total)
+            if movement:
+                self.movement = movement
+            return not (options.until_stable and movement and movement.most <= options.until_stable)
+
+        return look
+
+
+def _belonging(options: Options) -> dict[str, Any]:
+    """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
+    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
+    return {"observe": options.observe, "preprocess": images}
+
+
+def _inferred_sizes(prepared: Prepared, samples: int) -> dict[str, int]:
+    """Bytes of every observed tensor for a batch, from the inferred shapes; empty when one is not known.
+
+    Axis 0 stands for the batch where it is not fixed.
+    """
+    sizes = {}
+    for name in prepared.plan.observed:
+        shape = prepared.model.shapes.get(name)
+        if shape is None or not all(isinstance(dim, int) for dim in shape[1:]):
+            return {}
+        dims = [dim if isinstance(dim, int) else samples for dim in shape]
+        dtype = helper.tensor_dtype_to_np_dtype(prepared.model.elem_types[name])
+        sizes[name] = int(np.prod(dims, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return sizes
