@@ -106,7 +106,8 @@ def _per_channel(links: Links, at: int, tensor: str) -> bool:
     """Whether a node shifts the tensor by a constant bias, or normalizes it with constant statistics.
 
     TensorRT merges both into the weights (Layer Fusion Catalog, Convolution and Scale), so the tensor before
-    them never exists in INT8.
+    them never exists in INT8. A single value is no bias but the start of a function, as in clip(x + 3, 0, 6),
+    whose result may be much smaller than x.
     """
     node = links.nodes[at]
     names = [t.name for t in node.inputs]
@@ -114,7 +115,7 @@ def _per_channel(links: Links, at: int, tensor: str) -> bool:
         training = node.attrs.get("training_mode", 0)
         return names[0] == tensor and not training and all(name in links.constants for name in names[1:])
     if kind(node) == "Add":
-        return any(name != tensor and links.channel_constant(name) for name in names)
+        return any(links.channel_constant(name) and not links.scalar_constant(name) for name in names)
     return False
 
 

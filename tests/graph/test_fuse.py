@@ -132,6 +132,13 @@ def test_an_add_of_a_whole_constant_map_is_neither_bias_nor_residual():
     assert group.output == "c"
 
 
+def test_a_single_value_added_is_no_bias():
+    nodes = [conv(), toys.node("Add", "c three", "a"), toys.node("Clip", "a zero six", "y")]
+    constants = {"three": np.array(3, "f"), "zero": np.array(0, "f"), "six": np.array(6, "f")}
+    (group,) = groups(nodes, ["y"], constants=constants)
+    assert group.output == "c"
+
+
 def test_an_activation_before_the_add_ends_the_group():
     nodes = [conv(), toys.node("Relu", "c", "r"), toys.node("Add", "r x", "y")]
     (group,) = groups(nodes, ["y"])
