@@ -1,4 +1,4 @@
-"""Image files decoded and preprocessed as a recipe says."""
+"""Image files made into what the model takes, as a recipe says."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.data.decode import decode
 from onnx_trtcal.data.recipe import Recipe
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["decode", "load_image", "preprocess"]
+__all__ = ["load_image", "preprocess"]
 
 _GEOMETRY = (
     "pass --resize stretch, shorter or letterbox, or a --preset such as imagenet or yolo: "
@@ -28,47 +29,6 @@ def load_image(path: Path, recipe: Recipe, where: str) -> np.ndarray:
         DataError: when the file cannot be decoded, or the result is not of the model's size.
     """
     return preprocess(decode(path, recipe.color, where), recipe, where)
-
-
-def decode(path: Path, color: str, where: str) -> Image:
-    """The first frame, upright, in mode `L` for gray and `RGB` otherwise.
-
-    16-bit gray is cut to its high byte, as Pillow and OpenCV do for 16-bit colour; alpha is dropped, as they
-    do; a palette is looked up; CMYK is converted; EXIF orientation is applied.
-
-    Raises:
-        DataError: when the file is damaged, no image, or of a kind without an agreed range of values.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            mode = image.mode
-            if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
-                pixels = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif mode in ("I", "F"):
-                raise DataError(
-                    f"the image has {mode} pixels of 32 bits, whose range is anyone's guess",
-                    where=where,
-                    fix="convert it to 8 bits, or to a .npy file with the values the model takes",
-                )
-            else:
-                pixels = _plain(image)
-            turned = _upright(pixels, _orientation(image))
-            return turned.convert("L" if color == "gray" else "RGB")
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(
-            "the file is gone", where=where, fix="keep the data in place during the run"
-        ) from error
-    except Exception as error:  # decoders raise whatever damaged bytes lead them to
-        raise DataError(
-            f"the image cannot be decoded: {error}",
-            where=where,
-            fix="repair the file or take it out of the data",
-        ) from error
 
 
 def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:
@@ -153,36 +113,3 @@ def _crop(image: Image, recipe: Recipe, where: str) -> Image:
         )
     top, left = round((image.height - height) / 2), round((image.width - width) / 2)
     return image.crop((left, top, left + width, top + height))
-
-
-def _plain(image: Image) -> Image:
-    """Mode `L` or `RGB`; gray of a palette image goes by way of its colours."""
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode in ("1", "LA", "La"):
-        return image.convert("L")
-    # Pillow warns about palettes with graded transparency unless they pass through RGBA.
-    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
-
-
-def _orientation(image: Image) -> int:
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged metadata says nothing about the pixels
-        return 1
-
-
-def _upright(image: Image, orientation: int) -> Image:
-    """Undoes the camera's turn that EXIF tag 274 records."""
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image

@@ -132,19 +132,20 @@ def test_threads_end_when_the_consumer_stops_early(tmp_path):
     assert not names
 
 
-def test_memory_does_not_grow_with_the_stack(tmp_path):
-    """Peak of Python's and NumPy's allocations while streaming 64 and 512 samples of 64 KiB."""
+def test_memory_holds_a_few_batches_of_a_big_stack(tmp_path):
+    """Peak of NumPy's allocations over 512 samples of 64 KiB in batches of 8.
+
+    Two batches read ahead, one gathered, one stacked, one in the consumer's hands: 40 samples, so 64 leave room
+    for what else is allocated, an eighth of the stack.
+    """
     inputs = (InputSpec("x", FLOAT, ("N", 16, 1024)),)
-    peaks = []
-    for count in (64, 512):
-        path = tmp_path / f"{count}.npy"
-        np.save(path, np.zeros((count, 16, 1024), np.float32))
-        tracemalloc.start()
-        assert sum(batch.count for batch in batches(open_source(path, inputs), inputs, 8, 2)) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
+    np.save(tmp_path / "a.npy", np.zeros((512, 16, 1024), np.float32))
+    tracemalloc.start()
+    try:
+        assert sum(batch.count for batch in batches(open_source(tmp_path, inputs), inputs, 8, 2)) == 512
+        assert tracemalloc.get_traced_memory()[1] < 64 * 65536
+    finally:
         tracemalloc.stop()
-    assert peaks[1] < 1.25 * peaks[0]
-    assert peaks[1] < 64 * 65536
 
 
 def test_a_batch_size_of_nothing():

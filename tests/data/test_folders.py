@@ -69,6 +69,7 @@ def test_the_folder_named_after_the_input_is_the_data(tmp_path):
     assert names(tmp_path, IMAGE) == ["image/1.png"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="making links takes privileges there")
 def test_links_to_folders_are_followed_once(tmp_path):
     put(tmp_path / "real" / "1.npy")
     (tmp_path / "data").mkdir()
@@ -181,6 +182,15 @@ def test_images_for_two_inputs_of_different_size(tmp_path):
         "images for 'z': RGB, stretched to 4x4 (bilinear), *1/255, NCHW",
         "images for 'x': RGB, stretched to 8x8 (bilinear), *1/255, NCHW",
     )
+
+
+def test_an_image_beside_a_scalar_is_fed_with_its_batch_axis(tmp_path):
+    inputs = (*IMAGE, InputSpec("threshold", FLOAT, ()))
+    put(tmp_path / "image" / "1.png", [255])
+    put(tmp_path / "threshold" / "1.npy", np.float64(0.5))
+    (sample,) = open_source(tmp_path, inputs)
+    assert sample.arrays["image"].shape == (1, 3, 4, 4)
+    assert sample.arrays["threshold"] == np.float32(0.5)
 
 
 def test_a_file_per_input_is_a_stack(tmp_path):
