@@ -123,8 +123,12 @@ class _Folder:
         if isinstance(chain, str) or chain.moves:
             return
         linear = chain.linear
-        if node.op in ("Add", "Sub") and linear.node.op == "MatMul" and chain.add is None:
-            return
+        if (
+            linear.node.op == "MatMul"
+            and chain.add is None
+            and (node.op == "Add" or (node.op, side) == ("Sub", 0))
+        ):
+            return  # This is the bias already.
         affine = arithmetic(node, linear.channels, linear.axis, linear.rank)
         if affine is not None:
             self._apply(node, chain, affine)

@@ -70,11 +70,16 @@ def _chain(
 
 
 def _bias_add(node: gs.Node, pinned: Container[str]) -> tuple[Linear, np.ndarray] | None:
-    """The MatMul that an Add of a constant follows, and the constant."""
-    if node.op != "Add" or not is_default_domain(node):
+    """The MatMul that an Add (or Sub) of a constant follows, and what it adds."""
+    if node.op not in ("Add", "Sub") or not is_default_domain(node):
         return None
     side = data_input(node)
-    if side is None or read_once(node.inputs[side], pinned) or not node.inputs[side].inputs:
+    if (
+        side is None
+        or (node.op == "Sub" and side == 1)
+        or read_once(node.inputs[side], pinned)
+        or not node.inputs[side].inputs
+    ):
         return None
     producer = node.inputs[side].inputs[0]
     if producer.op != "MatMul":
@@ -85,7 +90,7 @@ def _bias_add(node: gs.Node, pinned: Container[str]) -> tuple[Linear, np.ndarray
         return None
     if linear.rank is None or value.ndim > linear.rank:
         return None
-    return linear, value.astype(np.float64)
+    return linear, value.astype(np.float64) * (-1 if node.op == "Sub" else 1)
 
 
 def read_once(tensor: gs.Tensor, pinned: Container[str]) -> str:

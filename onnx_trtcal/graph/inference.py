@@ -12,7 +12,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import helper
 
 from onnx_trtcal.graph.external import is_external
-from onnx_trtcal.graph.order import sorted_nodes
+from onnx_trtcal.graph.order import distinct_names, sorted_nodes
 
 __all__ = ["Shape", "TensorTypes", "infer_types", "skeleton", "with_outputs"]
 
@@ -97,12 +97,15 @@ def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(tensor)
         else:
             declare(tensor.name, tensor)
-    for node in sorted_nodes(proto.graph.node):
+    ordered = sorted_nodes(proto.graph.node)
+    for node, name in zip(ordered, distinct_names(ordered), strict=True):
         value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
         if node.op_type == "Constant" and value is not None and not _is_small(value):
             declare(node.output[0], value)
         else:
             graph.node.append(node)
+            if name != node.name:
+                graph.node[-1].name = name
     return copy
 
 

@@ -15,6 +15,7 @@ from onnx_trtcal.errors import ModelError, did_you_mean
 from onnx_trtcal.files import natural_key
 from onnx_trtcal.graph.external import external_files
 from onnx_trtcal.graph.inference import Shape, infer_types
+from onnx_trtcal.graph.order import distinct_names
 from onnx_trtcal.graph.runtime import check_loads, runtime_types
 from onnx_trtcal.inputs import InputSpec
 
@@ -50,7 +51,7 @@ class Model:
 
 
 def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()) -> Model:
-    """Reads a model and checks it by loading it, unmodified, in ONNX Runtime.
+    """Reads a model and checks it by loading it in ONNX Runtime, unmodified but for node names used twice.
 
     Args:
         model: path of an ONNX file, or a model in memory (which is kept, not copied, and never changed).
@@ -73,8 +74,9 @@ def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()
     for file in external_files(proto, directory, name):
         digest.update(file.name.encode())
         digest.update(_file_digest(file))
-    check_loads(data if path is None else path, ort_custom_ops, name)
-    del data
+    renamed = _distinctly_named(proto)
+    check_loads(renamed or path or data, ort_custom_ops, name, directory)
+    del data, renamed
     elem_types, shapes = _types(proto, directory, ort_custom_ops)
     return Model(
         path=path,
@@ -138,6 +140,19 @@ def _serialised(proto: onnx.ModelProto) -> bytes:
 def _file_digest(path: Path) -> bytes:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def _distinctly_named(proto: onnx.ModelProto) -> bytes | None:
+    """The model under other node names, when some occur twice, which ONNX Runtime alone objects to."""
+    names = distinct_names(proto.graph.node)
+    if names == [node.name for node in proto.graph.node]:
+        return None
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node, name in zip(copy.graph.node, names, strict=True):
+        if name != node.name:
+            node.name = name
+    return bytes(copy.SerializeToString())
 
 
 def _types(

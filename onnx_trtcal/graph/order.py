@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
-__all__ = ["outer_names", "sorted_nodes"]
+__all__ = ["distinct_names", "outer_names", "reads", "sorted_nodes"]
 
 
 def outer_names(graph: onnx.GraphProto) -> set[str]:
@@ -54,3 +54,19 @@ def sorted_nodes(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
                 heapq.heappush(ready, reader)
     stuck = sorted(set(range(len(listed))) - set(order))
     return [listed[index] for index in order + stuck]
+
+
+def distinct_names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """The nodes' names, a number added to those that occur again: ONNX Runtime takes no name twice."""
+    listed = [node.name for node in nodes]
+    taken, seen = set(listed), set[str]()
+    for index, name in enumerate(listed):
+        number = 2
+        while name and listed[index] in seen:
+            candidate = f"{name}_{number}"
+            number += 1
+            if candidate not in taken:
+                listed[index] = candidate
+        seen.add(listed[index])
+        taken.add(listed[index])
+    return listed

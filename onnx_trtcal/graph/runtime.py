@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -16,14 +17,29 @@ __all__ = ["check_loads", "explain", "runtime_types"]
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def check_loads(model: Path | bytes, ort_custom_ops: Sequence[str], name: str) -> None:
-    """Loads the unmodified model in ONNX Runtime, with optimisations off and no weight repacked.
+def check_loads(
+    model: Path | bytes, ort_custom_ops: Sequence[str], name: str, directory: Path | None = None
+) -> None:
+    """Loads the model in ONNX Runtime, with optimisations off and no weight repacked.
+
+    Args:
+        model: the model file, or a serialised model.
+        ort_custom_ops: shared libraries that define custom operators.
+        name: what to call the model in an error.
+        directory: where a serialised model's external weights are.
 
     Raises:
         ModelError: what ONNX Runtime objects to, in plainer words.
     """
+    given = str(model) if isinstance(model, Path) else model
     try:
-        _session(str(model) if isinstance(model, Path) else model, ort_custom_ops)
+        try:
+            _session(given, ort_custom_ops, directory)
+        except Exception as error:
+            # Some types, bfloat16 above all, run on a GPU only.
+            if "NOT_IMPLEMENTED" not in str(error):
+                raise
+            _session(given, ort_custom_ops, directory, gpu=True)
     except ModelError:
         raise
     except Exception as error:
@@ -52,7 +68,9 @@ def runtime_types(
     return {}
 
 
-def _session(model: str | bytes, custom_ops: Sequence[str], directory: Path | None = None):  # type: ignore[no-untyped-def]
+def _session(
+    model: str | bytes, custom_ops: Sequence[str], directory: Path | None = None, *, gpu: bool = False
+) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -72,7 +90,9 @@ def _session(model: str | bytes, custom_ops: Sequence[str], directory: Path | No
                 fix="give --ort-custom-ops the path of a shared library built for this ONNX Runtime "
                 f"({ort.__version__})",
             ) from error
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider") if gpu else ("CPUExecutionProvider",)
+    available = ort.get_available_providers()
+    return ort.InferenceSession(model, options, providers=[name for name in wanted if name in available])
 
 
 def _elem_type(text: str) -> int:
@@ -125,9 +145,7 @@ def explain(message: str, name: str) -> ModelError:
         message: the text of the exception that ONNX Runtime raised.
         name: the model's file, or another name for it.
     """
-    node = re.search(
-        r"[Ii]n [Nn]ode,? ?\(\"?([^\",)]*)\"?|[Nn]ode(?: with name| name)? ?[:(]? ?'?([^')\s,]+)", message
-    )
+    node = re.search(r"[Nn]ode,? ?\(\"?([^\",)]*)|[Nn]ode with name '([^']*)'|[Nn]ode:([^\s,]+)", message)
     label = next((group for group in node.groups() if group), "") if node else ""
     where = f"{name}, node {label!r}" if label else name
     for pattern, what, fix in _EXPLANATIONS:

@@ -23,7 +23,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnx_trtcal.graph.external import is_external, reference, tensor_nbytes
 from onnx_trtcal.graph.load import Model
-from onnx_trtcal.graph.order import reads, sorted_nodes
+from onnx_trtcal.graph.order import distinct_names, reads, sorted_nodes
 from onnx_trtcal.graph.weights import Weight, WeightValues, to_proto
 
 __all__ = ["ImportedNode", "Split", "export_model", "import_graph", "split_model"]
@@ -47,7 +47,8 @@ def import_graph(model: Model) -> gs.Graph:
     Weights are read when asked for and never changed in place (see `Weight`). Initializers are constants even
     where they are graph inputs as well, as TensorRT takes them. Nodes come in an order that can run. Tensors
     carry the element types and shapes of `model`. Subgraphs are gs.Graph attributes that share the tensors
-    they take from outside, so that those tensors list the inner nodes among their consumers.
+    they take from outside, so that those tensors list the inner nodes among their consumers. A node name that
+    occurs again gets a number, as ONNX Runtime would refuse it.
     """
     proto = model.proto
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
@@ -90,8 +91,12 @@ class _Importer:
             for name in node.output:
                 if name and name not in own:
                     own[name] = gs.Variable(name)
+        ordered = sorted_nodes(proto.node)
+        nodes = [self.node(node, outer, own) for node in ordered]
+        for node, name in zip(nodes, distinct_names(ordered), strict=True):
+            node.name = name
         return gs.Graph(
-            nodes=[self.node(node, outer, own) for node in sorted_nodes(proto.node)],
+            nodes=nodes,
             inputs=[own[value.name] for value in proto.input if value.name not in weights],
             outputs=[own[value.name] for value in proto.output],
             name=proto.name,
@@ -209,7 +214,7 @@ def split_model(graph: gs.Graph, model: Model, inline_bytes: int = INLINE_BYTES)
     original = model.proto
     proto = onnx.ModelProto()
     _copy_fields(original, proto, skip={"graph"})
-    for domain in sorted({node.domain for node in graph.nodes if node.domain}):
+    for domain in sorted({n.domain for n in graph.nodes if n.domain and not isinstance(n, ImportedNode)}):
         if domain not in {entry.domain for entry in proto.opset_import}:
             proto.opset_import.append(helper.make_opsetid(domain, 1))
     source, target = original.graph, proto.graph
