@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from onnx_trtcal.graph.order import reads, sorted_nodes
+from onnx_trtcal.graph.outputs import set_outputs
 
 if TYPE_CHECKING:
     from onnx_trtcal.graph.load import Model
@@ -45,13 +46,13 @@ def constant_amax(model: Model, wanted: Sequence[str]) -> dict[str, float]:
     part.graph.name = "constants"
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(initializers)
-    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    set_outputs(part.graph, wanted, model.elem_types)
     try:
         values = _run(part, model)
     except Exception as error:  # ONNX Runtime raises many kinds; the tensors are then measured like others
         logger.debug("constants not computed apart: %s", error)
         return {}
-    return {name: largest_magnitude(value) for name, value in values.items()}
+    return {name: largest_magnitude(value) for name, value in zip(wanted, values, strict=True)}
 
 
 def _needed(
@@ -66,7 +67,7 @@ def _needed(
     return nodes[::-1], [tensor for tensor in graph.initializer if tensor.name in needed]
 
 
-def _run(part: onnx.ModelProto, model: Model) -> dict[str, np.ndarray]:
+def _run(part: onnx.ModelProto, model: Model) -> list[np.ndarray]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -77,5 +78,4 @@ def _run(part: onnx.ModelProto, model: Model) -> dict[str, np.ndarray]:
             "session.model_external_initializers_file_folder_path", str(model.directory)
         )
     session = ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {}), strict=True))
+    return list(session.run(None, {}))

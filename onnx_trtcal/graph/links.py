@@ -82,6 +82,7 @@ class Links:
         pinned: tensors that stay visible whatever is fused: graph outputs, and what subgraphs read.
         constants: tensors whose values depend on no graph input and on no random generator.
         depth: per node, the number of nodes on the longest path that ends in it.
+        tensors: the graph's tensors by name.
     """
 
     nodes: tuple[gs.Node, ...]

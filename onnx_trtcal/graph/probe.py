@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.links import Links, link, reads
+from onnx_trtcal.graph.outputs import set_outputs
 from onnx_trtcal.graph.surgeon import split_model
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Probe:
             reads the arrays where they are, so they must live as long as it does.
         directory: the folder that the remaining external weights are found in, for the session option
             `session.model_external_initializers_file_folder_path`; None when the model has no folder.
-        outputs: the observed tensors, in the order in which the session returns them; graph inputs may be
-            among them.
+        outputs: the observed tensors, in the order of the model's outputs (whose names differ for bfloat16: run
+            the session for all outputs, not for these names); graph inputs may be among them.
     """
 
     model_bytes: bytes
@@ -66,9 +66,7 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
     inputs = [value for value in proto.graph.input if value.name not in stored]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
-    del proto.graph.output[:]
-    # Without a type: ONNX Runtime infers it, and a shape that the model states wrongly cannot be in the way.
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in observed)
+    set_outputs(proto.graph, observed, model.elem_types)
     return Probe(
         model_bytes=proto.SerializeToString(),
         external=split.arrays,

@@ -39,6 +39,15 @@ def run(found, feeds):
     return dict(zip(found.outputs, session.run(None, feeds), strict=True))
 
 
+def test_bfloat16_tensors_are_shown_as_float32():
+    nodes = [toys.node("Cast", "x", "half", to=TensorProto.BFLOAT16), toys.node("Identity", "half", "y")]
+    model = load(toys.model(nodes, {"x": ["n"]}, ["y"], dtypes={"y": TensorProto.BFLOAT16}))
+    values = run(probe(import_graph(model), model, ["y", "x", "half"]), {"x": np.float32([1, 3.14159])})
+    np.testing.assert_array_equal(values["half"], np.float32([1, 3.140625]))
+    np.testing.assert_array_equal(values["y"], values["half"])
+    assert values["x"][1] == np.float32(3.14159)
+
+
 def model_of(nodes=NODES, outputs=("e", "n"), **kwargs):
     return load(toys.model(nodes, {"x": ["n", 256]}, outputs, {"m": M}, **kwargs))
 
