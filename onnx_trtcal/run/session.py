@@ -58,7 +58,8 @@ class Session:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        # What goes wrong is raised, and rephrased; the log would only say it twice.
+        options.log_severity_level = 4
         if threads:
             options.intra_op_num_threads = threads
         # Threads that spin between runs would take the cores that count the histograms.
