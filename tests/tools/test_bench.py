@@ -1,0 +1,97 @@
+"""The bench runs and its tables are whole; how fast anything is, is nobody's business here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL, DATA = ROOT / "models" / "digits_mlp.onnx", ROOT / "models" / "digits_calib.npy"
+
+
+def bench(*arguments: object) -> list[list[list[str]]]:
+    """Runs the bench and returns the tables it prints: rows of cells, the heading first."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "bench.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    tables: list[list[list[str]]] = [[]]
+    for line in done.stdout.splitlines():
+        if not line.startswith("|"):
+            tables.append([])
+        elif not line.startswith("| ---"):
+            tables[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table for table in tables if table]
+
+
+@pytest.fixture(scope="module")
+def compared() -> list[list[list[str]]]:
+    return bench(MODEL, DATA, "--quick", "--samples", 12, "--batch", 4)
+
+
+def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> None:
+    heading, *rows = compared[0]
+    assert [row[0] for row in rows] == [
+        "plain forward",
+        "onnx_trtcal, entropy",
+        "onnx_trtcal, nothing overlapped",
+        "ORT MinMax",
+        "ORT Entropy",
+        "ORT Percentile",
+    ]
+    for row in rows:
+        assert len(row) == len(heading)
+        [float(cell) for cell in row[1:]]
+
+
+def test_the_plain_forward_is_the_unit(compared: list[list[list[str]]]) -> None:
+    heading, plain, *_ = compared[0]
+    for column in ("× plain, whole run", "× plain, steady"):
+        assert float(plain[heading.index(column)]) == 1
+    assert float(plain[heading.index("over plain, MB")]) == 0
+
+
+def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
+    heading, *rows = compared[1]
+    stages = dict(zip(heading, next(row for row in rows if row[0] == "nothing overlapped"), strict=True))
+    seconds = [float(value) for key, value in stages.items() if key != "seconds"]
+    assert all(value > 0 for value in seconds)  # a stage that took no time was not measured
+    assert sum(seconds[:-1]) <= 1.1 * seconds[-1]  # the wall holds them all
+
+
+def test_every_target_is_told_as_met_or_not(compared: list[list[list[str]]]) -> None:
+    _, *rows = compared[2]
+    assert len(rows) == 8
+    for _, _, _, measured, met in rows:
+        float(measured)
+        assert met in ("yes", "no")
+
+
+def test_scaling_prints_a_table_for_each_axis() -> None:
+    tables = bench("--scale", "--quick")
+    assert [table[0][0] for table in tables] == ["samples", "groups", "batch"]
+    for heading, *rows in tables:
+        for row in rows:
+            assert len(row) == len(heading)
+            assert all(float(cell) > 0 for cell in row)
+
+
+def test_a_model_that_cannot_be_fed_is_refused(tmp_path: Path) -> None:
+    import onnx
+    from toys import model, node
+
+    onnx.save(model([node("Add", "a b", "y")], {"a": [2], "b": [2]}, {"y": [2]}), tmp_path / "two.onnx")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "bench.py"), str(tmp_path / "two.onnx")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "2 inputs" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,118 @@
+"""Measures calibration against plain inference and against other calibrators, and prints Markdown tables.
+
+    python tools/bench.py                              a model of ResNet-50's shape and 64 random images
+    python tools/bench.py MODEL.onnx [DATA]            another model; DATA: a folder of .npy, or a stack in one
+    python tools/bench.py --scale                      growth with samples, tensors and batch
+    python tools/bench.py --modelopt VENV/bin/python   NVIDIA ModelOpt, too, from an environment that has it
+
+Every measurement is a process of its own, so that its peak of resident memory is its own. A round measures every
+contender once, on the same samples, batch and threads, on the CPU; ratios are taken within a round, and medians
+over the rounds, with the smallest and the largest. `whole run` counts from the start of the process to its end;
+`steady` counts only what grows with the samples: no process start, no model load, no threshold search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="ONNX model with one input (default: generated)"
+    )
+    parser.add_argument("data", nargs="?", metavar="DATA", help=".npy folder or stack (default: generated)")
+    parser.add_argument("--samples", type=int, metavar="N", help="default 64; with --quick 16")
+    parser.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="default 8; a fixed batch in the model wins"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="default 3; with --quick 1")
+    parser.add_argument("--threads", type=int, default=_cores(), metavar="N", help="default: all cores")
+    parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
+    parser.add_argument("--scale", action="store_true", help="measure growth instead")
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that everything works")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        from bench.child import run_child
+
+        run_child(args.child)
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        if args.scale:
+            from bench.scale import scale_tables
+
+            print(scale_tables(Path(scratch), args.threads, args.quick, _say))
+        else:
+            compare(args, Path(scratch))
+
+
+def compare(args: argparse.Namespace, folder: Path) -> None:
+    """Measures and prints the main tables."""
+    from bench.inputs import model_input, write_samples
+    from bench.process import Spec
+    from bench.single import singles
+    from bench.targets import target_table
+    from bench.versus import contenders, fight, split_table, versus_table
+
+    samples = args.samples or (16 if args.quick else 64)
+    rounds = args.rounds or (1 if args.quick else 3)
+    model = args.model or _resnet50(folder)
+    name, shape, fixed = model_input(model)
+    data = args.data or write_samples(folder / "samples", samples, shape)
+    spec = Spec(
+        "",
+        str(Path(model).resolve()),
+        str(Path(data).resolve()),
+        name,
+        samples,
+        fixed or args.batch,
+        args.threads,
+    )
+    versus = fight(contenders(args.modelopt), spec, rounds, _say)
+    single = singles(folder, args.threads, rounds, 10 if args.quick else 334, _say)
+    print(
+        f"{Path(model).name}, {samples} samples, batch {spec.batch}, {args.threads} threads, {rounds} rounds; "
+        f"{platform.machine()}, Python {platform.python_version()}, {_versions()}\n"
+    )
+    print("\n\n".join([versus_table(versus), split_table(versus), target_table(versus, single)]))
+
+
+def _resnet50(folder: Path) -> Path:
+    import onnx
+    from make_resnet50 import make_resnet50
+
+    path = folder / "resnet50.onnx"
+    onnx.save(make_resnet50(), path)
+    return path
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for package in ("onnx_trtcal", "onnxruntime", "onnxruntime-gpu", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

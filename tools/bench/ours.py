@@ -1,0 +1,146 @@
+"""This project's calibration: whole as a user runs it, and stage by stage."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.process import Spec, Timer
+    from onnx_trtcal.options import Options
+
+__all__ = ["first_sample", "rewrite", "stages", "whole"]
+
+
+class Watch:
+    """A listener of a run that tells a timer of each batch, and notes when the first samples were counted."""
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+        self.began = self.counted = 0.0
+
+    def say(self, text: str) -> None:
+        """Facts about the run are of no interest here."""
+
+    def warn(self, text: str) -> None:
+        """Nor are warnings: random weights give rise to some."""
+
+    @contextlib.contextmanager
+    def progress(self, total: int | None) -> Iterator[Callable[[int], None]]:
+        self.began = time.perf_counter()
+        yield self._advance
+
+    def _advance(self, count: int) -> None:
+        if count:
+            self.counted = self.counted or time.perf_counter()
+            self._timer.tick(count)
+
+
+def whole(spec: Spec, timer: Timer) -> None:
+    """From model and data on disk to the cache on disk, through the public stages."""
+    with timer("start"):
+        _import_all()
+        from onnx_trtcal.measure import measure
+        from onnx_trtcal.pipeline import prepare, solve
+    options, watch = _options(spec), Watch(timer)
+    with timer("load"):
+        prepared = prepare(spec.model, options, watch)
+    begin = time.perf_counter()
+    measured = measure(prepared, spec.data, options, watch)
+    timer.add("load", watch.began - begin)
+    timer.add("run", time.perf_counter() - watch.began)
+    with timer("solve"):
+        calibration = solve(prepared, measured.collection, options)
+    with timer("write"):
+        calibration.write_cache(Path(spec.scratch, "calibration.cache"))
+
+
+def stages(spec: Spec, timer: Timer) -> None:
+    """The same work with nothing overlapped, so that every stage can be told apart."""
+    with timer("start"):
+        _import_all()
+        from onnx_trtcal.data.batching import batches
+        from onnx_trtcal.data.sources import open_source
+        from onnx_trtcal.graph.fold import fold
+        from onnx_trtcal.graph.load import load
+        from onnx_trtcal.graph.plan import plan
+        from onnx_trtcal.graph.probe import probe
+        from onnx_trtcal.graph.surgeon import import_graph
+        from onnx_trtcal.pipeline import Prepared, solve
+        from onnx_trtcal.run.provider import choose_provider
+        from onnx_trtcal.run.session import Session
+        from onnx_trtcal.stats.collection import Collection
+    options = _options(spec)
+    with timer("load"):
+        model = load(spec.model)
+    with timer("rewrite"):
+        graph = import_graph(model)
+        folds = fold(graph)
+        planned = plan(model, graph, folds.vanished)
+        probed = probe(graph, model, planned.observed)
+    with timer("session"):
+        session = Session(probed, choose_provider(options.provider), spec.threads)
+    collection = Collection(planned.observed, model=model.sha256)
+    with ThreadPoolExecutor(spec.threads) as pool:
+        feeds = batches(
+            open_source(spec.data, model.inputs, max_samples=spec.samples), model.inputs, spec.batch
+        )
+        while True:
+            with timer("data"):
+                batch = next(feeds, None)
+            if batch is None:
+                break
+            with timer("run"):
+                arrays = session.run(batch.feeds, batch.names[0])
+            with timer("histogram"):
+                observed = dict(zip(session.outputs, arrays, strict=True))
+                collection.add(batch.names, batch.hashes, observed, pool)
+            timer.activations = max(timer.activations, sum(array.nbytes for array in arrays))
+            timer.tick(batch.count)
+            del arrays, observed
+    with timer("solve"):
+        calibration = solve(Prepared(model, graph, folds, graph, planned), collection, options)
+    with timer("write"):
+        calibration.write_cache(Path(spec.scratch, "calibration.cache"))
+
+
+def rewrite(spec: Spec, timer: Timer) -> None:
+    """Load, fold, fuse, plan and expose, with the modules imported already."""
+    with timer("start"):
+        _import_all()
+        from onnx_trtcal.graph.probe import probe
+        from onnx_trtcal.pipeline import prepare
+    with timer("rewrite"):
+        prepared = prepare(spec.model, _options(spec))
+        probe(prepared.observed, prepared.model, prepared.plan.observed)
+
+
+def first_sample(spec: Spec, timer: Timer) -> None:
+    """From the start of the process to the first sample counted."""
+    from onnx_trtcal.measure import measure
+    from onnx_trtcal.pipeline import prepare
+
+    watch = Watch(timer)
+    options = _options(spec)
+    measure(prepare(spec.model, options, watch), spec.data, options, watch)
+    timer.add("first", time.monotonic() - spec.born - (time.perf_counter() - watch.counted))
+
+
+def _options(spec: Spec) -> Options:
+    from onnx_trtcal.options import Options
+
+    return Options(
+        provider="cpu", batch_size=spec.batch, max_samples=spec.samples or None, threads=spec.threads
+    )
+
+
+def _import_all() -> None:
+    import onnx_graphsurgeon  # noqa: F401
+    import onnxruntime  # noqa: F401
+
+    import onnx_trtcal.methods.entropy
+    import onnx_trtcal.stats.sweep  # noqa: F401
