@@ -43,8 +43,7 @@ class Session:
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
         if probe.external:
-            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
-            options.add_external_initializers(list(probe.external), values)
+            options.add_external_initializers(list(probe.external), [_ort_value(array) for array in self._weights])
         try:
             self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
         except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
@@ -84,7 +83,7 @@ class Session:
             ModelError: when ONNX Runtime fails on these feeds.
         """
         try:
-            return list(self._session.run(list(self.outputs), dict(feeds)))
+            return list(self._session.run(None, dict(feeds)))
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ModelError(
@@ -92,6 +91,16 @@ class Session:
                 where=f"sample {sample}; fed {shapes}",
                 fix="check that the model runs on this input; a smaller --batch-size needs less memory",
             ) from error
+
+
+def _ort_value(array: np.ndarray) -> Any:
+    import onnxruntime as ort
+    from onnx import helper
+
+    if array.dtype.isbuiltin == 1:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    # NumPy knows bfloat16 and its like only through ml_dtypes; ONNX Runtime takes them by ONNX's type number.
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
 def _first_line(error: Exception) -> str:
