@@ -47,6 +47,11 @@ def run(args: argparse.Namespace) -> int:
     done = dequantize_model(load(args.model), symmetric_only=args.symmetric_only)
     for note in done.notes:
         console.warn(note)
+    if done.covered:
+        name, what = next(iter(done.covered.items()))
+        console.warn(f"{len(done.covered)} tensors had no symmetric INT8 grid; {name!r} for one: {what}")
+        for name, what in done.covered.items():
+            console.detail(f"  {name}: {what}")
     if args.output:
         for path in done.save(args.output):
             console.line(f"{path}: {path.stat().st_size:,} bytes, float model")

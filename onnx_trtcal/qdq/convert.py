@@ -13,8 +13,9 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.carry import carry_scales
 from onnx_trtcal.qdq.pairs import Quantizer
 from onnx_trtcal.qdq.precisions import precisions_of
-from onnx_trtcal.qdq.rebase import rebased
+from onnx_trtcal.qdq.rebase import rebased, with_metadata, without_pairs
 from onnx_trtcal.qdq.record import RECORD_KEY, Record, load_record
+from onnx_trtcal.qdq.restore import restore_activations
 from onnx_trtcal.qdq.strip import Stripped, strip
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Dequantized:
         missing: float tensors of the graph without a scale: TensorRT runs the layers they touch in floating
             point.
         precisions: node name -> `int8` or `fp16` (see `layer_precisions`).
-        notes: what could not be carried over as it was, one sentence each.
+        covered: tensor -> what its grid was, for those whose grid a symmetric INT8 scale can only cover.
+        notes: what else is not as it was, one sentence each.
     """
 
     graph: gs.Graph
@@ -44,6 +46,7 @@ class Dequantized:
     scales: Mapping[str, float]
     missing: tuple[str, ...]
     precisions: Mapping[str, str]
+    covered: Mapping[str, str]
     notes: tuple[str, ...]
 
     def proto(self) -> onnx.ModelProto:
@@ -86,7 +89,13 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
             fix="give a model quantized in QDQ format",
         )
     notes: list[str] = []
-    found = {tensor: _scale(tensor, on, notes, symmetric_only) for tensor, on in stripped.pairs.items()}
+    covered: dict[str, str] = {}
+    found = {tensor: _scale(tensor, on, covered, symmetric_only) for tensor, on in stripped.pairs.items()}
+    restored = restore_activations(graph, stripped.pairs)
+    if restored:
+        notes.append(
+            f"{len(restored)} activations that asymmetric quantizers had absorbed are back in the float model"
+        )
     record = _record(model, found, notes)
     scales, missing = carry_scales(graph, find_groups(graph, model.shapes), found)
     if record is not None:
@@ -95,10 +104,11 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     _note_weights(stripped, notes)
     return Dequantized(
         graph,
-        rebased(model, graph.opset, {RECORD_KEY: None}, retype=True),
+        without_pairs(with_metadata(rebased(model, graph.opset), RECORD_KEY, None)),
         scales,
         missing,
         precisions_of(graph, stripped.read_quantized),
+        covered,
         tuple(notes),
     )
 
@@ -117,7 +127,9 @@ def _record(model: Model, found: Mapping[str, float], notes: list[str]) -> Recor
     return None
 
 
-def _scale(tensor: str, quantizers: Sequence[Quantizer], notes: list[str], symmetric_only: bool) -> float:
+def _scale(
+    tensor: str, quantizers: Sequence[Quantizer], covered: dict[str, str], symmetric_only: bool
+) -> float:
     """The one scale of a tensor: the largest where several pairs sit on it, so that nothing is clipped."""
     scales = []
     for quantizer in quantizers:
@@ -128,14 +140,14 @@ def _scale(tensor: str, quantizers: Sequence[Quantizer], notes: list[str], symme
         scale, same = quantizer.symmetric_scale()
         scales.append(scale)
         if not same:
-            what = f"tensor {tensor!r} is {_grid(quantizer)}; a cache is symmetric INT8"
             if symmetric_only:
                 raise ModelError(
-                    what, fix="allow the symmetric range that covers it, or quantize symmetrically"
+                    f"tensor {tensor!r} is {_grid(quantizer)}; a cache can only say symmetric INT8",
+                    fix="allow the symmetric range that covers it, or quantize symmetrically",
                 )
-            notes.append(f"{what}: its scale {scale:.6g} covers the range ±{quantizer.threshold():.6g}")
+            covered[tensor] = f"{_grid(quantizer)}, now symmetric over ±{quantizer.threshold():.6g}"
     if len(set(scales)) > 1:
-        notes.append(f"tensor {tensor!r} has {len(scales)} pairs of different scales: the largest counts")
+        covered[tensor] = f"pairs of {len(set(scales))} different scales, now the largest, {max(scales):.6g}"
     return max(scales)
 
 

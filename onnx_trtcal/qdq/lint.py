@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ADVICE", "ERROR", "Finding", "lint_model"]
 
+# With scales that do not fit their weights there is no float model to place anything in.
+_UNREADABLE = ("axis", "sizes")
+
 
 def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     """All findings, errors first, each level in graph order; none means that nothing is wrong.
@@ -38,8 +41,9 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
             where=str(light.path or ""),
             fix="give a quantized model; `onnx-trtcal quantize` makes one",
         )
-    advice = placement_findings(import_graph(light), light.shapes)
-    return (*found.findings, *advice)
+    if any(finding.rule in _UNREADABLE for finding in found.findings):
+        return found.findings
+    return (*found.findings, *placement_findings(import_graph(light), light.shapes))
 
 
 def _light(model: str | Path | onnx.ModelProto) -> Model:

@@ -164,13 +164,9 @@ class _Advice:
     def _several(self, tensor: str) -> Iterator[Finding]:
         scales = {quantizer.scale.tobytes() for quantizer in self.stripped.pairs[tensor]}
         if len(scales) > 1:
-            node = self.stripped.pairs[tensor][0].node
-            yield _advice(
-                "several-scales",
-                node,
-                f"tensor {tensor!r} has pairs of {len(scales)} different scales",
-                "it is quantized once for each of them",
-            )
+            name = self.stripped.pairs[tensor][0].node.name or tensor
+            what = f"tensor {tensor!r} has pairs of {len(scales)} different scales"
+            yield Finding(ADVICE, "several-scales", name, what, "it is quantized once for each of them")
 
 
 def _advice(rule: str, node: gs.Node, what: str, consequence: str) -> Finding:

@@ -60,8 +60,26 @@ def raise_opset(graph: gs.Graph, target: int) -> None:
         for node in list(part.nodes):
             if node.domain in (None, "", "ai.onnx"):
                 _Raise(part, node, graph.opset, target).run()
-    for part in (*graph.subgraphs(recursive=True), graph):
+    parts = (graph, *graph.subgraphs(recursive=True))
+    for part in parts:
         part.opset = target
+        for node in part.nodes:
+            # A body changed in place would be exported as it was imported: another object says that it is new.
+            bodies = {name: body for name, body in node.attrs.items() if any(body is each for each in parts)}
+            node.attrs.update({name: _same(body) for name, body in bodies.items()})
+
+
+def _same(graph: gs.Graph) -> gs.Graph:
+    import onnx_graphsurgeon as gs
+
+    return gs.Graph(
+        nodes=graph.nodes,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        name=graph.name,
+        doc_string=graph.doc_string,
+        opset=graph.opset,
+    )
 
 
 def _stuck(what: str, target: int, node: gs.Node | None = None) -> ModelError:

@@ -72,16 +72,13 @@ class _Placer:
             if kind(node) in INT8_CAPABLE and node.outputs[0].name not in grouped:
                 self._capable(node)
         self._lift_through_moves()
+        ordered = [tensor for tensor in self.flow.tensors if tensor in self.reads]
         return Placement(
-            activations=tuple(
-                Activation(tensor, tuple(self.reads[tensor]))
-                for tensor in self.flow.tensors
-                if tensor in self.reads
-            ),
+            activations=tuple(Activation(tensor, tuple(self.reads[tensor])) for tensor in ordered),
             weights=tuple(self.weights),
             quantized=tuple(self.quantized),
             left=dict(self.left),
-            shared=shared_by_concat(self.flow, self.reads) if self.options.share_concat else (),
+            shared=shared_by_concat(self.flow, ordered) if self.options.share_concat else (),
             unmatched=tuple(
                 pattern
                 for pattern in self.options.exclude

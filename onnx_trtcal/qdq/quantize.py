@@ -15,7 +15,7 @@ from onnx_trtcal.qdq.insert import Inserted, quantize_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place import place
 from onnx_trtcal.qdq.placement import Placement
-from onnx_trtcal.qdq.rebase import rebased
+from onnx_trtcal.qdq.rebase import rebased, with_metadata
 from onnx_trtcal.qdq.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
@@ -90,4 +90,5 @@ def quantize_model(
         )
     inserted = quantize_graph(graph, placement, scales, options)
     record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
-    return Quantized(graph, rebased(model, graph.opset, {RECORD_KEY: record}), placement, inserted)
+    target = with_metadata(rebased(model, graph.opset), RECORD_KEY, record)
+    return Quantized(graph, target, placement, inserted)

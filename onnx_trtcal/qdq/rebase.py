@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import helper
 
+from onnx_trtcal.graph.order import reads
+
 if TYPE_CHECKING:
     from onnx_trtcal.graph.load import Model
 
-__all__ = ["rebased"]
+__all__ = ["rebased", "with_metadata", "without_pairs"]
 
+_PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
-def rebased(model: Model, opset: int, metadata: Mapping[str, str | None], *, retype: bool = False) -> Model:
-    """The model to export against: of another opset, with metadata set (or taken out, where None)."""
+def rebased(model: Model, opset: int) -> Model:
+    """A copy of the model, its ONNX opset replaced, and its IR version raised to what that opset needs."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
@@ -26,18 +29,40 @@ def rebased(model: Model, opset: int, metadata: Mapping[str, str | None], *, ret
     for entry in proto.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset
-    proto.ir_version = max(
-        proto.ir_version, helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
-    )
-    for key, text in metadata.items():
-        kept = [each for each in proto.metadata_props if each.key != key]
-        del proto.metadata_props[:]
-        proto.metadata_props.extend(kept)
-        if text is not None:
-            proto.metadata_props.add(key=key, value=text)
-    if retype:
-        # What held integers between Q and DQ is float now; the runtime infers these types again.
-        stated = [v for v in proto.graph.value_info if v.type.tensor_type.elem_type not in _EIGHT_BITS]
-        del proto.graph.value_info[:]
-        proto.graph.value_info.extend(stated)
+    needed = helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
+    proto.ir_version = max(proto.ir_version, needed)
     return dataclasses.replace(model, proto=proto)
+
+
+def with_metadata(model: Model, key: str, text: str | None) -> Model:
+    """The model, changed in place, with one metadata entry set, or taken out where `text` is None."""
+    kept = [entry for entry in model.proto.metadata_props if entry.key != key]
+    _replace(model.proto.metadata_props, kept)
+    if text is not None:
+        model.proto.metadata_props.add(key=key, value=text)
+    return model
+
+
+def without_pairs(model: Model) -> Model:
+    """The model, changed in place, without its Q/DQ nodes and what only they read.
+
+    An export against it then holds nothing of them. What held integers between a Q and a DQ is float in the
+    new graph, so statements of 8-bit types go, too; the runtime infers these types again.
+    """
+    graph = model.proto.graph
+    pairs = [node for node in graph.node if node.op_type in _PAIRS]
+    others = [node for node in graph.node if node.op_type not in _PAIRS]
+    read_by_pairs = {name for node in pairs for name in node.input}
+    kept = {name for node in others for name in reads(node)} | {value.name for value in graph.output}
+    only = read_by_pairs - kept
+    _replace(graph.node, others)
+    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name not in only])
+    stated = [value for value in graph.value_info if value.type.tensor_type.elem_type not in _EIGHT_BITS]
+    _replace(graph.value_info, stated)
+    return model
+
+
+def _replace(field: Any, values: Iterable[Any]) -> None:
+    kept = list(values)
+    del field[:]
+    field.extend(kept)

@@ -138,7 +138,14 @@ def _restore_weight(graph: gs.Graph, node: gs.Node, found: _Found, names: set[st
     name = next((each for each in candidates if each and each not in names), output.name)
     names.add(name)
     found.weights[name] = quantizer
-    weight = gs.Constant(name, quantizer.dequantize(values))
+    try:
+        weight = gs.Constant(name, quantizer.dequantize(values))
+    except (ValueError, IndexError) as error:
+        raise ModelError(
+            f"weight {stored!r} of shape {values.shape} has {quantizer.scale.size} scales on axis {quantizer.axis}",
+            where=node.name or output.name,
+            fix="`onnx-trtcal lint` lists every such fault",
+        ) from error
     _redirect(graph, output, weight)
     node.inputs.clear()
     node.outputs.clear()
@@ -166,7 +173,8 @@ def _remove_dequantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
     import onnx_graphsurgeon as gs
 
     output, source = node.outputs[0], node.inputs[0]
-    source.dtype = output.dtype if isinstance(source, gs.Variable) else source.dtype
+    if isinstance(source, gs.Variable):
+        source.dtype = output.dtype
     node.inputs.clear()
     node.outputs.clear()
     if not any(output is each for each in graph.outputs):

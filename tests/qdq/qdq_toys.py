@@ -1,0 +1,74 @@
+"""Toy layers and a slow, independent fake-quantization for the Q/DQ tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import toys
+
+from onnx_trtcal.graph.fold import fold
+from onnx_trtcal.graph.fuse import find_groups
+from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.place import place
+from onnx_trtcal.qdq.placement import Placement
+
+
+def weights(*shape: int, seed: int = 0) -> np.ndarray:
+    """Random float32 weights."""
+    return np.random.default_rng(seed).normal(0, 0.3, shape).astype(np.float32)
+
+
+def conv(data: str, out: str, weight: str, kernel: int = 3, **attributes: object) -> onnx.NodeProto:
+    """A Conv that keeps height and width."""
+    pad = kernel // 2
+    return toys.node(
+        "Conv",
+        f"{data} {weight}",
+        out,
+        name=f"node_{out}",
+        pads=[pad] * 4,
+        kernel_shape=[kernel] * 2,
+        **attributes,
+    )
+
+
+def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:  # noqa: B008
+    """The placement on a model's folded graph."""
+    loaded = load(model)
+    graph = import_graph(loaded)
+    fold(graph)
+    return place(graph, find_groups(graph, loaded.shapes), options, **kwargs)
+
+
+def pairs(placement: Placement) -> dict[str, list[tuple[str, int]]]:
+    """Tensor with a pair -> who reads it."""
+    return {a.tensor: [(read.node, read.index) for read in a.reads] for a in placement.activations}
+
+
+def float_arithmetic(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list:
+    """Runs a Q/DQ model with Q and DQ as the float ops they are: no integer kernels, no optimisation."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(list(outputs), dict(feeds))
+
+
+def fake_quant(values: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """clip(round(x / s)) * s, to int8."""
+    return (np.clip(np.rint(values / scale), -128, 127) * scale).astype(np.float32)
+
+
+def fake_quant_channels(weight: np.ndarray, axis: int) -> np.ndarray:
+    """Each slice along `axis` on its own symmetric INT8 grid, slice by slice."""
+    result = np.empty_like(weight)
+    for index in range(weight.shape[axis]):
+        at = tuple(index if each == axis else slice(None) for each in range(weight.ndim))
+        result[at] = fake_quant(weight[at], np.float32(np.abs(weight[at]).max()) / np.float32(127))
+    return result

@@ -1,0 +1,239 @@
+"""Every lint rule against a planted fault, and silence where nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import toys
+from onnx import numpy_helper
+from qdq_toys import conv, weights
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.load import load
+from onnx_trtcal.qdq.lint import ADVICE, ERROR, lint_model
+from onnx_trtcal.qdq.quantize import quantize_model
+
+X = {"x": ["N", 16, 6, 6]}
+
+
+def good() -> onnx.ModelProto:
+    """x -> conv relu conv, quantized."""
+    nodes = [conv("x", "a", "w"), toys.node("Relu", "a", "b"), conv("b", "y", "w2")]
+    constants = {"w": weights(16, 16, 3, 3), "w2": weights(16, 16, 3, 3)}
+    return quantize_model(load(toys.model(nodes, X, ["y"], constants)), {"x": 0.1, "b": 0.1}).proto()
+
+
+def set_values(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def node_of(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    return next(n for n in model.graph.node if n.name == name)
+
+
+def uint8_zero_point(model: onnx.ModelProto) -> None:
+    set_values(model, "x_zero_point", np.array(0, np.uint8))
+
+
+def no_zero_point(model: onnx.ModelProto) -> None:
+    del node_of(model, "x_QuantizeLinear").input[2]
+
+
+def shifted_zero_point(model: onnx.ModelProto) -> None:
+    set_values(model, "x_zero_point", np.array(3, np.int8))
+
+
+def computed_zero_point(model: onnx.ModelProto) -> None:
+    model.graph.node.insert(0, toys.node("Cast", "x", "computed", to=onnx.TensorProto.INT8))
+    node_of(model, "x_QuantizeLinear").input[2] = "computed"
+
+
+def computed_scale(model: onnx.ModelProto) -> None:
+    model.graph.node.insert(0, toys.node("ReduceMax", "x", "computed", keepdims=0))
+    node_of(model, "x_QuantizeLinear").input[1] = "computed"
+
+
+def zero_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.array(0, np.float32))
+
+
+def nan_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "w_scale", np.full(16, np.nan, np.float32))
+
+
+def wrong_sizes(model: onnx.ModelProto) -> None:
+    set_values(model, "w_zero_point", np.zeros(3, np.int8))
+
+
+def wrong_axis(model: onnx.ModelProto) -> None:
+    node_of(model, "w_DequantizeLinear").attribute[0].i = 2
+
+
+def no_such_axis(model: onnx.ModelProto) -> None:
+    node_of(model, "w_DequantizeLinear").attribute[0].i = 7
+
+
+def per_channel_activation(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.full(16, 0.1, np.float32))
+    set_values(model, "x_zero_point", np.zeros(16, np.int8))
+
+
+def integer_operator(model: onnx.ModelProto) -> None:
+    model.graph.node.append(toys.node("DynamicQuantizeLinear", "y", "q s z", name="dynamic"))
+
+
+def old_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 12
+
+
+def float16_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.array(0.1, np.float16))
+
+
+def other_output_type(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 21
+    attribute = onnx.helper.make_attribute("output_dtype", onnx.TensorProto.UINT8)
+    node_of(model, "x_QuantizeLinear").attribute.append(attribute)
+
+
+def unsigned_data(model: onnx.ModelProto) -> None:
+    set_values(model, "w_quantized", np.full((16, 16, 3, 3), 7, np.uint8))
+
+
+ERRORS: dict[Callable[[onnx.ModelProto], None], tuple[str, str]] = {
+    uint8_zero_point: ("zero-point-type", "x_QuantizeLinear"),
+    no_zero_point: ("zero-point-type", "x_QuantizeLinear"),
+    shifted_zero_point: ("zero-point-value", "x_QuantizeLinear"),
+    computed_zero_point: ("zero-point-constant", "x_QuantizeLinear"),
+    computed_scale: ("scale-constant", "x_QuantizeLinear"),
+    zero_scale: ("scale-positive", "x_QuantizeLinear"),
+    nan_scale: ("scale-positive", "w_DequantizeLinear"),
+    wrong_sizes: ("sizes", "w_DequantizeLinear"),
+    wrong_axis: ("axis", "w_DequantizeLinear"),
+    no_such_axis: ("axis", "w_DequantizeLinear"),
+    per_channel_activation: ("per-channel-activation", "x_QuantizeLinear"),
+    integer_operator: ("unsupported-op", "dynamic"),
+    old_opset: ("opset", "w_DequantizeLinear"),
+    float16_scale: ("opset", "x_QuantizeLinear"),
+    other_output_type: ("output-dtype", "x_QuantizeLinear"),
+    unsigned_data: ("data-type", "w_DequantizeLinear"),
+}
+
+
+@pytest.mark.parametrize("plant", ERRORS, ids=lambda plant: plant.__name__)
+def test_planted_errors_are_found(plant: Callable[[onnx.ModelProto], None]) -> None:
+    model = good()
+    assert lint_model(model) == ()
+    plant(model)
+    found = {(f.rule, f.node) for f in lint_model(model) if f.level == ERROR}
+    assert ERRORS[plant] in found
+
+
+def qdq(tensor: str, scale: str = "s") -> list[onnx.NodeProto]:
+    """A pair on a tensor; `<tensor>_dq` is its output."""
+    return [
+        toys.node("QuantizeLinear", f"{tensor} {scale} z", f"{tensor}_q"),
+        toys.node("DequantizeLinear", f"{tensor}_q {scale} z", f"{tensor}_dq"),
+    ]
+
+
+W = [toys.node("DequantizeLinear", "wq s z", "w")]
+RELU_BETWEEN = [*qdq("x"), *W, conv("x_dq", "a", "w"), *qdq("a"), toys.node("Relu", "a_dq", "y", name="act")]
+BIAS = [
+    *qdq("x"),
+    *W,
+    toys.node("DequantizeLinear", "bq s z", "b"),
+    toys.node("Conv", "x_dq w b", "y", name="biased", pads=[1] * 4),
+]
+OUTPUT = [*qdq("x"), *W, conv("x_dq", "a", "w"), *qdq("a"), toys.node("Softmax", "a_dq", "y")]
+ONE_INPUT = [*qdq("x"), conv("x_dq", "y", "wf")]
+CONCAT = [
+    *qdq("x"),
+    *W,
+    conv("x_dq", "a", "w"),
+    *qdq("a"),
+    toys.node("Relu", "x", "r"),
+    *qdq("r", "s2"),
+    toys.node("Concat", "a_dq r_dq", "y", axis=1, name="joined"),
+]
+COMMUTING = [
+    *qdq("x"),
+    *W,
+    toys.node("MaxPool", "x_dq", "p", kernel_shape=[2, 2], name="pool"),
+    *qdq("p"),
+    conv("p_dq", "y", "w"),
+]
+BATCHNORM = [*qdq("x"), *W, conv("x_dq", "a", "w"), toys.node("BatchNormalization", "a g g g g", "y")]
+CONV_SIDE = [
+    *qdq("x"),
+    *W,
+    conv("x_dq", "a", "w"),
+    *qdq("a"),
+    toys.node("Add", "a_dq x_dq", "y", name="sum"),
+]
+SKIP = [*qdq("x"), *W, conv("x_dq", "a", "w"), toys.node("Add", "a x", "y", name="sum")]
+SEVERAL = [
+    toys.node("QuantizeLinear", "x s z", "q1"),
+    toys.node("DequantizeLinear", "q1 s z", "d1"),
+    toys.node("QuantizeLinear", "x s2 z", "q2", name="second"),
+    toys.node("DequantizeLinear", "q2 s2 z", "d2"),
+    *W,
+    conv("d1", "a", "w"),
+    conv("d2", "b", "w"),
+    toys.node("Concat", "a b", "y", axis=1),
+]
+MISMATCH = [
+    toys.node("QuantizeLinear", "x s z", "q1"),
+    toys.node("DequantizeLinear", "q1 s2 z", "d1", name="other"),
+    *W,
+    conv("d1", "y", "w"),
+]
+
+ADVISED = {
+    "inside-kernel": (RELU_BETWEEN, "act"),
+    "bias": (BIAS, "biased"),
+    "output-pair": (OUTPUT, "node_a"),
+    "one-input": (ONE_INPUT, "node_y"),
+    "concat-scales": (CONCAT, "joined"),
+    "commuting-pair": (COMMUTING, "pool"),
+    "batchnorm": (BATCHNORM, "node_a"),
+    "residual-side": (CONV_SIDE, "sum"),
+    "residual-skip": (SKIP, "sum"),
+    "several-scales": (SEVERAL, "x"),
+    "no-pair": (MISMATCH, "other"),
+}
+
+
+@pytest.mark.parametrize("rule", ADVISED)
+def test_planted_bad_placements_are_found(rule: str) -> None:
+    nodes, where = ADVISED[rule]
+    constants = {
+        "s": np.array(0.1, np.float32),
+        "s2": np.array(0.2, np.float32),
+        "z": np.array(0, np.int8),
+        "wq": np.random.default_rng(0).integers(-127, 128, (16, 16, 3, 3), np.int8),
+        "wf": weights(16, 16, 3, 3),
+        "bq": np.ones(16, np.int8),
+        "g": np.ones(16, np.float32),
+    }
+    findings = lint_model(toys.model(nodes, X, ["y"], constants))
+    assert [(f.level, f.rule, f.node) for f in findings] == [(ADVICE, rule, where)]
+    assert findings[0].what and findings[0].consequence
+
+
+def test_a_float_model_is_refused() -> None:
+    with pytest.raises(ModelError, match="nothing to check"):
+        lint_model(toys.model([toys.node("Relu", "x", "y")], {"x": [1]}, ["y"]))
+
+
+def test_a_missing_or_damaged_file_is_refused(tmp_path: object) -> None:
+    with pytest.raises(ModelError, match="cannot read"):
+        lint_model(f"{tmp_path}/none.onnx")
+    with open(f"{tmp_path}/bad.onnx", "wb") as file:
+        file.write(b"not a model")
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        lint_model(f"{tmp_path}/bad.onnx")

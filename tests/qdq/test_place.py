@@ -1,0 +1,264 @@
+"""Expected Q/DQ positions, in the words of the rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toys
+from qdq_toys import conv, pairs, placed, weights
+
+from onnx_trtcal.qdq.options import QdqOptions
+
+X = {"x": ["N", 16, 8, 8]}
+
+
+def batchnorm(data: str, out: str) -> tuple[object, dict[str, np.ndarray]]:
+    names = [f"{out}_{part}" for part in ("gamma", "beta", "mean", "var")]
+    values = dict.fromkeys(names[:3], np.full(16, 0.5, np.float32)) | {names[3]: np.ones(16, np.float32)}
+    return toys.node("BatchNormalization", [data, *names], out), values
+
+
+def basic_block(*, downsample: bool) -> object:
+    """ResNet: x -> conv bn relu conv bn, added to x or to a projection of x, then relu and the next conv."""
+    bn1, values1 = batchnorm("a", "a_bn")
+    bn2, values2 = batchnorm("c", "c_bn")
+    nodes = [conv("x", "a", "w1"), bn1, toys.node("Relu", "a_bn", "b"), conv("b", "c", "w2"), bn2]
+    skip = "x"
+    if downsample:
+        nodes.append(conv("x", "skip", "w3", kernel=1))
+        skip = "skip"
+    nodes += [toys.node("Add", f"c_bn {skip}", "sum"), toys.node("Relu", "sum", "y"), conv("y", "z", "w4")]
+    constants = {"w1": weights(16, 16, 3, 3), "w2": weights(16, 16, 3, 3), "w4": weights(16, 16, 3, 3)}
+    if downsample:
+        constants["w3"] = weights(16, 16, 1, 1)
+    return toys.model(nodes, X, ["z"], {**constants, **values1, **values2})
+
+
+def test_residual_block_quantizes_the_skip_input_not_the_conv_side() -> None:
+    placement = placed(basic_block(downsample=False))
+    # The block's input has one pair, shared by the first Conv and by the Add's skip input.
+    assert pairs(placement) == {"x": [("a_bn", 0), ("sum", 1)], "b": [("c_bn", 0)], "y": [("z", 0)]}
+    assert placement.quantized == ("a_bn", "c_bn", "z")
+    assert placement.left == {}
+
+
+def test_residual_block_with_downsample_quantizes_the_projection_it_adds() -> None:
+    placement = placed(basic_block(downsample=True))
+    # The longer path is the conv side; the projection is the skip, and it alone is quantized before the Add.
+    assert pairs(placement) == {
+        "x": [("a_bn", 0), ("skip", 0)],
+        "b": [("c_bn", 0)],
+        "skip": [("sum", 1)],
+        "y": [("z", 0)],
+    }
+
+
+def test_conv_bn_silu_has_no_pair_inside() -> None:
+    bn, values = batchnorm("a", "a_bn")
+    nodes = [
+        conv("x", "a", "w1"),
+        bn,
+        toys.node("Sigmoid", "a_bn", "s"),
+        toys.node("Mul", "a_bn s", "silu"),
+        conv("silu", "y", "w2"),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w1": weights(16, 16, 3, 3), "w2": weights(16, 16, 3, 3), **values})
+    assert pairs(placed(model)) == {"x": [("a_bn", 0)], "silu": [("y", 0)]}
+
+
+def test_conv_act_maxpool_has_its_pair_behind_the_pool() -> None:
+    nodes = [
+        conv("x", "a", "w1"),
+        toys.node("Relu", "a", "b"),
+        toys.node("MaxPool", "b", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        conv("p", "y", "w2"),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w1": weights(16, 16, 3, 3), "w2": weights(16, 16, 3, 3)})
+    # MaxPool commutes: nothing before it, and the pair is on the tensor the next Conv reads.
+    assert pairs(placed(model)) == {"x": [("a", 0)], "p": [("y", 0)]}
+
+
+def test_one_pair_serves_a_tensor_and_what_only_moves_its_values() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        conv("p", "b", "w"),
+    ]
+    model = toys.model(nodes, X, ["a", "b"], {"w": weights(16, 16, 3, 3)})
+    # MaxPool reads the pair on x, and gets none of its own.
+    assert pairs(placed(model)) == {"x": [("a", 0), ("p", 0)]}
+
+
+def test_moved_tensor_that_is_also_read_in_float_keeps_its_own_pair() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        conv("p", "b", "w"),
+        toys.node("Exp", "p", "e"),
+    ]
+    model = toys.model(nodes, X, ["a", "b", "e"], {"w": weights(16, 16, 3, 3)})
+    assert pairs(placed(model)) == {"x": [("a", 0)], "p": [("b", 0)]}
+
+
+def test_conv_transpose_with_residual_quantizes_the_skip() -> None:
+    nodes = [
+        conv("x", "s", "w1"),
+        toys.node("ConvTranspose", "x w2", "u", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        toys.node("Add", "u x", "sum"),
+    ]
+    model = toys.model(nodes, X, ["s", "sum"], {"w1": weights(16, 16, 3, 3), "w2": weights(16, 16, 3, 3)})
+    placement = placed(model)
+    assert pairs(placement) == {"x": [("s", 0), ("u", 0), ("sum", 1)]}
+    assert {weight.tensor: weight.axis for weight in placement.weights} == {"w1": 0, "w2": 1}
+
+
+def test_small_grouped_conv_is_left_alone() -> None:
+    nodes = [conv("x", "a", "w1", group=4), conv("a", "y", "w2")]
+    model = toys.model(
+        nodes, {"x": ["N", 8, 8, 8]}, ["y"], {"w1": weights(8, 2, 3, 3), "w2": weights(16, 8, 3, 3)}
+    )
+    placement = placed(model)
+    assert pairs(placement) == {"a": [("y", 0)]}
+    assert "fewer than 16" in placement.left["a"]
+    assert pairs(placed(model, QdqOptions(min_channels=1))) == {"x": [("a", 0)], "a": [("y", 0)]}
+
+
+def test_depthwise_conv_is_quantized_and_a_ragged_grouped_one_is_not() -> None:
+    depthwise = toys.model([conv("x", "y", "w", group=16)], X, ["y"], {"w": weights(16, 1, 3, 3)})
+    assert pairs(placed(depthwise)) == {"x": [("y", 0)]}
+    ragged = toys.model(
+        [conv("x", "y", "w", group=18)], {"x": ["N", 18, 8, 8]}, ["y"], {"w": weights(18, 1, 3, 3)}
+    )
+    assert "not a multiple of 8" in placed(ragged).left["y"]
+
+
+def product(left: list[object], weight: tuple[int, ...], op: str = "MatMul", **attributes: int) -> object:
+    return toys.model([toys.node(op, "x w", "y", **attributes)], {"x": left}, ["y"], {"w": weights(*weight)})
+
+
+def test_matrix_vector_products_are_left_alone() -> None:
+    assert "matrix-vector" in placed(product([1, 64], (64, 32))).left["y"]
+    assert "matrix-vector" in placed(product(["N", 64], (64, 1))).left["y"]
+    assert "matrix-vector" in placed(product([1, 64], (32, 64), "Gemm", transB=1)).left["y"]
+    assert pairs(placed(product([1, 64], (64, 32)), QdqOptions(gemv=True))) == {"x": [("y", 0)]}
+
+
+@pytest.mark.parametrize("batch", ["N", None, 2])
+def test_a_free_batch_dimension_is_no_vector(batch: object) -> None:
+    assert placed(product([batch, 64], (64, 32))).quantized == ("y",)
+    assert placed(product([batch, 1, 64], (64, 32))).quantized == ("y",)
+    assert placed(product([batch, 64], (64, 32), "Gemm")).quantized == ("y",)
+
+
+def test_constant_left_operand_is_quantized_by_rows() -> None:
+    model = toys.model([toys.node("MatMul", "w x", "y")], {"x": [64, "N"]}, ["y"], {"w": weights(32, 64)})
+    placement = placed(model)
+    assert pairs(placement) == {"x": [("y", 1)]}
+    assert placement.weights[0].axis == 0
+
+
+def test_attention_products_are_left_alone_and_other_activation_products_are_not() -> None:
+    nodes = [
+        toys.node("MatMul", "q k", "logits"),
+        toys.node("Mul", "logits scale", "scaled"),
+        toys.node("Softmax", "scaled", "p", axis=-1),
+        toys.node("MatMul", "p v", "y"),
+    ]
+    inputs = {"q": ["N", 16, 32], "k": ["N", 32, 16], "v": ["N", 16, 32]}
+    model = toys.model(nodes, inputs, ["y"], {"scale": np.float32(0.1)})
+    placement = placed(model)
+    assert set(placement.left) == {"logits", "y"} and pairs(placement) == {}
+    both = pairs(placed(model, QdqOptions(attention=True)))
+    assert both == {"q": [("logits", 0)], "k": [("logits", 1)], "p": [("y", 0)], "v": [("y", 1)]}
+
+
+def concat_model(*, nested: bool = False) -> object:
+    nodes = [
+        conv("x", "a", "w1"),
+        conv("x", "b", "w1"),
+        toys.node("Concat", "a b", "c", axis=1),
+        conv("c", "y", "w2"),
+        conv("a", "z", "w1"),
+    ]
+    if nested:
+        nodes += [toys.node("Concat", "c b", "d", axis=1), conv("d", "v", "w3")]
+    constants = {"w1": weights(16, 16, 3, 3), "w2": weights(16, 32, 3, 3)}
+    if nested:
+        constants["w3"] = weights(16, 48, 3, 3)
+    return toys.model(nodes, X, ["y", "z", "v"] if nested else ["y", "z"], constants)
+
+
+def test_concat_has_one_pair_behind_it_and_its_branches_share_the_scale() -> None:
+    placement = placed(concat_model())
+    assert pairs(placement) == {"x": [("a", 0), ("b", 0)], "a": [("z", 0)], "c": [("y", 0)]}
+    assert [(shared.tensors, shared.leaders) for shared in placement.shared] == [(("a", "c"), ("c",))]
+    assert placed(concat_model(), QdqOptions(share_concat=False)).shared == ()
+
+
+def test_nested_concats_share_the_scale_of_the_outermost() -> None:
+    shared = placed(concat_model(nested=True)).shared
+    assert [(each.tensors, each.leaders) for each in shared] == [(("a", "c", "d"), ("d",))]
+
+
+@pytest.mark.parametrize("op", ["Slice", "Split", "Gather"])
+def test_behind_an_op_that_drops_values_the_tensor_read_next_carries_the_pair(op: str) -> None:
+    constants = {"w": weights(16, 16, 3, 3), "w8": weights(16, 8, 3, 3)}
+    if op == "Slice":
+        node = toys.node("Slice", "a start end axis", "part")
+        constants |= {"start": np.array([0]), "end": np.array([8]), "axis": np.array([1])}
+    elif op == "Split":
+        node = toys.node("Split", "a", "part rest", axis=1)
+    else:
+        node = toys.node("Gather", "a index", "part", axis=1)
+        constants["index"] = np.arange(8)
+    model = toys.model([conv("x", "a", "w"), node, conv("part", "y", "w8")], X, ["y"], constants)
+    assert pairs(placed(model)) == {"x": [("a", 0)], "part": [("y", 0)]}
+
+
+def test_average_pool_between_int8_layers_is_quantized() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("AveragePool", "a", "p", kernel_shape=[2, 2]),
+        conv("p", "y", "w"),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w": weights(16, 16, 3, 3)})
+    assert pairs(placed(model)) == {"x": [("a", 0)], "a": [("p", 0)], "p": [("y", 0)]}
+
+
+def test_average_pool_before_a_float_op_is_not() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("GlobalAveragePool", "a", "p"),
+        toys.node("Flatten", "p", "f"),
+        toys.node("Softmax", "f", "y", axis=1),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w": weights(16, 16, 3, 3)})
+    assert pairs(placed(model)) == {"x": [("a", 0)]}
+
+
+def test_graph_output_and_bias_carry_no_pair() -> None:
+    node = toys.node("Conv", "x w b", "y", pads=[1, 1, 1, 1])
+    model = toys.model([node], X, ["y"], {"w": weights(16, 16, 3, 3), "b": weights(16)})
+    placement = placed(model)
+    assert pairs(placement) == {"x": [("y", 0)]}
+    assert [weight.tensor for weight in placement.weights] == ["w"]
+
+
+@pytest.mark.parametrize("pattern", ["node_z", "node_*", "Conv", "z"])
+def test_exclude_by_name_glob_and_op_type(pattern: str) -> None:
+    placement = placed(basic_block(downsample=False), QdqOptions(exclude=(pattern,)))
+    assert "z" not in placement.quantized
+    assert placement.left["z"] == f"excluded by {pattern!r}"
+    assert placement.unmatched == ()
+
+
+def test_excluding_the_add_leaves_its_skip_in_float_only() -> None:
+    placement = placed(basic_block(downsample=False), QdqOptions(exclude=("Add", "nothing*")))
+    assert pairs(placement) == {"x": [("a_bn", 0)], "b": [("c_bn", 0)], "y": [("z", 0)]}
+    assert placement.left == {"sum": "excluded by 'Add'"} and placement.unmatched == ("nothing*",)
+
+
+def test_a_layer_whose_input_has_no_scale_is_left_alone() -> None:
+    placement = placed(basic_block(downsample=False), available={"x", "y"})
+    assert pairs(placement) == {"x": [("a_bn", 0)], "y": [("z", 0)]}
+    assert placement.left["c_bn"] == "no scale for its input 'b'"
