@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.coverage import check
     from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.explicit import quantize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
+    from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = [
     "Cache",
@@ -26,8 +28,10 @@ __all__ = [
     "CalibrationError",
     "Options",
     "Preprocess",
+    "QdqOptions",
     "calibrate",
     "check",
+    "quantize",
     "read_cache",
     "write_cache",
 ]
@@ -40,8 +44,10 @@ _HOMES = {
     "CalibrationError": "errors",
     "Options": "options",
     "Preprocess": "options",
+    "QdqOptions": "qdq.options",
     "calibrate": "pipeline",
     "check": "coverage",
+    "quantize": "explicit",
     "read_cache": "cache",
     "write_cache": "cache",
 }

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["SeenShapes", "trtexec_line"]
+__all__ = ["SeenShapes", "explicit_line", "trtexec_line"]
 
 Dims = tuple[int, ...]
 
@@ -44,12 +44,35 @@ def trtexec_line(
     if version[0] == 7:
         # TensorRT 7 builds ONNX networks with an implicit batch unless told otherwise, and then fails.
         words.append("--explicitBatch")
-    if dynamic:
-        smallest = {name: (1, *seen.smallest[1:]) if seen.smallest else () for name, seen in dynamic.items()}
-        words.append(_shapes("minShapes", smallest))
-        words.append(_shapes("optShapes", {name: seen.largest for name, seen in dynamic.items()}))
-        words.append(_shapes("maxShapes", {name: seen.largest for name, seen in dynamic.items()}))
-    return shlex.join(words)
+    return shlex.join([*words, *_shape_flags(dynamic)])
+
+
+def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, float32: bool) -> str:
+    """The trtexec call that builds an engine from a Q/DQ model, which holds its scales itself.
+
+    Args:
+        model: path of the Q/DQ model.
+        major: TensorRT's major version; 11 knows no precision flags, because types are those of the model.
+        dynamic: as for `trtexec_line`.
+        float32: whether what is not quantized is float32 in the model: TensorRT 8 to 10 may then run it in
+            FP16, and else are told to keep to the model's types.
+    """
+    words = ["trtexec", f"--onnx={model}"]
+    if major < 11:
+        words += ["--int8", "--fp16"] if float32 or major < 10 else ["--stronglyTyped"]
+    return shlex.join([*words, *_shape_flags(dynamic)])
+
+
+def _shape_flags(dynamic: Mapping[str, SeenShapes]) -> list[str]:
+    if not dynamic:
+        return []
+    smallest = {name: (1, *seen.smallest[1:]) if seen.smallest else () for name, seen in dynamic.items()}
+    largest = {name: seen.largest for name, seen in dynamic.items()}
+    return [
+        _shapes("minShapes", smallest),
+        _shapes("optShapes", largest),
+        _shapes("maxShapes", largest),
+    ]
 
 
 def _shapes(flag: str, shapes: Mapping[str, Dims]) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.options import Options, Preprocess, parse_size
+from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["add_options", "add_preprocess", "options_from"]
+__all__ = ["add_options", "add_preprocess", "add_qdq", "options_from", "qdq_from"]
 
 _UNSET = argparse.SUPPRESS
 
@@ -38,6 +39,27 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
         _add_flag(group, item)
 
 
+def add_qdq(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for each field of QdqOptions."""
+    group = parser.add_argument_group("Q/DQ model")
+    for item in dataclasses.fields(QdqOptions):
+        _add_flag(group, item)
+
+
+def qdq_from(args: argparse.Namespace) -> QdqOptions:
+    """QdqOptions from the flags given, over the table [qdq] of a --config file, over the defaults.
+
+    Raises:
+        OptionError: on a value that means nothing, or a key in the file that is no option.
+    """
+    said = vars(args)
+    values = dict(_from_toml(said["config"])["qdq"]) if said.get("config") else {}
+    for item in dataclasses.fields(QdqOptions):
+        if item.name in said:
+            values[item.name] = said[item.name]
+    return QdqOptions(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
 def options_from(args: argparse.Namespace) -> Options:
     """Options from the flags given, over a --config file, over the defaults.
 
@@ -46,6 +68,7 @@ def options_from(args: argparse.Namespace) -> Options:
     """
     said = vars(args)
     values = _from_toml(said["config"]) if said.get("config") else {}
+    values.pop("qdq", None)
     images = dict(values.pop("preprocess", {}))
     for item in dataclasses.fields(Options):
         if item.name in said:
@@ -62,6 +85,9 @@ def options_from(args: argparse.Namespace) -> Options:
 def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
     flag = "--" + item.name.replace("_", "-")
     text = item.metadata["help"].replace("%", "%%")
+    if item.type == "bool" and item.default:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=_UNSET, help=text)
+        return
     if item.type == "bool":
         group.add_argument(flag, action="store_true", default=_UNSET, help=text)
         return
@@ -121,11 +147,15 @@ def _from_toml(path: str) -> dict[str, Any]:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"cannot read the options file: {error}", where=path) from error
-    images = read.pop("preprocess", {})
-    if not isinstance(images, Mapping):
-        raise OptionError("preprocess must be a table", where=path, fix="write [preprocess] above its keys")
+    tables = {"preprocess": read.pop("preprocess", {}), "qdq": read.pop("qdq", {})}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise OptionError(f"{name} must be a table", where=path, fix=f"write [{name}] above its keys")
     values = _typed(read, dataclasses.fields(Options), path)
-    values["preprocess"] = _typed(images, dataclasses.fields(Preprocess), f"{path} [preprocess]")
+    values["preprocess"] = _typed(
+        tables["preprocess"], dataclasses.fields(Preprocess), f"{path} [preprocess]"
+    )
+    values["qdq"] = _typed(tables["qdq"], dataclasses.fields(QdqOptions), f"{path} [qdq]")
     return values
 
 

@@ -1,0 +1,147 @@
+"""`onnx-trtcal quantize MODEL DATA|STATS|CACHE -o model.int8.onnx`: the calibration inside the model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+
+if TYPE_CHECKING:
+    from onnx_trtcal.explicit import Quantization
+    from onnx_trtcal.obtain import Obtained
+
+__all__ = ["configure", "print_quantization", "run"]
+
+_MOST_NAMES = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this verb."""
+    parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
+    parser.add_argument(
+        "source",
+        metavar="DATA|STATS|CACHE",
+        help="data to calibrate on, a statistics file, or a calibration cache, also one that TensorRT wrote",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", help="Q/DQ model to write (default: ./MODEL.int8.onnx)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what became of every layer as JSON")
+    add_qdq(parser)
+    add_options(parser)
+    add_preprocess(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the Q/DQ model and says which layers it quantizes."""
+    options, qdq = options_from(args), qdq_from(args)
+    console = Console(args.quiet or args.json, args.verbose)
+
+    from onnx_trtcal.cli.calibrate import ConsoleListener
+    from onnx_trtcal.cli.jsontext import json_text
+    from onnx_trtcal.explicit import quantize
+
+    made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
+    written = made.save(args.output or f"{Path(args.model).stem}.int8.onnx")
+    print_quantization(made, written, console, float32=qdq.high_precision == "fp32")
+    if args.json:
+        layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]
+        fields = {"written": [str(path) for path in written], "scales": made.obtained.kind, "layers": layers}
+        fields |= {"carried": made.obtained.carried, "missing": made.obtained.missing}
+        console.result(json_text(fields))
+    return 0
+
+
+def print_quantization(
+    made: Quantization, written: Sequence[Path], console: Console, *, float32: bool
+) -> None:
+    """Which layers run in INT8, which do not and why, the files written, and what to run next.
+
+    Args:
+        made: what came out.
+        written: its files, the model first.
+        console: where to print.
+        float32: whether what is not quantized is float32.
+    """
+    console.line()
+    _print_origin(made.obtained, console)
+    _print_layers(made, console)
+    for pattern in made.quantized.placement.unmatched:
+        console.warn(f"--exclude {pattern!r} matches no node: nothing was left out for it")
+    dead = made.quantized.inserted.dead
+    if dead:
+        name, count = next(iter(dead.items()))
+        console.line(
+            f"{sum(dead.values())} weight channels are next to zero ({count} of {name!r}) and got a harmless scale"
+        )
+    for path in written:
+        console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
+    _print_next(made, str(written[0]), console, float32)
+
+
+def _print_origin(obtained: Obtained, console: Console) -> None:
+    if obtained.kind != "cache":
+        console.line(f"{len(obtained.scales)} tensors have a scale")
+        return
+    given = len(obtained.scales) - len(obtained.carried) - len(obtained.foreign)
+    console.line(f"{given} tensors of the model have a scale in the cache")
+    if obtained.carried:
+        console.line(
+            f"{len(obtained.carried)} more hold the values of one of them or vanish in its kernel, and take its "
+            f"scale: {_some(obtained.carried)}"
+        )
+    if obtained.missing:
+        console.warn(f"{len(obtained.missing)} float tensors have no scale: {_some(obtained.missing)}")
+    if obtained.foreign:
+        console.line(
+            f"{len(obtained.foreign)} entries name no tensor of the model: {_some(obtained.foreign)}"
+        )
+    for names, text in ((obtained.missing, "no scale"), (obtained.foreign, "not in the model")):
+        for name in names:
+            console.detail(f"  {text}: {name}")
+
+
+def _print_layers(made: Quantization, console: Console) -> None:
+    layers = made.layers
+    weighted = [layer for layer in layers if layer.op not in ("Add", "Sum")]
+    pairs = len(made.quantized.placement.activations)
+    quantized = sum(not layer.reason for layer in weighted)
+    console.line(
+        f"{quantized} of {len(weighted)} Conv, ConvTranspose, Gemm and MatMul quantized; {pairs} Q/DQ pairs"
+    )
+    for reason, count in made.reasons.most_common():
+        names = [layer.name for layer in layers if layer.reason == reason]
+        console.line(f"  {count} left in floating point: {reason}: {_some(names)}")
+    for layer in layers:
+        console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
+
+
+def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
+    from onnx_trtcal.trtexec import explicit_line
+
+    calibration = made.obtained.calibration
+    seen = calibration.seen_shapes if calibration else {}
+    dynamic = [
+        spec.name
+        for spec in made.obtained.model.inputs
+        if any(not isinstance(size, int) for size in spec.shape)
+    ]
+    shapes = {name: seen[name] for name in dynamic if name in seen}
+    console.line()
+    console.line("build an engine:")
+    console.line(f"  TensorRT 11:       {explicit_line(path, 11, shapes, float32=float32)}")
+    console.line(f"  TensorRT 8 to 10:  {explicit_line(path, 10, shapes, float32=float32)}")
+    unseen = [name for name in dynamic if name not in shapes]
+    if unseen:
+        console.line(
+            f"  with --minShapes, --optShapes and --maxShapes for {_some(unseen)}: no data was run, so none are known"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -1,0 +1,100 @@
+"""quantize(): the calibration as an explicitly quantized model, which TensorRT 8 to 11 builds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.listener import Listener
+from onnx_trtcal.obtain import Obtained, obtain
+from onnx_trtcal.options import Options
+from onnx_trtcal.qdq.options import QdqOptions
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnx_trtcal.qdq.quantize import Quantized
+
+__all__ = ["Layer", "Quantization", "quantize"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weighted op, or an Add whose skip input was not quantized.
+
+    Attributes:
+        name: the node's name, or its first output where it has none.
+        op: its op type.
+        reason: why it stays in floating point; empty when it is quantized.
+    """
+
+    name: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A Q/DQ model that is not written yet, and where its scales came from."""
+
+    quantized: Quantized
+    obtained: Obtained
+
+    def proto(self) -> onnx.ModelProto:
+        """The Q/DQ model in memory."""
+        return self.quantized.proto()
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Writes the Q/DQ model; returns the files written.
+
+        Raises:
+            CalibrationError: when a file cannot be written.
+        """
+        return self.quantized.save(path)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every weighted op, in graph order, and every Add whose skip input stays in floating point."""
+        placement = self.quantized.placement
+        wanted = {**dict.fromkeys(placement.quantized, ""), **placement.left}
+        return tuple(
+            Layer(node.name or node.outputs[0].name, node.op, wanted[node.outputs[0].name])
+            for node in self.quantized.graph.nodes
+            if node.outputs and node.outputs[0].name in wanted
+        )
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many layers stay in floating point for which reason."""
+        return Counter(layer.reason for layer in self.layers if layer.reason)
+
+
+def quantize(
+    model: str | Path | onnx.ModelProto,
+    source: Any,
+    options: Options = Options(),
+    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    *,
+    listener: Listener | None = None,
+) -> Quantization:
+    """The model with Q/DQ nodes: what `onnx-trtcal quantize MODEL SOURCE` does, without writing a file.
+
+        quantize("model.onnx", "model.calibration.cache").save("model.int8.onnx")
+
+    Args:
+        model: path of a float ONNX file, or such a model in memory.
+        source: where the scales come from: data to calibrate on, a statistics file, or a calibration cache,
+            also one that TensorRT wrote.
+        options: how to calibrate and to solve.
+        qdq: where pairs go and how weights are stored.
+        listener: is told how it goes.
+
+    Raises:
+        CalibrationError: one of its family; ModelError when no layer can be quantized.
+    """
+    from onnx_trtcal.qdq.quantize import quantize_model
+
+    obtained = obtain(model, source, options, listener)
+    return Quantization(quantize_model(obtained.model, obtained.scales, qdq), obtained)
