@@ -25,7 +25,7 @@ def carry_scales(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """All scales that follow from some of them.
 
-    The input and the output of an op that moves values (or of MaxPool) have one scale; tensors that vanish
+    The input and the output of an op that moves values (or of MaxPool, or Cast) have one scale; tensors that vanish
     inside a kernel take that of its output; behind Relu, Clip and LeakyRelu the input's scale will do;
     Concat's branches take the scale of its output, whose Q moves up to them. A scale that was found stays.
 
@@ -33,6 +33,8 @@ def carry_scales(
         The scales in graph order, and the float tensors that have none.
     """
     flow = Flow(graph)
+    types = {name: tensor.dtype for name, tensor in graph.tensors().items()}
+    floats = dict.fromkeys(name for name in flow.tensors if _is_float(types.get(name)))
     scales = dict(found)
     before = -1
     while before != len(scales):
@@ -45,10 +47,8 @@ def carry_scales(
             if group.output in scales:
                 for name in group.inner:
                     scales.setdefault(name, scales[group.output])
-    types = {name: tensor.dtype for name, tensor in graph.tensors().items()}
-    floats = [name for name in flow.tensors if _is_float(types.get(name))]
     return (
-        {name: scales[name] for name in flow.tensors if name in scales},
+        {name: scales[name] for name in flow.tensors if name in found or (name in scales and name in floats)},
         tuple(name for name in floats if name not in scales),
     )
 
@@ -56,15 +56,15 @@ def carry_scales(
 def _carry_down(flow: Flow, node: gs.Node, scales: dict[str, float]) -> None:
     if not node.inputs or node.inputs[0].name not in scales:
         return
-    if flow.is_tied(node) or node.op in _SHRINK:
+    if flow.is_tied(node) or node.op == "Cast" or node.op in _SHRINK:
         scales.setdefault(node.outputs[0].name, scales[node.inputs[0].name])
 
 
 def _carry_up(flow: Flow, node: gs.Node, scales: dict[str, float]) -> None:
     if node.outputs[0].name not in scales:
         return
-    if flow.is_tied(node) or node.op == "Concat":
-        for tensor in flow.data_inputs(node):
+    if flow.is_tied(node) or node.op in ("Cast", "Concat"):
+        for tensor in flow.data_inputs(node) or node.inputs:
             if flow.is_activation(tensor.name):
                 scales.setdefault(tensor.name, scales[node.outputs[0].name])
 

@@ -11,6 +11,7 @@ import onnx
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.carry import carry_scales
+from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.pairs import Quantizer
 from onnx_trtcal.qdq.precisions import precisions_of
 from onnx_trtcal.qdq.rebase import rebased, with_metadata, without_pairs
@@ -96,7 +97,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
         notes.append(
             f"{len(restored)} activations that asymmetric quantizers had absorbed are back in the float model"
         )
-    record = _record(model, found, notes)
+    flow = Flow(graph)
+    record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
     scales, missing = carry_scales(graph, find_groups(graph, model.shapes), found)
     if record is not None:
         scales = {**record.scales, **{name: s for name, s in scales.items() if name not in record.scales}}

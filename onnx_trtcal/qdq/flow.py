@@ -73,6 +73,14 @@ class Flow:
             node = self._producer.get(tensor)
         return chain
 
+    def uncast(self, tensor: str) -> str:
+        """The tensor that this one is but another type of."""
+        node = self._producer.get(tensor)
+        while node is not None and kind(node) == "Cast":
+            tensor = node.inputs[0].name
+            node = self._producer.get(tensor)
+        return tensor
+
     def root(self, tensor: str) -> str:
         """The tensor whose values this one holds, before anything moved them."""
         chain = self.moves_above(tensor)

@@ -15,6 +15,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
+from onnx_trtcal.qdq.half import HALF_LIMIT, to_float16
 from onnx_trtcal.qdq.opset import raise_opset
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.placement import Placement, Weight
@@ -95,6 +96,8 @@ def quantize_graph(
     for weight in placement.weights:
         writer.weight(weight)
     writer.finish()
+    if options.high_precision == "fp16":
+        to_float16(graph, [name for name, scale in scales.items() if 127 * scale > HALF_LIMIT])
     return Inserted(written, dict(writer.dead))
 
 
@@ -115,7 +118,7 @@ class _Writer:
         """The opset the pairs need, or the higher one asked for."""
         names = [each.tensor for each in placement.activations] + [each.tensor for each in placement.weights]
         needed = _PER_CHANNEL_OPSET
-        if any(_scale_dtype(self.tensors[name]) != np.float32 for name in names):
+        if any(self._scale_dtype(self.tensors[name]) != np.float32 for name in names):
             needed = _FLOAT16_OPSET
         if self.options.opset is not None and self.options.opset < needed:
             raise OptionError(
@@ -127,7 +130,7 @@ class _Writer:
     def activation(self, name: str, scale: float) -> float:
         """A pair on a tensor; returns its scale as written."""
         tensor = self.tensors[name]
-        dtype = _scale_dtype(tensor)
+        dtype = self._scale_dtype(tensor)
         value = np.array(scale, dtype)
         if value == 0:
             value = np.nextafter(value, np.array(1, dtype))
@@ -158,7 +161,7 @@ class _Writer:
         found = weight_scales(values, weight.axis, weight.tensor)
         if found.dead:
             self.dead[weight.tensor] = len(found.dead)
-        dtype = _scale_dtype(tensor)
+        dtype = self._scale_dtype(tensor)
         scale = np.maximum(found.scales.astype(dtype), np.finfo(dtype).smallest_subnormal)
         if weight.axis is None:
             scale = scale.reshape(())
@@ -219,6 +222,11 @@ class _Writer:
             gs.Constant(self._name(f"{name}_zero_point"), np.zeros(scale.shape, np.int8)),
         )
 
+    def _scale_dtype(self, tensor: gs.Tensor) -> np.dtype:
+        """The type of a tensor's scales, which is what its DQ makes."""
+        half = self.options.high_precision == "fp16" or tensor.dtype == np.float16
+        return np.dtype(np.float16 if half else np.float32)
+
     def _name(self, wanted: str) -> str:
         name, count = wanted, 0
         while name in self.taken:
@@ -235,7 +243,3 @@ class _Writer:
             ordered += [*self.before.get(name, ()), node, *(self.behind.get(name, ()) if name else ())]
         self.graph.nodes.clear()
         self.graph.nodes.extend(ordered)
-
-
-def _scale_dtype(tensor: gs.Tensor) -> np.dtype:
-    return np.dtype(np.float16) if tensor.dtype == np.float16 else np.dtype(np.float32)

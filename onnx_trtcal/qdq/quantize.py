@@ -15,7 +15,7 @@ from onnx_trtcal.qdq.insert import Inserted, quantize_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place import place
 from onnx_trtcal.qdq.placement import Placement
-from onnx_trtcal.qdq.rebase import rebased, with_metadata
+from onnx_trtcal.qdq.rebase import rebased, with_metadata, without_value_info
 from onnx_trtcal.qdq.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
@@ -91,4 +91,6 @@ def quantize_model(
     inserted = quantize_graph(graph, placement, scales, options)
     record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
     target = with_metadata(rebased(model, graph.opset), RECORD_KEY, record)
+    if options.high_precision == "fp16":
+        target = without_value_info(target)
     return Quantized(graph, target, placement, inserted)

@@ -14,7 +14,7 @@ from onnx_trtcal.graph.order import reads
 if TYPE_CHECKING:
     from onnx_trtcal.graph.load import Model
 
-__all__ = ["rebased", "with_metadata", "without_pairs"]
+__all__ = ["rebased", "with_metadata", "without_pairs", "without_value_info"]
 
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
@@ -59,6 +59,12 @@ def without_pairs(model: Model) -> Model:
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name not in only])
     stated = [value for value in graph.value_info if value.type.tensor_type.elem_type not in _EIGHT_BITS]
     _replace(graph.value_info, stated)
+    return model
+
+
+def without_value_info(model: Model) -> Model:
+    """The model, changed in place, without its statements of inner types, which the runtime infers again."""
+    _replace(model.proto.graph.value_info, [])
     return model
 
 

@@ -1,0 +1,120 @@
+"""float16 around INT8: float32 at the borders and wherever float16 cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import toys
+from onnx import helper
+from qdq_toys import conv, float_arithmetic, weights
+
+from onnx_trtcal.graph.load import load
+from onnx_trtcal.qdq.lint import lint_model
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.quantize import quantize_model
+
+X = {"x": ["N", 16, 6, 6]}
+W = {"w": weights(16, 16, 3, 3)}
+FP16 = QdqOptions(high_precision="fp16")
+
+
+def halved(model: onnx.ModelProto, scales: dict[str, float]) -> onnx.ModelProto:
+    made = quantize_model(load(model), scales, FP16).proto()
+    assert lint_model(made) == ()
+    return made
+
+
+def types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element types as ONNX infers them over the whole model."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    known = {
+        v.name: v.type.tensor_type.elem_type
+        for v in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+    return known | {t.name: t.data_type for t in inferred.initializer}
+
+
+def agrees(
+    model: onnx.ModelProto, made: onnx.ModelProto, scales: dict[str, float], **feeds: np.ndarray
+) -> None:
+    values = {"x": np.random.default_rng(0).normal(0, 1, (2, 16, 6, 6)).astype(np.float32), **feeds}
+    single = quantize_model(load(model), scales).proto()
+    for got, wanted in zip(
+        float_arithmetic(made, values, ["y"]), float_arithmetic(single, values, ["y"]), strict=True
+    ):
+        assert got.dtype == np.float32
+        # A value that float16 rounds over the edge of an INT8 step moves by that step, so no single one is bound.
+        assert np.linalg.norm(got - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+def test_everything_inside_is_float16_and_the_borders_are_not() -> None:
+    nodes = [
+        toys.node("Conv", "x w bias", "a", pads=[1] * 4),
+        toys.node("Relu", "a", "b"),
+        conv("b", "c", "w"),
+        toys.node("Mul", "c factor", "y"),
+    ]
+    constants = {**W, "bias": weights(16), "factor": np.float32(0.5)}
+    model = toys.model(nodes, X, ["y"], constants)
+    scales = {"x": 0.03, "b": 0.05}
+    made = halved(model, scales)
+    found = types(made)
+    assert found["x"] == found["y"] == onnx.TensorProto.FLOAT
+    assert [name for name, kind in found.items() if kind == onnx.TensorProto.FLOAT] == ["x", "y"]
+    agrees(model, made, scales)
+
+
+def test_a_tensor_beyond_float16_keeps_its_neighbours_in_float32() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Mul", "a big", "b"),
+        toys.node("Mul", "b small", "c"),
+        conv("c", "y", "w"),
+    ]
+    constants = {**W, "big": np.float32(1e6), "small": np.float32(1e-6)}
+    model = toys.model(nodes, X, ["y"], constants)
+    scales = {"x": 0.03, "c": 0.05, "b": 1e4}
+    made = halved(model, scales)
+    found = types(made)
+    assert found["b"] == onnx.TensorProto.FLOAT and found["big"] == onnx.TensorProto.FLOAT
+    assert found["a"] == onnx.TensorProto.FLOAT16
+    agrees(model, made, scales)
+
+
+def test_ops_and_inputs_that_onnx_defines_for_float32_only_stay() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Resize", ["a", "", "factors"], "b", mode="nearest"),
+        conv("b", "y", "w"),
+    ]
+    model = toys.model(nodes, X, ["y"], {**W, "factors": np.array([1, 1, 2, 2], np.float32)})
+    scales = {"x": 0.03, "a": 0.05, "b": 0.05}
+    made = halved(model, scales)
+    assert types(made)["factors"] == onnx.TensorProto.FLOAT
+    agrees(model, made, scales)
+
+
+def test_what_a_subgraph_reads_stays_float32_under_its_name() -> None:
+    bodies = [
+        helper.make_graph(
+            [toys.node(op, "a", name)],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)],
+        )
+        for name, op in (("yes", "Relu"), ("no", "Neg"))
+    ]
+    nodes = [conv("x", "a", "w"), toys.node("If", "flag", "y", then_branch=bodies[0], else_branch=bodies[1])]
+    inputs = {**X, "flag": []}
+    model = toys.model(nodes, inputs, ["y"], W, dtypes={"flag": onnx.TensorProto.BOOL})
+    made = halved(model, {"x": 0.03})
+    assert types(made)["a"] == onnx.TensorProto.FLOAT and types(made)["a_fp16"] == onnx.TensorProto.FLOAT16
+    agrees(model, made, {"x": 0.03}, flag=np.array(False))
+
+
+def test_the_weights_are_quantized_from_float32() -> None:
+    model = toys.model([conv("x", "y", "w")], X, ["y"], W)
+    made = {t.name: onnx.numpy_helper.to_array(t) for t in halved(model, {"x": 0.03}).graph.initializer}
+    assert made["w_scale"].dtype == np.float16
+    steps = W["w"] / made["w_scale"].astype(np.float32).reshape(-1, 1, 1, 1)
+    np.testing.assert_array_equal(made["w_quantized"], np.clip(np.rint(steps), -127, 127))
