@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.files import remove_leftovers
 from onnx_trtcal.listener import Listener
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["Checkpoint", "remove_checkpoints"]
+__all__ = ["Checkpoint", "looks_path", "remove_checkpoints"]
 
 
 class Checkpoint:
@@ -38,12 +40,16 @@ class Checkpoint:
             saved = store.load(self._path)
             saved.check_same(fresh.model, fresh.rule, fresh.options, list(fresh.histograms))
         except StatisticsError as error:
-            self._listener.warn(f"the checkpoint {self._path} is not used: {error.what}")
+            self.leave_aside(error.what)
             return fresh
         self._listener.say(
             f"going on from the checkpoint {self._path}: {len(saved.samples)} samples are counted"
         )
         return saved
+
+    def leave_aside(self, reason: str) -> None:
+        """Says that the checkpoint is not used."""
+        self._listener.warn(f"the checkpoint {self._path} is not used: {reason}")
 
     def note(self, collection: Collection, added: int) -> None:
         """Says that `added` more samples are counted; saves when it is time."""
@@ -62,7 +68,14 @@ class Checkpoint:
             self._unsaved = 0
 
 
+def looks_path(checkpoint: Path) -> Path:
+    """The file beside a checkpoint for what was seen of the scales on the way to it."""
+    return checkpoint.with_name(f"{checkpoint.name}.looks")
+
+
 def remove_checkpoints(path: Path) -> None:
-    """Removes the checkpoint of a finished job, those of its passes too."""
-    for file in (path, *path.parent.glob(f"{path.name}.[0-9]*")):
+    """Removes the checkpoint of a finished job, and what its passes and kills have left beside it."""
+    passes = path.parent.glob(f"{glob.escape(path.name)}.[0-9]*")
+    for file in (path, looks_path(path), *passes):
         file.unlink(missing_ok=True)
+        remove_leftovers(file)

@@ -1,11 +1,11 @@
-"""Watches the scales settle while samples are collected."""
+"""How far the scales move while samples are collected, and when to look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FIRST_VERDICT", "Convergence", "Movement", "final_marks", "growing_marks"]
+__all__ = ["FIRST_VERDICT", "Movement", "final_marks", "growing_marks", "moved"]
 
 # Fewer samples than this say nothing about those to come, however still the scales stand.
 FIRST_VERDICT = 64
@@ -28,27 +28,11 @@ class Movement:
     total: int
 
 
-class Convergence:
-    """Compares the thresholds of one look with those of the look before.
-
-    Args:
-        solve: gives the thresholds of what has been collected so far.
-    """
-
-    def __init__(self, solve: Callable[[], Mapping[str, float]]) -> None:
-        self._solve = solve
-        self._total = 0
-        self._thresholds: Mapping[str, float] = {}
-
-    def look(self, total: int) -> Movement | None:
-        """Takes the thresholds after `total` samples; None at the first look."""
-        before, self._thresholds = self._thresholds, self._solve()
-        last, self._total = total - self._total, total
-        if not before:
-            return None
-        moved = [(_change(before[name], new), name) for name, new in self._thresholds.items()]
-        most, tensor = max(moved, default=(0.0, ""))
-        return Movement(most, tensor, last, total)
+def moved(before: Mapping[str, float], after: Mapping[str, float], last: int, total: int) -> Movement:
+    """The movement between the thresholds before the `last` of `total` samples and those after them."""
+    changes = [(_change(before[name], new), name) for name, new in after.items()]
+    most, tensor = max(changes, default=(0.0, ""))
+    return Movement(most, tensor, last, total)
 
 
 def final_marks(total: int) -> frozenset[int]:

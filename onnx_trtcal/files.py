@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import re
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from onnx_trtcal.errors import CalibrationError
 
-__all__ = ["atomic_write", "natural_key", "sha256_file"]
+__all__ = ["atomic_write", "natural_key", "remove_leftovers", "sha256_file"]
+
+_LONGEST_NAME = 60  # of which a temporary file shows all
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -25,7 +28,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     target = Path(path)
     temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:_LONGEST_NAME]}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -43,6 +46,15 @@ def atomic_write(path: str | Path, data: bytes) -> None:
             where=str(target),
             fix="check that the folder exists, is writable, and has room",
         ) from error
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Removes the temporary files of `atomic_write` calls for this path that were killed half-way."""
+    target = Path(path)
+    if len(target.name) > _LONGEST_NAME:
+        return  # they might belong to a neighbour whose name begins alike
+    for file in target.parent.glob(f".{glob.escape(target.name)}.????????"):
+        file.unlink(missing_ok=True)
 
 
 def sha256_file(path: str | Path) -> str:

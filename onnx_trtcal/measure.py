@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -15,9 +15,9 @@ from onnx import helper
 
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.calibration import Prepared
-from onnx_trtcal.checkpoint import Checkpoint
-from onnx_trtcal.convergence import Convergence, Movement, final_marks, growing_marks
-from onnx_trtcal.data.batching import Batch, batches, effective_batch_size
+from onnx_trtcal.checkpoint import Checkpoint, looks_path
+from onnx_trtcal.convergence import Movement, final_marks, growing_marks
+from onnx_trtcal.data.batching import Batch, OtherSamplesError, batches, effective_batch_size
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.sources import Source, open_source
 from onnx_trtcal.errors import CalibrationError
@@ -30,7 +30,9 @@ from onnx_trtcal.run.collect import collect
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.watch import Watch
 
 if TYPE_CHECKING:
     from onnx_trtcal.methods.mxnet import SignedHistogram
@@ -84,7 +86,7 @@ def measure(
         prepared.plan.observed,
         model=prepared.model.sha256,
         rule=options.range,
-        options=_belonging(options),
+        options=_belonging(options, chunking.batch_size),
     )
     if len(chunking.parts) == 1:
         whole = run.count(whole, chunking.batch_size, checkpoint)
@@ -146,31 +148,42 @@ class _Run:
     def count(self, fresh: Collection, batch_size: int, checkpoint: Path | None) -> Collection:
         """A pass over the data that counts the tensors of a collection; goes on from a checkpoint."""
         keeper = Checkpoint(checkpoint, self.options.checkpoint_every, self.listener)
+        watch = self._watch(fresh, checkpoint)
         collection = keeper.resume(fresh)
-        done = len(collection.samples)
-        look = self._watch(collection, keeper)
+        if not watch.resume(collection):
+            keeper.leave_aside("it was not collected with the same --until-stable and methods")
+            collection = fresh
+        try:
+            self._count_on(collection, keeper, watch, batch_size)
+        except OtherSamplesError as error:
+            if not self.source.countable:
+                raise  # there may be no second pass
+            keeper.leave_aside(error.what)
+            collection = fresh
+            self._count_on(collection, keeper, watch, batch_size)
+        self.movement = watch.movement
+        return collection
+
+    def _count_on(self, collection: Collection, keeper: Checkpoint, watch: Watch, batch_size: int) -> None:
+        watch.resume(collection)
+        counted = collection.samples
 
         def count(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
             collection.add(batch.names, batch.hashes, arrays, self.pool)
+            # The look is noted before the checkpoint that it belongs to.
+            watch.look(collection, batch.count)
             keeper.note(collection, batch.count)
-            return look(batch.count)
+            return not watch.settled
 
         with self.listener.progress(self.source.count) as advance:
-            advance(done)
+            advance(len(counted))
             try:
-                if look(0):
-                    self.every_batch(
-                        tuple(collection.histograms),
-                        batch_size,
-                        count,
-                        advance,
-                        frozenset(collection.samples),
-                    )
+                if not watch.settled:
+                    self.every_batch(tuple(collection.histograms), batch_size, count, advance, counted)
             except CalibrationError:
                 keeper.save(collection)
                 raise
         keeper.save(collection)
-        return collection
 
     def every_batch(
         self,
@@ -178,7 +191,7 @@ class _Run:
         batch_size: int,
         count: Callable[[Batch, Mapping[str, np.ndarray]], bool],
         advance: Callable[[int], None],
-        counted: Container[tuple[str, str]] = (),
+        counted: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Runs all samples but those counted already, until `count` says that it is enough."""
 
@@ -249,42 +262,35 @@ class _Run:
             return growing_marks()
         return final_marks(self.source.count)
 
-    def _watch(self, collection: Collection, keeper: Checkpoint) -> Callable[[int], bool]:
-        """Looks at the scales at the marks; its function says whether to go on."""
-        if not self.watched:
-            return lambda added: True
+    def _watch(self, fresh: Collection, checkpoint: Path | None) -> Watch:
+        """Looks at the scales at the marks."""
         options = self.options
         methods = assign_methods(options, self.prepared.plan.op_types)
         unsigned = {name: method for name, method in methods.items() if not method.kind.signed}
-        convergence = Convergence(
-            lambda: solve_all(
-                {name: collection.histograms[name] for name in unsigned},
-                unsigned.__getitem__,
-                options.threads,
-            )
-        )
-        ahead = sorted(mark for mark in self._marks() if mark >= len(collection.samples))
-        total = len(collection.samples)
 
-        def look(added: int) -> bool:
-            nonlocal total
-            total += added
-            if not ahead or total < ahead[0]:
-                return True
-            while ahead and ahead[0] <= total:
-                ahead.pop(0)
-            movement = convergence.look(total)
-            if movement:
-                self.movement = movement
-            return not (options.until_stable and movement and movement.most <= options.until_stable)
+        def solve(collection: Collection) -> Mapping[str, float]:
+            histograms = tied_histograms(self.prepared.plan.merged, collection)
+            solved = {name: histograms[name] for name in unsigned}
+            return solve_all(solved, unsigned.__getitem__, options.threads)
 
-        return look
+        job = {
+            "model": fresh.model,
+            "rule": fresh.rule,
+            "options": fresh.options,
+            "methods": {name: str(method) for name, method in methods.items()},
+            "until_stable": options.until_stable,
+            "samples": None if options.until_stable else self.source.count,
+        }
+        path = looks_path(checkpoint) if checkpoint else None
+        return Watch(solve, self._marks() if self.watched else (), options.until_stable, path, job)
 
 
-def _belonging(options: Options) -> dict[str, Any]:
+def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
     images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
-    return {"observe": options.observe, "preprocess": images}
+    belonging = {"observe": options.observe, "preprocess": images}
+    # Under TensorRT's rule the first batch sets the ranges.
+    return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
 
 
 def _inferred_sizes(prepared: Prepared, samples: int) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.cache import header_for
 from onnx_trtcal.calibration import Calibration, Prepared
-from onnx_trtcal.errors import ModelError, NonFiniteError
+from onnx_trtcal.errors import ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.fold import FoldReport, fold
 from onnx_trtcal.graph.load import Model, load
 from onnx_trtcal.graph.plan import Plan, plan
@@ -26,7 +26,7 @@ from onnx_trtcal.methods import solve_all
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.stats.collection import Collection
-from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:
     import onnx
@@ -68,7 +68,9 @@ def calibrate(
         for tensor, method in assign_methods(options, prepared.plan.op_types).items()
         if method.kind.signed
     }
-    second = measure_signed(prepared, data, options, signed, ears) if signed else {}
+    # The first pass may have stopped early, and the second must count the same samples.
+    same = replace(options, max_samples=len(measured.collection.samples))
+    second = measure_signed(prepared, data, same, signed, ears) if signed else {}
     calibration = solve(prepared, measured.collection, options, second)
     return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
 
@@ -90,6 +92,7 @@ def prepare(
 
     Raises:
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
+        OptionError: when the options contradict each other on this model.
     """
     ears = listener or LoggingListener()
     loaded = load(model, options.ort_custom_ops)
@@ -150,7 +153,7 @@ def solve(
 
     plan = prepared.plan
     methods = assign_methods(options, plan.op_types)
-    histograms = _merged(plan.merged, collection)
+    histograms = tied_histograms(plan.merged, collection)
     thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, options.threads)
     scales = make_scales(
         plan,
@@ -162,18 +165,6 @@ def solve(
     return Calibration(prepared, options, collection, thresholds, scales)
 
 
-def _merged(together: tuple[tuple[str, ...], ...], collection: Collection) -> dict[str, Histogram]:
-    """The histograms to solve: those of tied tensors added up, each tensor of the tie getting the sum."""
-
-    histograms = dict(collection.histograms)
-    for names in together:
-        total = Histogram(collection.rule)
-        for name in names:
-            total.merge(collection.histograms[name])
-        histograms.update(dict.fromkeys(names, total))
-    return histograms
-
-
 def _check_plan(plan: Plan, model: Model, options: Options) -> None:
     where = str(model.path or "the model in memory")
     if plan.quantized and not options.allow_quantized:
@@ -182,6 +173,11 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
             where=where,
             fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), turn it back with "
             "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
+        )
+    if plan.merged and options.range == "tensorrt":
+        raise OptionError(
+            "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
+            fix="use --range stable, whose histograms add up exactly",
         )
     if not plan.observed:
         raise ModelError(

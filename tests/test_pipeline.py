@@ -133,6 +133,15 @@ def test_the_second_pass_of_a_signed_method_sees_the_same_data() -> None:
     assert calibration.thresholds["x"] == np.float32(solve(histogram))
 
 
+def test_the_second_pass_stops_where_the_first_did() -> None:
+    still = [np.full((2, 4, 4), 1 + number % 3, np.float32) for number in range(90)]
+    options = replace(CPU, method_for=("x=mxnet",), until_stable=0.01)
+    loud_end = [*still[:64], *(array * 100 for array in still[64:])]
+    stopped = calibrate(network(), loud_end, options)
+    assert len(stopped.collection.samples) == 64
+    assert stopped.thresholds == calibrate(network(), still[:64], options).thresholds
+
+
 class TestNonFinite:
     DATA = (*samples(3), np.full((2, 4, 4), np.nan, np.float32), np.full((2, 4, 4), np.inf, np.float32))
 
@@ -215,6 +224,8 @@ class TestSolve:
         data = [array.reshape(-1)[:4] for array in samples(8)]
         tied = calibrate(model, data, replace(CPU, tie_concat=True))
         assert tied.scales["a"].scale == tied.scales["b"].scale == tied.scales["c"].scale
+        with pytest.raises(OptionError, match="--range tensorrt"):
+            calibrate(model, data, replace(AS_TENSORRT, tie_concat=True))
         alone = calibrate(model, data, CPU)
         assert alone.scales["a"].scale != alone.scales["b"].scale
 

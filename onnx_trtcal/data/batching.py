@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,11 +14,16 @@ from onnx_trtcal.data.ahead import run_ahead
 from onnx_trtcal.data.fit import Sample
 from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
 from onnx_trtcal.data.sources import Source
+from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.inputs import InputSpec
 
-__all__ = ["Batch", "batches", "effective_batch_size", "sample_hash"]
+__all__ = ["Batch", "OtherSamplesError", "batches", "effective_batch_size", "sample_hash"]
 
 _MOST_THREADS = 8
+
+
+class OtherSamplesError(StatisticsError):
+    """Statistics to go on from were collected over other samples."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def batches(
     inputs: Sequence[InputSpec],
     batch_size: int,
     threads: int | None = None,
-    counted: Container[tuple[str, str]] = (),
+    counted: Collection[tuple[str, str]] = (),
     ends: Container[int] = (),
 ) -> Generator[Batch, None, None]:
     """Batches of consecutive samples.
@@ -67,12 +72,14 @@ def batches(
         inputs: the model's inputs.
         batch_size: samples per batch, 1 or more.
         threads: decoding threads; default: one per core, at most 8.
-        counted: (name, hash) of samples to leave out: those that an earlier run has counted.
+        counted: (name, hash) of samples to leave out: those that an earlier run of the same data has counted,
+            which are its first ones.
         ends: sample counts, those left out among them, at which a batch ends even if it falls short.
 
     Raises:
         OptionError: when `batch_size` is no positive number.
         DataError: from the source, in its place in the order.
+        OtherSamplesError: before the first batch, when the data does not begin with the counted samples.
     """
     size = effective_batch_size(inputs, batch_size)
     workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
@@ -99,16 +106,18 @@ def _batches(
     feeding: Feeding,
     size: int,
     threads: int,
-    counted: Container[tuple[str, str]],
+    counted: Collection[tuple[str, str]],
     ends: Container[int],
 ) -> Generator[Batch, None, None]:
     tasks = source.tasks() if isinstance(source, Source) else (partial(_given, sample) for sample in source)
     hashed = (partial(_hashed, task) for task in tasks)
     waiting: list[tuple[Sample, str]] = []
+    missing = set(counted)
     results = run_ahead(hashed, max(2 * size, threads), threads)
     try:
         for number, (sample, digest) in enumerate(results, 1):
-            if (sample.name, digest) in counted:
+            if missing:
+                _strike_off(missing, sample.name, digest)
                 continue
             if waiting and _shapes(waiting[0][0]) != _shapes(sample):
                 yield _batch(waiting, feeding)
@@ -117,10 +126,20 @@ def _batches(
             if len(waiting) == size or number in ends:
                 yield _batch(waiting, feeding)
                 waiting = []
+        if missing:
+            raise OtherSamplesError(f"it counts {min(missing)[0]!r} and more, which the data does not hold")
         if waiting:
             yield _batch(waiting, feeding)
     finally:
         results.close()
+
+
+def _strike_off(missing: set[tuple[str, str]], name: str, digest: str) -> None:
+    if (name, digest) not in missing:
+        raise OtherSamplesError(
+            f"it is of other data, or of data in another order: it does not count sample {name!r} as it is now"
+        )
+    missing.remove((name, digest))
 
 
 def _given(sample: Sample) -> Sample:

@@ -1,0 +1,56 @@
+"""Batches that go on behind what an earlier run has counted, and that end at given sample counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnx_trtcal.data.batching import OtherSamplesError, batches
+from onnx_trtcal.data.fit import Sample
+from onnx_trtcal.inputs import InputSpec
+
+INPUTS = (InputSpec("x", np.dtype(np.float32), ("n", 2)),)
+DATA = [Sample(f"s{index}", {"x": np.full(2, index, np.float32)}) for index in range(12)]
+KEYS = [pair for batch in batches(DATA, INPUTS, 5) for pair in zip(batch.names, batch.hashes, strict=True)]
+
+
+def names(
+    batch_size: int, counted: Sequence[tuple[str, str]] = (), ends: Sequence[int] = ()
+) -> list[list[str]]:
+    return [list(batch.names) for batch in batches(DATA, INPUTS, batch_size, counted=counted, ends=ends)]
+
+
+@given(st.integers(0, 12), st.integers(1, 13))
+def test_what_is_counted_is_left_out(done: int, batch_size: int) -> None:
+    got = [name for batch in names(batch_size, KEYS[:done]) for name in batch]
+    assert got == [f"s{index}" for index in range(done, 12)]
+
+
+@given(st.sets(st.integers(1, 12)), st.integers(0, 12), st.integers(1, 13))
+def test_a_batch_ends_at_every_end(ends: set[int], done: int, batch_size: int) -> None:
+    got = names(batch_size, KEYS[:done], sorted(ends))
+    reached = set(np.cumsum([done, *map(len, got)]).tolist())
+    assert reached >= {end for end in ends if end > done}
+
+
+def test_data_that_begins_otherwise_is_refused_before_the_first_batch() -> None:
+    for counted, said in (
+        (KEYS[1:3], "'s0'"),
+        ([("s0", KEYS[1][1])], "'s0'"),
+        ([*KEYS, ("s12", "f")], "'s12'"),
+        ([KEYS[0], KEYS[2]], "'s1'"),
+    ):
+        with pytest.raises(OtherSamplesError, match=said):
+            next(batches(DATA, INPUTS, 2, counted=counted))
+
+
+def test_a_sample_given_twice_is_not_taken_for_a_counted_one() -> None:
+    twice = [DATA[0], DATA[0], DATA[1]]
+    got = list(batches(twice, INPUTS, 3, counted=KEYS[:1]))
+    assert [batch.names for batch in got] == [("s0", "s1")]
+    with pytest.raises(OtherSamplesError):
+        next(batches(twice, INPUTS, 3, counted=KEYS[:2]))

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import CPU, Ears, network, samples
+
+from onnx_trtcal import calibrate
+from onnx_trtcal.cache import dumps
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.checkpoint import Checkpoint, looks_path, remove_checkpoints
+from onnx_trtcal.errors import DataError
+from onnx_trtcal.options import Options
+from onnx_trtcal.stats import store
+from onnx_trtcal.stats.collection import Collection
+
+OPTIONS = replace(CPU, batch_size=3, checkpoint_every=5)
+DATA = samples(100)
+
+
+class PowerCutError(Exception):
+    """Ends a run without any of the package's own errors."""
+
+
+def cut_after(count: int) -> Callable[[], Iterator[np.ndarray]]:
+    def stream() -> Iterator[np.ndarray]:
+        yield from DATA[:count]
+        raise PowerCutError
+
+    return stream
+
+
+def whole() -> Iterator[np.ndarray]:
+    return iter(DATA)
+
+
+def result(calibration: Calibration) -> tuple[bytes, bytes, object]:
+    return dumps(calibration.cache()), store.dumps(calibration.collection), calibration.movement
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.integers(0, 100), min_size=1, max_size=2),
+    st.integers(4, 40),
+    st.sampled_from([None, 0.9, 0.001]),
+    st.sampled_from(["stable", "tensorrt"]),
+)
+def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int], every: int, until: float | None, rule: str
+) -> None:
+    options = replace(OPTIONS, checkpoint_every=every, until_stable=until, range=rule)
+    file = tmp_path_factory.mktemp("cut") / "c"
+    for cut in cuts:
+        try:
+            calibrate(network(), cut_after(cut), options, checkpoint=file)
+        except PowerCutError:
+            continue
+    ears = Ears()
+    resumed = calibrate(network(), whole, options, listener=ears, checkpoint=file)
+    assert result(resumed) == result(calibrate(network(), whole, options))
+    assert not ears.warned
+
+
+def test_until_stable_stops_at_the_same_sample_whatever_the_batches() -> None:
+    stops = set()
+    for batch_size in (1, 5, 16, 100):
+        options = replace(OPTIONS, until_stable=0.9, batch_size=batch_size)
+        stops.add(len(calibrate(network(), DATA, options).collection.samples))
+    assert stops == {64}
+
+
+def test_loses_at_most_as_many_samples_as_lie_between_two_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(PowerCutError):
+        calibrate(network(), cut_after(50), replace(OPTIONS, batch_size=1), checkpoint=tmp_path / "c")
+    ears = Ears()
+    calibrate(network(), whole, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
+    assert ears.counts[0] >= 45
+    assert any("going on from the checkpoint" in text for text in ears.said)
+
+
+def test_an_error_of_the_data_loses_nothing(tmp_path: Path) -> None:
+    bad = [*DATA[:7], np.zeros((9, 9), np.float32)]
+    with pytest.raises(DataError):
+        # A function's samples are not counted beforehand, so that the error comes in mid-run.
+        calibrate(network(), lambda: bad, replace(OPTIONS, checkpoint_every=99), checkpoint=tmp_path / "c")
+    assert len(store.load(tmp_path / "c").samples) == 6
+
+
+def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
+    first = calibrate(network(), DATA, OPTIONS, checkpoint=tmp_path / "c")
+    ears = Ears()
+    again = calibrate(network(), DATA, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
+    assert result(again) == result(first) and ears.counts == [100]
+
+
+class TestLeftAside:
+    def run(self, folder: Path, options: Options, data: list[np.ndarray]) -> list[str]:
+        """Runs over the checkpoint that a run of the first 50 samples has left; gives the warnings."""
+        with pytest.raises(PowerCutError):
+            calibrate(network(), cut_after(50), OPTIONS, checkpoint=folder / "c")
+        ears = Ears()
+        got = calibrate(network(), data, options, listener=ears, checkpoint=folder / "c")
+        assert result(got) == result(calibrate(network(), data, options))
+        assert store.load(folder / "c") == got.collection
+        return ears.warned
+
+    def test_of_another_range_rule(self, tmp_path: Path) -> None:
+        (said,) = self.run(tmp_path, replace(OPTIONS, range="tensorrt"), DATA)
+        assert str(tmp_path / "c") in said and "range rule" in said
+
+    def test_of_another_observation(self, tmp_path: Path) -> None:
+        (said,) = self.run(tmp_path, replace(OPTIONS, observe="all"), DATA)
+        assert "observe is 'fused' against 'all'" in said
+
+    def test_of_other_data(self, tmp_path: Path) -> None:
+        (said,) = self.run(tmp_path, OPTIONS, [*DATA[:20], *DATA[21:]])
+        assert "other data" in said
+
+    def test_of_more_data_than_is_asked_for(self, tmp_path: Path) -> None:
+        (said,) = self.run(tmp_path, replace(OPTIONS, max_samples=10), DATA)
+        assert "does not hold" in said
+
+    def test_of_a_run_that_did_not_watch(self, tmp_path: Path) -> None:
+        (said,) = self.run(tmp_path, replace(OPTIONS, until_stable=0.9), DATA)
+        assert "--until-stable" in said
+
+    def test_of_another_model(self, tmp_path: Path) -> None:
+        calibrate(network(7), DATA[:9], OPTIONS, checkpoint=tmp_path / "c")
+        ears = Ears()
+        calibrate(network(), DATA[:9], OPTIONS, listener=ears, checkpoint=tmp_path / "c")
+        assert len(ears.warned) == 1 and "another model" in ears.warned[0]
+
+    def test_of_another_batch_size_under_tensorrts_rule(self, tmp_path: Path) -> None:
+        by_three, by_four = (replace(OPTIONS, range="tensorrt", batch_size=size) for size in (3, 4))
+        with pytest.raises(PowerCutError):
+            calibrate(network(), cut_after(50), by_three, checkpoint=tmp_path / "c")
+        ears = Ears()
+        got = calibrate(network(), DATA, by_four, listener=ears, checkpoint=tmp_path / "c")
+        assert result(got) == result(calibrate(network(), DATA, by_four))
+        assert "batch_size is 3 against 4" in ears.warned[0]
+
+    def test_damaged(self, tmp_path: Path) -> None:
+        (tmp_path / "c").write_bytes(b"\x89TCS\r\n\x1a\nrest")
+        ears = Ears()
+        calibrate(network(), DATA[:3], OPTIONS, listener=ears, checkpoint=tmp_path / "c")
+        assert "damaged" in ears.warned[0]
+
+
+def test_a_passed_memory_limit_resumes_pass_by_pass(tmp_path: Path) -> None:
+    options = replace(OPTIONS, memory_limit=300, batch_size=None)
+    assert result(calibrate(network(), DATA[:20], options)) == result(
+        calibrate(network(), DATA[:20], OPTIONS)
+    )
+    first = calibrate(network(), DATA[:20], options, checkpoint=tmp_path / "c")
+    assert not (tmp_path / "c").exists() and (tmp_path / "c.1").exists() and (tmp_path / "c.2").exists()
+    ears = Ears()
+    again = calibrate(network(), DATA[:20], options, listener=ears, checkpoint=tmp_path / "c")
+    assert result(again) == result(first) and set(ears.counts) == {20}
+
+
+def test_saves_only_what_is_new(tmp_path: Path) -> None:
+    keeper = Checkpoint(tmp_path / "c", 10, Ears())
+    collection = Collection(["t"], model="m")
+    keeper.save(collection)
+    keeper.note(collection, 9)
+    assert not (tmp_path / "c").exists()
+    keeper.note(collection, 1)
+    assert (tmp_path / "c").exists()
+    (tmp_path / "c").unlink()
+    keeper.save(collection)
+    assert not (tmp_path / "c").exists()
+    Checkpoint(None, 1, Ears()).note(collection, 5)
+
+
+def test_everything_a_job_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "c[1].checkpoint"
+    ours = [
+        file,
+        looks_path(file),
+        Path(f"{file}.1"),
+        Path(f"{file}.12"),
+        tmp_path / f".{file.name}.a1b2c3d4",
+    ]
+    others = [
+        tmp_path / name for name in ("c1.checkpoint", f"{file.name}.txt", f".{file.name}.a", "model.onnx")
+    ]
+    for path in (*ours, *others):
+        path.write_bytes(b"")
+    remove_checkpoints(file)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
