@@ -34,7 +34,7 @@ class Dequantized:
     Attributes:
         graph: the float graph.
         model: what `graph` is exported against.
-        scales: tensor -> scale, exact float32 values, in graph order.
+        scales: tensor -> scale, exact float32 values, in the order of the recorded cache, then of the graph.
         missing: float tensors of the graph without a scale: TensorRT runs the layers they touch in floating
             point.
         precisions: node name -> `int8` or `fp16` (see `layer_precisions`).
@@ -99,10 +99,9 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
         )
     flow = Flow(graph)
     record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
-    scales, missing = carry_scales(graph, find_groups(graph, model.shapes), found)
-    if record is not None:
-        scales = {**record.scales, **{name: s for name, s in scales.items() if name not in record.scales}}
-        missing = tuple(name for name in missing if name not in scales)
+    recorded = {} if record is None else dict(record.scales)
+    carried, missing = carry_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
+    scales = recorded | {name: scale for name, scale in carried.items() if name not in recorded}
     _note_weights(stripped, notes)
     return Dequantized(
         graph,

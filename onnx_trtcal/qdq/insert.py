@@ -131,7 +131,7 @@ class _Writer:
         """A pair on a tensor; returns its scale as written."""
         tensor = self.tensors[name]
         dtype = self._scale_dtype(tensor)
-        value = np.array(scale, dtype)
+        value = np.array(min(scale, float(np.finfo(dtype).max)), dtype)
         if value == 0:
             value = np.nextafter(value, np.array(1, dtype))
         q, dq = self._pair(tensor, value, None)

@@ -60,6 +60,7 @@ class _Placer:
         self.weights: list[Weight] = []
         self.quantized: list[str] = []
         self.left: dict[str, str] = {}
+        self.float_skips: dict[str, str] = {}
         self.int8_outputs: set[str] = set()
 
     def place(self) -> Placement:
@@ -78,6 +79,7 @@ class _Placer:
             weights=tuple(self.weights),
             quantized=tuple(self.quantized),
             left=dict(self.left),
+            float_skips=dict(self.float_skips),
             shared=shared_by_concat(self.flow, ordered) if self.options.share_concat else (),
             unmatched=tuple(
                 pattern
@@ -128,7 +130,7 @@ class _Placer:
                 if excluded is None and self._has_scale(tensor.name):
                     self._read(tensor.name, name, index)
                 else:
-                    self.left[name] = excluded or f"no scale for its skip input {tensor.name!r}"
+                    self.float_skips[name] = excluded or f"no scale for its skip input {tensor.name!r}"
 
     def _capable(self, node: gs.Node) -> None:
         """Pairs on an unweighted op's inputs where it then passes INT8 on; anywhere else they only cost."""

@@ -49,7 +49,8 @@ class Placement:
         activations: one per tensor that carries a pair, in graph order of their first use.
         weights: one per quantized constant operand, in graph order.
         quantized: first outputs of the weighted ops whose two inputs are quantized.
-        left: first output of a weighted op, or of an Add whose skip stays float -> why it is left alone.
+        left: first output of a weighted op that stays in floating point -> why.
+        float_skips: first output of a quantized op's residual Add whose skip input has no pair -> why.
         shared: sets of tensors that share a scale.
         unmatched: patterns of `exclude` that no node matches.
     """
@@ -58,5 +59,11 @@ class Placement:
     weights: tuple[Weight, ...]
     quantized: tuple[str, ...]
     left: Mapping[str, str]
+    float_skips: Mapping[str, str]
     shared: tuple[Shared, ...]
     unmatched: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The share of weighted ops that are quantized, 0 to 1; 0 for a model that has none."""
+        return len(self.quantized) / max(len(self.quantized) + len(self.left), 1)

@@ -184,6 +184,7 @@ def test_shared_tensors_take_the_largest_scale_of_their_leaders() -> None:
         (),
         ("n",),
         {},
+        {},
         (Shared(("a", "b"), ("b",)),),
     )
     assert pair_scales(placement, {"a": 1.0, "b": 0.5, "c": 2.0}) == {"a": 0.5, "b": 0.5, "c": 2.0}

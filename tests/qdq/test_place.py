@@ -255,7 +255,8 @@ def test_exclude_by_name_glob_and_op_type(pattern: str) -> None:
 def test_excluding_the_add_leaves_its_skip_in_float_only() -> None:
     placement = placed(basic_block(downsample=False), QdqOptions(exclude=("Add", "nothing*")))
     assert pairs(placement) == {"x": [("a_bn", 0)], "b": [("c_bn", 0)], "y": [("z", 0)]}
-    assert placement.left == {"sum": "excluded by 'Add'"} and placement.unmatched == ("nothing*",)
+    assert placement.left == {} and placement.share == 1
+    assert placement.float_skips == {"sum": "excluded by 'Add'"} and placement.unmatched == ("nothing*",)
 
 
 def test_a_layer_whose_input_has_no_scale_is_left_alone() -> None:
