@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.coverage import check
     from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.side_by_side import evaluate
     from onnx_trtcal.explicit import quantize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
@@ -26,11 +28,13 @@ __all__ = [
     "Cache",
     "Calibration",
     "CalibrationError",
+    "Evaluation",
     "Options",
     "Preprocess",
     "QdqOptions",
     "calibrate",
     "check",
+    "evaluate",
     "quantize",
     "read_cache",
     "write_cache",
@@ -42,11 +46,13 @@ _HOMES = {
     "Cache": "cache",
     "Calibration": "calibration",
     "CalibrationError": "errors",
+    "Evaluation": "evaluation.outcome",
     "Options": "options",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "calibrate": "pipeline",
     "check": "coverage",
+    "evaluate": "evaluation.side_by_side",
     "quantize": "explicit",
     "read_cache": "cache",
     "write_cache": "cache",

@@ -53,11 +53,12 @@ def qdq_from(args: argparse.Namespace) -> QdqOptions:
         OptionError: on a value that means nothing, or a key in the file that is no option.
     """
     said = vars(args)
-    values = dict(_from_toml(said["config"])["qdq"]) if said.get("config") else {}
+    values: dict[str, Any] = dict(_from_toml(said["config"])["qdq"]) if said.get("config") else {}
     for item in dataclasses.fields(QdqOptions):
         if item.name in said:
             values[item.name] = said[item.name]
-    return QdqOptions(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    values["exclude"] = tuple(values.get("exclude", ()))
+    return QdqOptions(**values)
 
 
 def options_from(args: argparse.Namespace) -> Options:

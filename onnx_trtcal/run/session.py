@@ -24,18 +24,29 @@ class Session:
         provider: the execution provider to run on.
         threads: CPU threads inside an op; None for one per core.
         ort_custom_ops: shared libraries with custom ops.
+        float_qdq: compute Q and DQ as they stand, in float; otherwise ONNX Runtime runs what lies between them
+            in integer kernels of its own, which round in other places than TensorRT's.
 
     Raises:
         ModelError: when ONNX Runtime cannot load the model.
     """
 
     def __init__(
-        self, probe: Probe, provider: Provider, threads: int | None = None, ort_custom_ops: Sequence[str] = ()
+        self,
+        probe: Probe,
+        provider: Provider,
+        threads: int | None = None,
+        ort_custom_ops: Sequence[str] = (),
+        *,
+        float_qdq: bool = False,
     ) -> None:
         import onnxruntime as ort
 
         self.outputs = probe.outputs
         options = self._options(threads, ort_custom_ops)
+        if float_qdq:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            options.add_session_config_entry("session.disable_double_qdq_remover", "1")
         if probe.directory is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(probe.directory)

@@ -1,0 +1,109 @@
+"""Top-1 and top-5 of two models on the same samples, and how sure their difference is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_trtcal.errors import DataError
+
+__all__ = ["Score", "Tally", "as_classes"]
+
+_WIDE = 5
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was right, as shares of all samples (0 to 1).
+
+    Attributes:
+        fp32, int8: of the two models.
+        error: standard error of `int8 - fp32`, from the paired outcomes: what both got right or both got
+            wrong does not add to it.
+    """
+
+    fp32: float
+    int8: float
+    error: float
+
+
+def as_classes(sample: np.ndarray) -> np.ndarray | None:
+    """A sample's output as one value per class, when all of its axes but one have length 1; else None."""
+    if sample.dtype.kind not in "fV" or sample.size < 2 or sample.size != max(sample.shape, default=0):
+        return None
+    return sample.astype(np.float64).reshape(-1)
+
+
+class Tally:
+    """Counts, sample by sample, whether two models answer alike and, given labels, whether they are right."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.same = 0
+        self.labelled = False
+        self._right = {1: _Pairs(), _WIDE: _Pairs()}
+        self._classes = 0
+
+    def add(self, fp32: np.ndarray, int8: np.ndarray, label: int | str | None, name: str) -> None:
+        """Takes one sample in.
+
+        Args:
+            fp32, int8: one value per class, from either model.
+            label: the right class; None when it is not known for any sample.
+            name: the sample's, for the error message.
+
+        Raises:
+            DataError: when the label is no class.
+        """
+        self.samples += 1
+        self._classes = fp32.size
+        self.same += int(np.argmax(fp32) == np.argmax(int8))
+        if label is None:
+            return
+        if not isinstance(label, int) or not 0 <= label < fp32.size:
+            raise DataError(
+                f"the label of sample {name!r} is {label!r}, which is no class from 0 to {fp32.size - 1}",
+                fix="give class numbers as the model has them, or a --metric that knows these labels",
+            )
+        self.labelled = True
+        for width, pairs in self._right.items():
+            pairs.add(_rank(fp32, label) < width, _rank(int8, label) < width)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the samples for which both models favour the same class."""
+        return self.same / self.samples
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """`top-1`, and `top-5` where there are more classes; empty without labels."""
+        if not self.labelled:
+            return {}
+        widths: Sequence[int] = (1, _WIDE) if self._classes > _WIDE else (1,)
+        return {f"top-{width}": self._right[width].score() for width in widths}
+
+
+class _Pairs:
+    def __init__(self) -> None:
+        self.count = self.first = self.second = self.discordant = 0
+
+    def add(self, first: bool, second: bool) -> None:
+        self.count += 1
+        self.first += first
+        self.second += second
+        self.discordant += first != second
+
+    def score(self) -> Score:
+        # Variance of the differences d in {-1, 0, 1}: E[d²] - E[d]², over the number of samples.
+        mean = (self.second - self.first) / self.count
+        variance = max(self.discordant / self.count - mean * mean, 0.0)
+        return Score(self.first / self.count, self.second / self.count, math.sqrt(variance / self.count))
+
+
+def _rank(values: np.ndarray, label: int) -> int:
+    """How many classes come before the label's; of equal ones those with lower numbers do. NaN comes last."""
+    known = np.where(np.isnan(values), -np.inf, values)
+    return int(np.sum(known > known[label]) + np.sum(known[:label] == known[label]))

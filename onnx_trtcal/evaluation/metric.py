@@ -1,0 +1,153 @@
+"""The user's own metric, from `file.py:name`.
+
+`name` is either a function, called once for each model when all samples have been run:
+
+    def auc(outputs, labels) -> float
+
+or a class, made once for each model, so that nothing has to be kept:
+
+    class Auc:
+        def update(self, outputs, labels): ...      after each batch
+        def result(self) -> float: ...              at the end
+
+`outputs` maps the names of the model's outputs to arrays with one row per sample: of all samples for a
+function (a list of arrays where samples differ in shape), of a batch for `update`. `labels` is an array of that
+many labels, whole numbers or text, or None when none were given. The result is a number, or a dict of numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+
+__all__ = ["Meter", "load_metric"]
+
+
+def load_metric(text: str) -> Callable[[], Meter]:
+    """What makes a meter, one for each model, from `file.py:name`.
+
+    Raises:
+        OptionError: when there is no such file or name in it, or the file fails when it is run.
+    """
+    path, colon, name = text.rpartition(":")
+    if not colon or not path.endswith(".py") or not name:
+        raise OptionError(f"{text!r} names no metric", fix="write FILE.py:FUNCTION")
+    if not Path(path).is_file():
+        raise OptionError("there is no such file", where=path)
+    spec = importlib.util.spec_from_file_location(f"_metric_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise OptionError("this is no Python file", where=path)
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickles in the file look their module up by name.
+    sys.modules[spec.name] = module
+    _guarded(path, name, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise OptionError(
+            f"there is no function or class {name!r}", where=path, fix=did_you_mean(name, known)
+        )
+    if isinstance(found, type):
+        lacking = [key for key in ("update", "result") if not callable(getattr(found, key, None))]
+        if lacking:
+            raise OptionError(
+                f"class {name} has no {lacking[0]}()",
+                where=path,
+                fix="give it update(outputs, labels) and result()",
+            )
+    return lambda: Meter(found, path, name)
+
+
+class Meter:
+    """One model's metric while it is measured."""
+
+    def __init__(self, found: Callable[..., Any], path: str, name: str) -> None:
+        self._path, self._name = path, name
+        self._found = found
+        self._streaming: Any = _guarded(path, name, found) if isinstance(found, type) else None
+        self._outputs: dict[str, list[np.ndarray]] = {}
+        self._labels: list[int | str] | None = None
+
+    def update(self, outputs: Mapping[str, Sequence[np.ndarray]], labels: Sequence[int | str] | None) -> None:
+        """Takes a batch in.
+
+        Args:
+            outputs: output -> one array per sample.
+            labels: one per sample, or None.
+
+        Raises:
+            OptionError: when the metric raises, saying where in its file.
+        """
+        streaming = self._streaming
+        if streaming is not None:
+            self._call(lambda: streaming.update(_stacked(outputs), _array(labels)))
+            return
+        for name, rows in outputs.items():
+            self._outputs.setdefault(name, []).extend(np.array(row) for row in rows)
+        if labels is not None:
+            self._labels = [*(self._labels or []), *labels]
+
+    def result(self) -> dict[str, float]:
+        """Name -> value; a plain number is named after the function.
+
+        Raises:
+            OptionError: when the metric raises, or its result is no number.
+        """
+        if self._streaming is not None:
+            result = self._call(self._streaming.result)
+        else:
+            result = self._call(lambda: self._found(_stacked(self._outputs), _array(self._labels)))
+        named = dict(result) if isinstance(result, Mapping) else {self._name: result}
+        for name, value in named.items():
+            if not isinstance(value, (Real, np.number, np.bool_)) and np.ndim(value) != 0:
+                raise self._no_number(name, value)
+            try:
+                named[name] = float(value)
+            except (TypeError, ValueError) as error:
+                raise self._no_number(name, value) from error
+        return {str(name): value for name, value in named.items()}
+
+    def _no_number(self, name: str, value: object) -> OptionError:
+        return OptionError(
+            f"the metric's result {name!r} is of type {type(value).__name__}, not a number",
+            where=f"{self._path}:{self._name}",
+            fix="return a number, or a dict of numbers",
+        )
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        return _guarded(self._path, self._name, function)
+
+
+def _stacked(outputs: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
+    return {
+        name: np.stack(rows) if len({row.shape for row in rows}) == 1 else list(rows)
+        for name, rows in outputs.items()
+    }
+
+
+def _array(labels: Sequence[int | str] | None) -> np.ndarray | None:
+    if labels is None:
+        return None
+    whole = all(isinstance(label, int) for label in labels)
+    return np.array(labels if whole else [str(label) for label in labels])
+
+
+def _guarded(path: str, name: str, function: Callable[[], Any]) -> Any:
+    """Calls the user's code; whatever it raises becomes a message that names the line in its file."""
+    try:
+        return function()
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == Path(path)]
+        line = f", line {frames[-1].lineno}" if frames else ""
+        raise OptionError(
+            f"the metric {name!r} failed: {type(error).__name__}: {error}", where=f"{path}{line}"
+        ) from error
