@@ -25,16 +25,18 @@ def carry_scales(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """All scales that follow from some of them.
 
-    The input and the output of an op that moves values (or of MaxPool, or Cast) have one scale; tensors that vanish
-    inside a kernel take that of its output; behind Relu, Clip and LeakyRelu the input's scale will do;
+    The input and the output of an op that moves values (or of MaxPool, or Cast) have one scale; tensors that
+    vanish inside a kernel take that of its output; behind Relu, Clip and LeakyRelu the input's scale will do;
     Concat's branches take the scale of its output, whose Q moves up to them. A scale that was found stays.
 
     Returns:
-        The scales in graph order, and the float tensors that have none.
+        The scales in graph order, and the float tensors that have none (constants need none).
     """
     flow = Flow(graph)
     types = {name: tensor.dtype for name, tensor in graph.tensors().items()}
-    floats = dict.fromkeys(name for name in flow.tensors if _is_float(types.get(name)))
+    floats = dict.fromkeys(
+        name for name in flow.tensors if flow.is_activation(name) and _is_float(types.get(name))
+    )
     scales = dict(found)
     before = -1
     while before != len(scales):

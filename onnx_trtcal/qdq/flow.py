@@ -33,7 +33,7 @@ class Flow:
             *links.inputs,
             *(tensor.name for node in self.nodes for tensor in node.outputs if tensor.name),
         )
-        self._activations = frozenset(self.tensors)
+        self._activations = frozenset(self.tensors) - links.constants
         self._outputs = frozenset(links.outputs)
         self._producer: dict[str, gs.Node] = {t.name: node for node in self.nodes for t in node.outputs}
         self._consumers: dict[str, list[tuple[gs.Node, int]]] = {}
@@ -44,7 +44,7 @@ class Flow:
                 self._consumers.setdefault(name, []).append((node, _OUTSIDE))
 
     def is_activation(self, tensor: str) -> bool:
-        """Whether a tensor is a graph input or made by a node."""
+        """Whether a tensor depends on a graph input."""
         return tensor in self._activations
 
     def is_output(self, tensor: str) -> bool:

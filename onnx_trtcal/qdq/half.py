@@ -1,9 +1,9 @@
 """Turns what a Q/DQ graph keeps in float32 into float16, as a strongly typed TensorRT build takes it.
 
-Graph inputs and outputs stay float32, with a Cast behind or before them, so that callers see no difference. Nodes
-stay float32, between Casts, where float16 cannot be: operators of other domains, those with subgraphs, those that
-ONNX defines for float32 only, those that make values of nothing (their Cast is folded), and those next to a tensor
-that float16 cannot hold.
+Graph inputs and outputs stay float32, with a Cast behind or before them, so that callers see no difference.
+Nodes stay float32, between Casts, where float16 cannot be: operators of other domains, those with subgraphs,
+those that ONNX defines for float32 only, those that make values of nothing (their Cast is folded), and those
+next to a tensor that float16 cannot hold.
 """
 
 from __future__ import annotations

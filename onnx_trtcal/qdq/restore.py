@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["restore_activations"]
 
 _NEVER_NEGATIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"})
-# Their outputs lie between the least and the largest of their inputs.
-_BETWEEN = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample"})
+# Not negative where none of their inputs is; other inputs than the first hold sizes or axes, except for these.
+_AS_INPUTS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad", "Resize", "Upsample"})
+_AS_INPUTS |= {f"Reduce{name}" for name in ("Max", "Mean", "Min", "Sum")}
+_AS_ALL_INPUTS = frozenset({"Add", "Max", "Min", "Mul", "Sum"})
 _RELU6 = 6.0
 
 
@@ -63,8 +65,18 @@ def _never_negative(flow: Flow, node: gs.Node, safe: set[str]) -> bool:
         low = constant_value(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
         least = node.attrs.get("min") if low is None else float(low)
         return least is not None and least >= 0
-    passed_on = flow.data_inputs(node) or (node.inputs[:1] if op in _BETWEEN else ())
-    return op in _NEVER_NEGATIVE or (bool(passed_on) and all(tensor.name in safe for tensor in passed_on))
+    if op in _NEVER_NEGATIVE:
+        return True
+    read = list(flow.data_inputs(node) or (node.inputs if op in _AS_ALL_INPUTS else ()))
+    if op in _AS_INPUTS:
+        # Pad's third input is the value it pads with.
+        read = [node.inputs[0], *(tensor for tensor in node.inputs[2:3] if op == "Pad" and tensor.name)]
+    return bool(read) and all(tensor.name in safe or _no_negative_constant(tensor) for tensor in read)
+
+
+def _no_negative_constant(tensor: gs.Tensor) -> bool:
+    value = constant_value(tensor)
+    return value is not None and bool((value >= 0).all())
 
 
 def _insert(graph: gs.Graph, node: gs.Node, tensor: gs.Tensor, quantizers: tuple[Quantizer, ...]) -> None:

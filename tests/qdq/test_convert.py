@@ -193,3 +193,17 @@ def test_layer_precisions_name_what_ran_in_int8() -> None:
     back = dequantize_model(load(made))
     assert layer_precisions(back.precisions) == "node_a:int8,node_y:fp16"
     assert layer_precisions({"a,b": "int8", "a:0": "int8", "c": "fp16"}) == "c:fp16"
+
+
+def test_what_cannot_be_negative_needs_no_relu() -> None:
+    nodes = [
+        toys.node("Relu", "x", "r"),
+        toys.node("Pad", "r pads", "padded"),
+        toys.node("Add", "padded padded", "t"),
+        *pair("t", "d"),
+        conv("d", "y", "w"),
+    ]
+    constants = {"s": np.array(0.02, np.float32), "z": np.array(0, np.uint8), "w": weights(16, 16, 3, 3)}
+    constants["pads"] = np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    back = dequantize_model(load(toys.model(nodes, X, ["y"], constants))).proto()
+    assert [n.op_type for n in back.graph.node] == ["Relu", "Pad", "Add", "Conv"]
