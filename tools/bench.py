@@ -26,7 +26,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="ONNX model with one input (default: generated)"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="ONNX model with one input, its weights inside (default: generated)",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=".npy folder or stack (default: generated)")
     parser.add_argument("--samples", type=int, metavar="N", help="default 64; with --quick 16")
@@ -56,30 +59,28 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, folder: Path) -> None:
     """Measures and prints the main tables."""
-    from bench.inputs import model_input, write_samples
+    from bench.inputs import count_samples, model_input, write_samples
     from bench.process import Spec
     from bench.single import singles
     from bench.targets import target_table
     from bench.versus import contenders, fight, split_table, versus_table
 
-    samples = args.samples or (16 if args.quick else 64)
     rounds = args.rounds or (1 if args.quick else 3)
     model = args.model or _resnet50(folder)
     name, shape, fixed = model_input(model)
+    batch = fixed or args.batch
+    samples = args.samples or (16 if args.quick else 64)
     data = args.data or write_samples(folder / "samples", samples, shape)
-    spec = Spec(
-        "",
-        str(Path(model).resolve()),
-        str(Path(data).resolve()),
-        name,
-        samples,
-        fixed or args.batch,
-        args.threads,
-    )
+    samples = min(samples, count_samples(data))
+    if fixed:
+        samples -= samples % fixed  # plain inference cannot run a batch that falls short
+    if samples <= batch:
+        raise SystemExit(f"{samples} samples are not more than one batch of {batch}: give more")
+    spec = Spec("", str(Path(model).resolve()), str(Path(data).resolve()), name, samples, batch, args.threads)
     versus = fight(contenders(args.modelopt), spec, rounds, _say)
     single = singles(folder, args.threads, rounds, 10 if args.quick else 334, _say)
     print(
-        f"{Path(model).name}, {samples} samples, batch {spec.batch}, {args.threads} threads, {rounds} rounds; "
+        f"{Path(model).name}, {samples} samples, batch {batch}, {args.threads} threads, {rounds} rounds; "
         f"{platform.machine()}, Python {platform.python_version()}, {_versions()}\n"
     )
     print("\n\n".join([versus_table(versus), split_table(versus), target_table(versus, single)]))

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from toys import model, node
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, DATA = ROOT / "models" / "digits_mlp.onnx", ROOT / "models" / "digits_calib.npy"
@@ -82,16 +84,25 @@ def test_scaling_prints_a_table_for_each_axis() -> None:
             assert all(float(cell) > 0 for cell in row)
 
 
-def test_a_model_that_cannot_be_fed_is_refused(tmp_path: Path) -> None:
-    import onnx
-    from toys import model, node
-
-    onnx.save(model([node("Add", "a b", "y")], {"a": [2], "b": [2]}, {"y": [2]}), tmp_path / "two.onnx")
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "message"),
+    [
+        ({"a": [2], "b": [2]}, [], "2 inputs"),
+        ({"a": ["N", "T"]}, [], "fixed"),
+        ({"a": ["N", 2]}, ["--samples", 8], "not more than one batch of 8"),
+        ({"a": [5, 2]}, ["--samples", 9], "5 samples are not more than one batch of 5"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    tmp_path: Path, inputs: dict[str, list[int | str]], arguments: list[object], message: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(model([node("Relu", "a", "y")], inputs, ["y"]), path)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "bench.py"), str(tmp_path / "two.onnx")],
+        [sys.executable, str(ROOT / "tools" / "bench.py"), str(path), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "2 inputs" in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr

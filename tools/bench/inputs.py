@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
-__all__ = ["chain", "images", "model_input", "read_batches", "write_chain", "write_samples"]
+__all__ = ["chain", "count_samples", "images", "model_input", "read_batches", "write_chain", "write_samples"]
 
 
 def write_samples(folder: Path, count: int, shape: tuple[int, ...]) -> Path:
@@ -62,6 +62,17 @@ def model_input(path: str | Path) -> tuple[str, tuple[int, ...], int | None]:
             f"{path}: the bench needs an input whose axes are fixed, save the batch; got {sizes}"
         )
     return inputs[0].name, tuple(size for size in sizes[1:] if size is not None), sizes[0]
+
+
+def count_samples(data: str | Path) -> int:
+    """How many samples `read_batches` finds."""
+    import numpy as np
+
+    path = Path(data)
+    found = len(list(path.glob("*.npy"))) if path.is_dir() else len(np.load(path, mmap_mode="r"))
+    if not found:
+        raise SystemExit(f"{data} holds no .npy file")
+    return found
 
 
 def read_batches(data: str, batch: int, samples: int) -> Iterator[np.ndarray]:

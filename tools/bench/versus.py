@@ -61,8 +61,7 @@ def contenders(modelopt: str | None) -> tuple[Contender, ...]:
 
 def fight(rivals: Sequence[Contender], spec: Spec, rounds: int, say: Callable[[str], None]) -> Versus:
     """Measures all contenders, alternating."""
-    least = max(1, min(spec.batch, spec.samples - 1))
-    fewer_samples = max(least, spec.samples // FEWER)
+    fewer_samples = max(spec.batch, spec.samples // FEWER // spec.batch * spec.batch)
     done = []
     for turn in range(rounds):
         reports = {}
