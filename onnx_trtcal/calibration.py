@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cache import Cache, dumps, header_for
+from onnx_trtcal.cache import Cache, header_for
 from onnx_trtcal.files import atomic_write
 from onnx_trtcal.options import Options
 from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.tables import render, table_paths
 from onnx_trtcal.trtexec import SeenShapes
 
 if TYPE_CHECKING:
@@ -86,11 +87,37 @@ class Calibration:
             CacheError: when a tensor's name cannot be written so that it can be read back.
             CalibrationError: when a file cannot be written.
         """
-        data = dumps(self.cache(algorithm))
-        sidecar = Path(f"{path}.json")
-        atomic_write(path, data)
-        atomic_write(sidecar, sidecar_bytes(self, data))
-        return Path(path), sidecar
+        table, sidecar = self.write_tables(path, ("trt",), algorithm)
+        return table, sidecar
+
+    def write_tables(
+        self, output: str | Path, forms: Sequence[str], algorithm: str = "EntropyCalibration2"
+    ) -> list[Path]:
+        """Writes the scales in one or more formats, and beside the first file `<file>.json`, as write_cache does.
+
+        Args:
+            output: where to; see tables.table_paths for the files of several formats.
+            forms: names of tables.FORMATS.
+            algorithm: the calibrator named in the header of a TensorRT cache.
+
+        Returns:
+            The paths of the tables in the order of `forms`, then that of the sidecar.
+
+        Raises:
+            OptionError: when there is no such format, or two of them would be one file.
+            CacheError: when a name or a scale has no place in a format; nothing is written then.
+            CalibrationError: when a file cannot be written.
+        """
+        header = header_for(self.options.trt_version, algorithm)
+        scales = {name: item.scale for name, item in self.scales.items()}
+        paths = table_paths(output, forms)
+        tables = {path: render(form, scales, header) for form, path in paths.items()}
+        first, form = next(iter(tables)), next(iter(paths))
+        sidecar = Path(f"{first}.json")
+        for path, data in tables.items():
+            atomic_write(path, data)
+        atomic_write(sidecar, sidecar_bytes(self, tables[first], form))
+        return [*tables, sidecar]
 
     def write_folded(self, path: str | Path) -> None:
         """Writes the model with BatchNorm folded; its tensors are all in the cache.

@@ -15,11 +15,11 @@ from onnx_trtcal.options import Options
 if TYPE_CHECKING:
     import onnx
 
-    from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.calibration import Calibration, Prepared
     from onnx_trtcal.graph.load import Model
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["Obtained", "from_statistics", "kind_of", "obtain"]
+__all__ = ["Obtained", "from_statistics", "kind_of", "load_statistics", "obtain"]
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,42 @@ def from_statistics(
     Raises:
         StatisticsError: when the statistics are of another model.
     """
-    from onnx_trtcal.pipeline import check_finite, check_options, prepare, solve
+    from onnx_trtcal.pipeline import check_finite, check_options, solve
 
     check_options(options)
+    prepared, asked = _prepare_for(model, collection, options, listener, name)
+    check_finite(collection, asked)
+    return solve(prepared, collection, asked)
+
+
+def load_statistics(
+    path: str | Path,
+    model: str | Path | onnx.ModelProto,
+    options: Options = Options(),
+    listener: Listener | None = None,
+) -> tuple[Prepared, Collection]:
+    """A statistics file with the plan of the model it belongs to; no data is read, nothing solved.
+
+    Raises:
+        StatisticsError: when the file cannot be read, or is of another model.
+    """
+    from onnx_trtcal.stats import store
+
+    collection = store.load(path)
+    prepared, _ = _prepare_for(model, collection, options, listener, str(path))
+    return prepared, collection
+
+
+def _prepare_for(
+    model: str | Path | onnx.ModelProto,
+    collection: Collection,
+    options: Options,
+    listener: Listener | None,
+    name: str,
+) -> tuple[Prepared, Options]:
+    """The plan under which the statistics were collected, and the options with what they say of that."""
+    from onnx_trtcal.pipeline import prepare
+
     observe = collection.options.get("observe", options.observe)
     asked = replace(options, observe=observe, range=collection.rule)
     prepared = prepare(model, asked, listener or LoggingListener())
@@ -133,8 +166,7 @@ def from_statistics(
             where=name,
             fix="collect them again with this version",
         )
-    check_finite(collection, asked)
-    return solve(prepared, collection, asked)
+    return prepared, asked
 
 
 def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str) -> Obtained:

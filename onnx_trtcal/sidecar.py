@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["sidecar_bytes"]
 
-# How the work was cut up and where it ran has no part in the result.
+# How the work was cut up, where it ran and which samples were left over has no part in the result.
 _NOT_PROVENANCE = {
     "batch_size",
     "threads",
     "memory_limit",
     "checkpoint_every",
+    "max_samples",
+    "until_stable",
     "provider",
     "preprocess",
     "ort_custom_ops",
@@ -26,17 +28,19 @@ _NOT_PROVENANCE = {
 _PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon", "onnxruntime-gpu", "onnxruntime")
 
 
-def sidecar_bytes(calibration: Calibration, cache: bytes) -> bytes:
-    """The sidecar of a cache.
+def sidecar_bytes(calibration: Calibration, table: bytes, form: str = "trt") -> bytes:
+    """The sidecar of a cache, or of a table of another format.
 
     Args:
         calibration: what the cache was made from.
-        cache: the bytes of the cache file, whose hash ties the two together.
+        table: the bytes of the file, whose hash ties the two together.
+        form: the format's name.
     """
+    said = {"header": table.split(b"\n", 1)[0].decode()} if form == "trt" else {"format": form}
     model = calibration.prepared.model
     samples = calibration.collection.samples
     content = {
-        "cache": {"sha256": hashlib.sha256(cache).hexdigest(), "header": cache.split(b"\n", 1)[0].decode()},
+        "cache": {"sha256": hashlib.sha256(table).hexdigest(), **said},
         "model": {"file": model.path.name if model.path else None, "sha256": model.sha256},
         "data": {"samples": len(samples), "sha256": _hash_of_samples(calibration)},
         "options": _options(calibration),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods.score import Score, score
+from onnx_trtcal.tables import names_with_colon
 from onnx_trtcal.trtexec import trtexec_line
 from onnx_trtcal.trtversion import parse_version
 
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.convergence import Movement
 
-__all__ = ["Clip", "counted", "covered_line", "hardest_clips", "next_command", "settled_line", "warnings"]
+__all__ = [
+    "Clip",
+    "colon_warning",
+    "counted",
+    "covered_line",
+    "hardest_clips",
+    "next_command",
+    "settled_line",
+    "unseen_shapes",
+    "warnings",
+]
 
 # Under a few values a bin, the shape that the entropy search goes by is mostly chance.
 FEW_VALUES = 2048
@@ -97,6 +108,26 @@ def warnings(calibration: Calibration) -> list[str]:
         *_all_zero(calibration),
         *_nonfinite(calibration),
         *_subgraphs(calibration),
+    ]
+
+
+def colon_warning(calibration: Calibration) -> str:
+    """What to know of a TensorRT cache with names that hold a colon; empty when there are none."""
+    names = names_with_colon({name: item.scale for name, item in calibration.scales.items()})
+    if not names:
+        return ""
+    return (
+        f"{_some(names)}: named with a colon, at the first of which ONNX Runtime's TensorRT provider cuts a name "
+        "in a TensorRT cache (trtexec does not): for that provider add --format ort-flatbuffers"
+    )
+
+
+def unseen_shapes(calibration: Calibration) -> list[str]:
+    """The inputs with a dynamic axis of which this run fed none, so that `next_command` cannot say their shapes."""
+    return [
+        spec.name
+        for spec in calibration.prepared.model.inputs
+        if spec.name not in calibration.seen_shapes and any(not isinstance(size, int) for size in spec.shape)
     ]
 
 

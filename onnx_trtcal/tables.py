@@ -8,13 +8,22 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from onnx_trtcal.cache import Cache, dumps
 from onnx_trtcal.cachefiles import dynamic_range
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 
-__all__ = ["FORMATS", "names_with_colon", "ort_flatbuffers", "ort_json", "ranges_json", "render"]
+__all__ = [
+    "FORMATS",
+    "names_with_colon",
+    "ort_flatbuffers",
+    "ort_json",
+    "ranges_json",
+    "render",
+    "table_paths",
+]
 
 # Format name -> the usual end of its file's name.
 FORMATS = {
@@ -48,6 +57,30 @@ def render(form: str, scales: Mapping[str, float], header: str) -> bytes:
             fix=did_you_mean(form, FORMATS) or f"take one of {', '.join(FORMATS)}",
         )
     return writers[form](scales)
+
+
+def table_paths(output: str | Path, forms: Sequence[str]) -> dict[str, Path]:
+    """Which file each format goes to.
+
+    A single format goes to `output` itself. Of several, TensorRT's cache does, and the others go beside it,
+    with the end of `output` that is the cache's usual one, or else its last suffix, replaced by their own.
+
+    Raises:
+        OptionError: when two of them would be one file.
+    """
+    target = Path(output)
+    forms = list(dict.fromkeys(forms))
+    if len(forms) == 1:
+        return {forms[0]: target}
+    usual = FORMATS["trt"]
+    stem = target.name.removesuffix(usual) if target.name.endswith(usual) else target.stem
+    paths = {form: target if form == "trt" else target.with_name(stem + FORMATS[form]) for form in forms}
+    if len(set(paths.values())) < len(paths):
+        raise OptionError(
+            f"two of the formats {', '.join(forms)} would be written to the same file, {target}",
+            fix=f"end --output in {usual}",
+        )
+    return paths
 
 
 def ort_flatbuffers(scales: Mapping[str, float]) -> bytes:

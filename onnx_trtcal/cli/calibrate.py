@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
+from onnx_trtcal.cli.outputs import add_tables, check_tables, output_path, write_tables
 
 __all__ = ["ConsoleListener", "configure", "run"]
 
@@ -21,9 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="directory or file: images, .npy, .npz by input name, one sub-folder per input",
     )
-    parser.add_argument(
-        "-o", "--output", metavar="PATH", help="cache to write (default: ./MODEL.calibration.cache)"
-    )
+    add_tables(parser)
     parser.add_argument(
         "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
     )
@@ -35,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
+    check_tables(args)
     console = Console(args.quiet, args.verbose)
 
     from onnx_trtcal.checkpoint import remove_checkpoints
@@ -42,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.stats import store
 
-    output = Path(args.output or f"{Path(args.model).stem}.calibration.cache")
+    output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
     calibration = calibrate(
         args.model, args.data, options, listener=ConsoleListener(console), checkpoint=checkpoint
     )
-    written = list(calibration.write_cache(output))
+    tables, written = write_tables(calibration, args)
     if args.save_stats:
         store.save(args.save_stats, calibration.collection)
         written.append(Path(args.save_stats))
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_closing(calibration, args.model, written, console)
+    print_closing(calibration, args.model, tables, written, console)
     return 0
 
 

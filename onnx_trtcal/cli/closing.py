@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["print_closing"]
 
 
-def print_closing(calibration: Calibration, model: str, written: Sequence[Path], console: Console) -> None:
+_MOST_FLAGS = 5
+
+
+def print_closing(
+    calibration: Calibration,
+    model: str,
+    tables: Mapping[str, Path],
+    written: Sequence[Path],
+    console: Console,
+) -> None:
     """What was measured, the hardest clips, warnings, the files written, and what to run next.
 
     Args:
         calibration: what came out.
         model: the model's path as the user gave it.
-        written: the files written, the cache first.
+        tables: the files with scales, by format.
+        written: all files written.
         console: where to print.
     """
     from onnx_trtcal import summary
@@ -48,12 +58,46 @@ def print_closing(calibration: Calibration, model: str, written: Sequence[Path],
         )
     if calibration.movement:
         console.line(summary.settled_line(calibration.movement))
+    _print_overclipped(calibration, console)
     for text in summary.warnings(calibration):
+        console.warn(text)
+    if "trt" in tables and (text := summary.colon_warning(calibration)):
         console.warn(text)
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
     console.line()
+    if cache := tables.get("trt"):
+        _print_next(calibration, model, str(cache), console)
+    if table := tables.get("ort-flatbuffers"):
+        console.line("ONNX Runtime's TensorRT provider takes these options:")
+        console.line(f"  trt_int8_enable=True, trt_int8_calibration_table_name={table.name!r},")
+        console.line(f"  trt_engine_cache_path={str(table.parent)!r}")
+
+
+def _print_overclipped(calibration: Calibration, console: Console) -> None:
+    from onnx_trtcal.advice import flags_for, overclipped
+
+    found = overclipped(calibration)
+    if not found:
+        return
+    for each in found if console.verbose else found[:_MOST_FLAGS]:
+        console.warn(
+            f"{each.method} clips {each.tensor!r} at {each.threshold:.6g}, with {each.times:.1f} times the error of "
+            f"mse's threshold {each.better:.6g}: pass {flags_for([each], calibration)}"
+        )
+    if len(found) > _MOST_FLAGS and not console.verbose:
+        console.warn(f"{len(found) - _MOST_FLAGS} more tensors are clipped like this; -v names them")
+
+
+def _print_next(calibration: Calibration, model: str, cache: str, console: Console) -> None:
+    from onnx_trtcal import summary
+
     console.line("build an engine:")
-    console.line(f"  {summary.next_command(calibration, model, str(written[0]))}")
+    console.line(f"  {summary.next_command(calibration, model, cache)}")
+    if unseen := summary.unseen_shapes(calibration):
+        console.line(
+            f"  with --minShapes, --optShapes and --maxShapes for {', '.join(unseen)}: no data was run, so none "
+            "are known"
+        )
     console.line("TensorRT 11 has no calibrators and reads no cache: put the scales into the model instead:")
-    console.line(f"  onnx-trtcal quantize {model} {written[0]} -o {Path(model).stem}.int8.onnx")
+    console.line(f"  onnx-trtcal quantize {model} {cache} -o {Path(model).stem}.int8.onnx")

@@ -38,6 +38,11 @@ class Kind:
     module: str = ""
     solver: str = "solve"
 
+    @property
+    def from_statistics(self) -> bool:
+        """Whether a statistics file holds all that the method needs."""
+        return not self.signed
+
 
 METHODS: Mapping[str, Kind] = {
     "entropy": Kind("TensorRT's EntropyCalibration2: least Kullback-Leibler divergence over 2048 bins"),

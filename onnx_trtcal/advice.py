@@ -1,0 +1,74 @@
+"""Tensors that their method clips so hard that another one would serve them far better."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.methods import parse_method
+from onnx_trtcal.methods.score import score
+from onnx_trtcal.tied import tied_histograms
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
+
+__all__ = ["SEVERAL_TIMES", "Overclipped", "flags_for", "overclipped"]
+
+# Four times the error is 6 dB, or one bit of the eight.
+SEVERAL_TIMES = 4.0
+
+
+@dataclass(frozen=True)
+class Overclipped:
+    """An observed tensor whose mean squared error is several times what it need be.
+
+    Attributes:
+        tensor: its name.
+        method: the method that chose its threshold.
+        threshold: that threshold.
+        better: the threshold of the method `mse`.
+        times: the error with `threshold` over the error with `better`.
+    """
+
+    tensor: str
+    method: str
+    threshold: float
+    better: float
+    times: float
+
+
+def overclipped(calibration: Calibration) -> list[Overclipped]:
+    """The tensors whose threshold lies below that of `mse` and causes SEVERAL_TIMES its error, worst first."""
+    plan = calibration.prepared.plan
+    histograms = tied_histograms(plan.merged, calibration.collection)
+    least = parse_method("mse")
+
+    def judge(tensor: str) -> Overclipped | None:
+        histogram, threshold = histograms[tensor], calibration.thresholds[tensor]
+        if not 0 < threshold < histogram.amax:
+            return None
+        better = least.solve(histogram)
+        error, best = score(histogram, threshold).mse, score(histogram, better).mse
+        if threshold >= better or error < SEVERAL_TIMES * best:
+            return None
+        times = error / best if best > 0 else float("inf")
+        return Overclipped(tensor, calibration.scales[tensor].method, threshold, better, times)
+
+    with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
+        found = [each for each in pool.map(judge, calibration.thresholds) if each]
+    return sorted(found, key=lambda each: (-each.times, each.tensor))
+
+
+def flags_for(tensors: list[Overclipped], calibration: Calibration) -> str:
+    """The flags, quoted for a shell, that give each of the tensors the method `mse`."""
+    types = set(calibration.prepared.plan.op_types.values())
+    rules = [f"{_pattern(each.tensor, types)}=mse" for each in tensors]
+    return " ".join(f"--method-for {shlex.quote(rule)}" for rule in rules)
+
+
+def _pattern(tensor: str, op_types: set[str]) -> str:
+    # A name that is also an op type would stand for all tensors of that type.
+    return f"[{tensor[0]}]{tensor[1:]}" if tensor in op_types else tensor

@@ -1,0 +1,34 @@
+"""`onnx-trtcal merge STATS… -o all.stats`: one statistics file from those of shards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from onnx_trtcal.cli.console import Console
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this verb."""
+    parser.add_argument(
+        "stats", metavar="STATS", nargs="+", help="statistics files of one model, each of other samples"
+    )
+    parser.add_argument("-o", "--output", metavar="PATH", required=True, help="statistics file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the sum of the files."""
+    from onnx_trtcal.shards import merge_files
+    from onnx_trtcal.stats import store
+
+    console = Console(args.quiet, args.verbose)
+    total = merge_files(args.stats)
+    store.save(args.output, total)
+    size = Path(args.output).stat().st_size
+    console.line(
+        f"wrote {args.output} ({size:,} bytes): {len(total.samples)} samples of {len(args.stats)} files, "
+        f"{len(total.histograms)} tensors"
+    )
+    return 0

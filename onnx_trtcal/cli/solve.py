@@ -1,0 +1,48 @@
+"""`onnx-trtcal solve STATS MODEL`: scales from saved statistics."""
+
+from __future__ import annotations
+
+import argparse
+
+from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.flags import add_options, options_from
+from onnx_trtcal.cli.outputs import add_tables, check_tables, write_tables
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this verb."""
+    parser.add_argument("stats", metavar="STATS", help="statistics file, from --save-stats or merge")
+    parser.add_argument("model", metavar="MODEL", help="the ONNX model file they were collected from")
+    add_tables(parser)
+    add_options(
+        parser,
+        "method",
+        "method_for",
+        "trt_version",
+        "tie_concat",
+        "zero_scales",
+        "allow_nonfinite",
+        "allow_quantized",
+        "ort_custom_ops",
+        "threads",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Solves, writes the cache and its sidecar, and says what came out."""
+    options = options_from(args)
+    check_tables(args)
+    console = Console(args.quiet, args.verbose)
+
+    from onnx_trtcal.cli.calibrate import ConsoleListener
+    from onnx_trtcal.cli.closing import print_closing
+    from onnx_trtcal.obtain import from_statistics
+    from onnx_trtcal.stats import store
+
+    collection = store.load(args.stats)
+    calibration = from_statistics(args.model, collection, options, ConsoleListener(console), args.stats)
+    tables, written = write_tables(calibration, args)
+    print_closing(calibration, args.model, tables, written, console)
+    return 0
