@@ -12,6 +12,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 
 if TYPE_CHECKING:
+    from onnx_trtcal.evaluation.accuracy import Score
     from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
 
 __all__ = ["EvaluationListener", "add_scales", "configure", "db", "run", "source_from"]
@@ -161,13 +162,14 @@ def _print_outputs(found: Evaluation, console: Console) -> None:
     if found.agreement is not None:
         console.line(f"  same top-1 from both, by {found.classes!r}: {found.agreement:.2%}")
     rows = [
-        (name, f"{score.fp32:.2%}", f"{score.int8:.2%}", _points(score.int8 - score.fp32, score.error))
+        (name, f"{score.fp32:.2%}", f"{score.int8:.2%}", _points(score))
         for name, score in found.scores.items()
     ]
-    rows += [
-        (name, f"{fp32:.6g}", f"{int8:.6g}", f"{int8 - fp32:+.3g}")
-        for name, (fp32, int8) in found.metric.items()
-    ]
+    for name, score in found.metric.items():
+        error = "" if score.error is None else f" ± {score.error:.3g}"
+        rows.append(
+            (name, f"{score.fp32:.6g}", f"{score.int8:.6g}", f"{score.int8 - score.fp32:+.3g}{error}")
+        )
     if rows:
         console.table(("accuracy", "FP32", "INT8", "difference ± standard error"), rows)
 
@@ -177,5 +179,5 @@ def _words(tensor: TensorError) -> str:
     return text + (f", {tensor.nonfinite} values NaN or Inf" if tensor.nonfinite else "")
 
 
-def _points(difference: float, error: float) -> str:
-    return f"{100 * difference:+.2f} ± {100 * error:.2f} points"
+def _points(score: Score) -> str:
+    return f"{100 * (score.int8 - score.fp32):+.2f} ± {100 * (score.error or 0):.2f} points"

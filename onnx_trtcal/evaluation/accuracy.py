@@ -10,24 +10,36 @@ import numpy as np
 
 from onnx_trtcal.errors import DataError
 
-__all__ = ["Score", "Tally", "as_classes"]
+__all__ = ["Score", "Tally", "as_classes", "paired"]
 
 _WIDE = 5
 
 
 @dataclass(frozen=True)
 class Score:
-    """What was right, as shares of all samples (0 to 1).
+    """A figure of merit of both models; for accuracies the share of samples that are right (0 to 1).
 
     Attributes:
         fp32, int8: of the two models.
-        error: standard error of `int8 - fp32`, from the paired outcomes: what both got right or both got
-            wrong does not add to it.
+        error: standard error of `int8 - fp32`, from the differences sample by sample: what both got right or
+            both got wrong does not add to it. None where there is no value per sample.
     """
 
     fp32: float
     int8: float
-    error: float
+    error: float | None
+
+
+def paired(fp32: np.ndarray, int8: np.ndarray) -> Score:
+    """The means of two arrays with one value per sample each, or two numbers, compared.
+
+    The standard error is the standard deviation of the differences over the square root of their number.
+    """
+    if fp32.ndim == 0 or fp32.shape != int8.shape:
+        return Score(float(fp32.mean()), float(int8.mean()), None)
+    difference = int8 - fp32
+    error = float(np.sqrt(np.mean((difference - difference.mean()) ** 2) / difference.size))
+    return Score(float(fp32.mean()), float(int8.mean()), error)
 
 
 def as_classes(sample: np.ndarray) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from os import cpu_count
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.evaluation.accuracy import Tally, as_classes
+from onnx_trtcal.evaluation.accuracy import Score, Tally, as_classes, paired
 from onnx_trtcal.evaluation.distance import Distance
 from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.evaluation.metric import Meter
@@ -118,10 +118,10 @@ class Comparison:
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:
         """The result."""
         twins = self.twins
-        metric: dict[str, tuple[float, float]] = {}
+        metric: dict[str, Score] = {}
         if self.meters:
             fp32, int8 = (meter.result() for meter in self.meters)
-            metric = {name: (value, int8.get(name, float("nan"))) for name, value in fp32.items()}
+            metric = {name: paired(fp32[name], int8[name]) for name in fp32 if name in int8}
         return Evaluation(
             samples=self.samples,
             tensors=tuple(self._error(name, op_types) for name in twins.tensors if name in self.distances),

@@ -12,7 +12,9 @@ or a class, made once for each model, so that nothing has to be kept:
 
 `outputs` maps the names of the model's outputs to arrays with one row per sample: of all samples for a
 function (a list of arrays where samples differ in shape), of a batch for `update`. `labels` is an array of that
-many labels, whole numbers or text, or None when none were given. The result is a number, or a dict of numbers.
+many labels, whole numbers or text, or None when none were given. The result is a number; or an array with one
+value per sample, whose mean counts, and whose differences between the models give a standard error; or a dict of
+either.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ class Meter:
         self._streaming: Any = _guarded(path, name, found) if isinstance(found, type) else None
         self._outputs: dict[str, list[np.ndarray]] = {}
         self._labels: list[int | str] | None = None
+        self._samples = 0
 
     def update(self, outputs: Mapping[str, Sequence[np.ndarray]], labels: Sequence[int | str] | None) -> None:
         """Takes a batch in.
@@ -87,6 +89,7 @@ class Meter:
         Raises:
             OptionError: when the metric raises, saying where in its file.
         """
+        self._samples += len(next(iter(outputs.values())))
         streaming = self._streaming
         if streaming is not None:
             self._call(lambda: streaming.update(_stacked(outputs), _array(labels)))
@@ -96,8 +99,8 @@ class Meter:
         if labels is not None:
             self._labels = [*(self._labels or []), *labels]
 
-    def result(self) -> dict[str, float]:
-        """Name -> value; a plain number is named after the function.
+    def result(self) -> dict[str, np.ndarray]:
+        """Name -> float64 array, of rank 0 or with one value per sample; a plain result is named as the function.
 
         Raises:
             OptionError: when the metric raises, or its result is no number.
@@ -107,20 +110,18 @@ class Meter:
         else:
             result = self._call(lambda: self._found(_stacked(self._outputs), _array(self._labels)))
         named = dict(result) if isinstance(result, Mapping) else {self._name: result}
-        for name, value in named.items():
-            if not isinstance(value, (Real, np.number, np.bool_)) and np.ndim(value) != 0:
-                raise self._no_number(name, value)
-            try:
-                named[name] = float(value)
-            except (TypeError, ValueError) as error:
-                raise self._no_number(name, value) from error
-        return {str(name): value for name, value in named.items()}
+        return {str(name): self._number(str(name), value) for name, value in named.items()}
 
-    def _no_number(self, name: str, value: object) -> OptionError:
-        return OptionError(
-            f"the metric's result {name!r} is of type {type(value).__name__}, not a number",
+    def _number(self, name: str, value: object) -> np.ndarray:
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf" and (array.ndim == 0 or array.shape == (self._samples,)):
+            return array.astype(np.float64)
+        kind = type(value).__name__ + (f" of shape {array.shape}" if array.ndim else "")
+        raise OptionError(
+            f"the metric's result {name!r} is a {kind}: neither a number nor one for each of the "
+            f"{self._samples} samples",
             where=f"{self._path}:{self._name}",
-            fix="return a number, or a dict of numbers",
+            fix="return a number, an array with one value per sample, or a dict of these",
         )
 
     def _call(self, function: Callable[[], Any]) -> Any:

@@ -54,7 +54,7 @@ class Evaluation:
         classes: the output whose largest value is the answer; None when no output has one value per class.
         agreement: share of the samples with the same answer from both; None without such an output.
         scores: `top-1`, `top-5`; empty without labels.
-        metric: name -> (FP32, INT8) of the user's metric; empty without one.
+        metric: name -> the user's metric; empty without one.
         equal: integer output -> share of the samples for which both models give the same values.
     """
 
@@ -64,7 +64,7 @@ class Evaluation:
     classes: str | None
     agreement: float | None
     scores: Mapping[str, Score]
-    metric: Mapping[str, tuple[float, float]]
+    metric: Mapping[str, Score]
     equal: Mapping[str, float]
 
     @property

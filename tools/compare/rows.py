@@ -1,0 +1,148 @@
+"""Runs the contenders on one case and judges what they made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from compare.cases import Case
+from compare.child import Job, read_stack
+from onnx_trtcal import CalibrationError, Options, evaluate
+from onnx_trtcal.evaluation.outcome import Evaluation
+
+__all__ = ["Contender", "Row", "compare_case", "contenders"]
+
+ENTRY = Path(__file__).resolve().parents[1] / "compare_tools.py"
+TIMEOUT = 3600  # seconds after which a contender is given up
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A tool and a method of it; `batch` is None where the case's own is taken."""
+
+    name: str
+    tool: str
+    method: str
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came out: nothing but a reason in `failed` where the tool gave up."""
+
+    name: str
+    found: Evaluation | None
+    quantized: int
+    weighted: int
+    seconds: float
+    peak: int
+    failed: str = ""
+
+
+def contenders(ours: Sequence[str], modelopt: str | None, wanted: Sequence[str] | None) -> list[Contender]:
+    """All rows to measure, ours first."""
+    rows = [Contender(f"ours, {method}", "ours", method) for method in ours]
+    rows += [Contender(f"ONNX Runtime, {name}", "ort", name) for name in ("MinMax", "Entropy", "Percentile")]
+    if modelopt:
+        rows += [
+            Contender(f"ModelOpt, {method}, batch {batch}", "modelopt", method, batch)
+            for method in ("entropy", "max")
+            for batch in (1, 8)
+        ]
+    return [row for row in rows if not wanted or row.name in wanted]
+
+
+def compare_case(
+    case: Case, rows: Sequence[Contender], modelopt: str | None, folder: Path, say: Callable[[str], None]
+) -> list[Row]:
+    """Lets every contender make its Q/DQ model of a case in `folder`, and judges it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for contender in rows:
+        if contender.batch and contender.batch > 1 and _batch_is_fixed(case.model):
+            continue
+        say(f"{case.name}: {contender.name}")
+        python = modelopt if contender.tool == "modelopt" and modelopt else sys.executable
+        name = "".join(sign if sign.isalnum() else "-" for sign in f"{case.name}-{contender.name}")
+        output = folder / f"{name}.onnx"
+        job = Job(
+            contender.tool,
+            contender.method,
+            case.model,
+            case.calibration,
+            str(output),
+            contender.batch or case.batch,
+            case.shape,
+        )
+        found.append(_row(case, contender, job, python))
+    return found
+
+
+def _row(case: Case, contender: Contender, job: Job, python: str) -> Row:
+    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+        report = Path(scratch, "report.json")
+        done = subprocess.run(
+            [python, str(ENTRY), "--child", json.dumps(asdict(job)), str(report)],
+            capture_output=True,
+            text=True,
+            cwd=scratch,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        if done.returncode or not Path(job.output).exists():
+            lines = done.stderr.strip().splitlines() or ["it wrote no model"]
+            return Row(contender.name, None, 0, 0, 0.0, 0, lines[-1][:200])
+        read = json.loads(report.read_text())
+    try:
+        found = evaluate(
+            case.model,
+            read_stack(case.test, case.shape),
+            options=Options(provider="cpu"),
+            quantized=job.output,
+            labels=case.labels or None,
+            metric=case.metric,
+        )
+    except CalibrationError as error:
+        return Row(contender.name, None, 0, 0, read["seconds"], read["peak"], str(error).splitlines()[0])
+    quantized, weighted = _share(case.model, job.output)
+    return Row(contender.name, found, quantized, weighted, read["seconds"], read["peak"])
+
+
+def _share(model: str, quantized: str) -> tuple[int, int]:
+    """Weighted ops of the Q/DQ model both of whose inputs come from a DQ, and weighted ops of the original."""
+    import onnx
+
+    kinds = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+    commuting = {"Concat", "Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+    original = onnx.load(model, load_external_data=False).graph
+    graph = onnx.load(quantized, load_external_data=False).graph
+    maker = {name: node for node in graph.node for name in node.output}
+
+    def dequantized(name: str) -> bool:
+        node = maker.get(name)
+        if node is None:
+            return False
+        if node.op_type == "DequantizeLinear":
+            return True
+        above = node.input if node.op_type == "Concat" else node.input[:1]
+        return node.op_type in commuting and all(dequantized(each) for each in above)
+
+    count = sum(
+        all(dequantized(name) for name in node.input[:2]) for node in graph.node if node.op_type in kinds
+    )
+    return count, sum(node.op_type in kinds for node in original.node)
+
+
+def _batch_is_fixed(model: str) -> bool:
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    weights = {item.name for item in graph.initializer}
+    first = next(item for item in graph.input if item.name not in weights)
+    dims = first.type.tensor_type.shape.dim
+    return bool(dims) and dims[0].HasField("dim_value") and dims[0].dim_value > 0

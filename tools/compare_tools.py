@@ -1,0 +1,69 @@
+"""Compares what INT8 tools make of the same models and data, and prints Markdown tables.
+
+    python tools/compare_tools.py CASES.toml
+    python tools/compare_tools.py CASES.toml --modelopt VENV/bin/python    NVIDIA ModelOpt, too
+
+CASES.toml (or .json) describes models; paths are relative to the file:
+
+    [[case]]
+    name = "digits_mlp"
+    model = "digits_mlp.onnx"
+    calibration = "digits_calib.npy"      samples along axis 0, as the model takes them
+    test = "digits_test.npy"              the same; other samples
+    labels = "digits_test_labels.csv"     optional, see `onnx-trtcal evaluate --labels`
+    metric = "auc.py:auc"                 optional, see `onnx-trtcal evaluate --metric`
+    batch = 8                             optional: samples per run while calibrating
+    shape = [1, 8, 8]                     optional: reshape each sample to this
+
+Every tool makes a Q/DQ model in a process of its own, with its default settings but for what TensorRT demands:
+symmetric INT8, no quantized bias. One and the same judge then runs all of them, in ONNX Runtime with Q and DQ
+computed in float, so that the arithmetic is that of TensorRT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="?", metavar="CASES", help="TOML or JSON file")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this case only (repeatable)")
+    parser.add_argument(
+        "--ours", default="entropy,auto", metavar="METHODS", help="our methods (default entropy,auto)"
+    )
+    parser.add_argument("--tools", metavar="NAMES", help="these rows only, comma-separated")
+    parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep the Q/DQ models here")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        from compare.child import run_child
+
+        run_child(*args.child)
+        return
+    if not args.cases:
+        parser.error("give CASES")
+    from compare.cases import read_cases
+    from compare.rows import compare_case, contenders
+    from compare.table import case_table
+
+    wanted = args.tools.split(",") if args.tools else None
+    names = contenders(args.ours.split(","), args.modelopt, wanted)
+    for case in read_cases(Path(args.cases), args.only):
+        with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+            rows = compare_case(case, names, args.modelopt, Path(args.keep or scratch), _say)
+        print(case_table(case, rows), flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
