@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_trtcal.graph import ops
+from onnx_trtcal.graph.order import running_order
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -41,32 +41,6 @@ def captured(node: gs.Node) -> Iterator[str]:
         yield from (t.name for t in read if t.name not in local)
         for inner in body.nodes:
             yield from (name for name in captured(inner) if name not in local)
-
-
-def _toposort(needs: Sequence[Sequence[str]], makes: Sequence[Sequence[str]]) -> list[int]:
-    """Positions of the nodes so that makers come before readers, otherwise as near the given order as can be.
-
-    Args:
-        needs: per node, the names it reads.
-        makes: per node, the names it writes.
-    """
-    maker = {name: i for i, names in enumerate(makes) for name in names if name}
-    before: list[set[int]] = [{maker[n] for n in names if n in maker} - {i} for i, names in enumerate(needs)]
-    after: list[list[int]] = [[] for _ in needs]
-    for i, makers in enumerate(before):
-        for j in makers:
-            after[j].append(i)
-    missing = [len(makers) for makers in before]
-    ready = [i for i, count in enumerate(missing) if count == 0]
-    order = []
-    while ready:
-        i = heapq.heappop(ready)
-        order.append(i)
-        for j in after[i]:
-            missing[j] -= 1
-            if missing[j] == 0:
-                heapq.heappush(ready, j)
-    return order
 
 
 @dataclass(frozen=True)
@@ -150,7 +124,7 @@ def link(graph: gs.Graph) -> Links:
     found = list(graph.nodes)
     needs = [list(reads(node)) for node in found]
     makes = [[t.name for t in node.outputs if t.name] for node in found]
-    order = _toposort(needs, makes)
+    order = running_order(needs, makes)
     nodes = tuple(found[i] for i in order)
     producer = {name: at for at, i in enumerate(order) for name in makes[i]}
     direct: dict[str, dict[int, None]] = {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
-__all__ = ["distinct_names", "outer_names", "reads", "sorted_nodes"]
+__all__ = ["distinct_names", "outer_names", "reads", "running_order", "sorted_nodes"]
 
 
 def outer_names(graph: onnx.GraphProto) -> set[str]:
@@ -31,28 +31,43 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from outer_names(graph)
 
 
+def running_order(needs: Sequence[Iterable[str]], makes: Sequence[Iterable[str]]) -> list[int]:
+    """Positions of nodes so that makers come before readers, otherwise as near the given order as can be.
+
+    Args:
+        needs: per node, the names it reads.
+        makes: per node, the names it writes; empty ones do not count.
+
+    Returns:
+        Every position but those of nodes on a cycle, or behind one. O(n log n) in nodes and edges.
+    """
+    maker = {name: index for index, names in enumerate(makes) for name in names if name}
+    waits = [{maker[name] for name in names if name in maker} for names in needs]
+    readers: list[list[int]] = [[] for _ in waits]
+    for index, makers in enumerate(waits):
+        for source in makers:
+            readers[source].append(index)
+    missing = [len(makers) for makers in waits]
+    ready = [index for index, count in enumerate(missing) if not count]
+    order = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    return order
+
+
 def sorted_nodes(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The nodes, each after those it reads from; an order that already is right is kept as it is.
 
     Nodes in a cycle, which no runtime accepts, come last in the order given.
     """
     listed = list(nodes)
-    producer = {name: index for index, node in enumerate(listed) for name in node.output if name}
-    waits = [{producer[name] for name in reads(node) if name in producer} for node in listed]
-    readers: dict[int, list[int]] = {}
-    for index, sources in enumerate(waits):
-        for source in sources:
-            readers.setdefault(source, []).append(index)
-    ready = [index for index, sources in enumerate(waits) if not sources]
-    order: list[int] = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(index)
-        for reader in readers.get(index, ()):
-            waits[reader].discard(index)
-            if not waits[reader]:
-                heapq.heappush(ready, reader)
-    stuck = sorted(set(range(len(listed))) - set(order))
+    order = running_order([list(reads(node)) for node in listed], [node.output for node in listed])
+    stuck = sorted(set(range(len(listed))).difference(order))
     return [listed[index] for index in order + stuck]
 
 
