@@ -19,6 +19,7 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 PROVIDERS = ("auto", "cuda", "cpu")
 RANGES = ("stable", "tensorrt")
 OBSERVES = ("fused", "all")
+MOST_THREADS = 1024
 PRESETS = ("imagenet", "caffe", "yolo", "signed", "raw")
 
 
@@ -129,6 +130,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:
             raise OptionError(f"until_stable is {self.until_stable}, wanted a share such as 1% (0.01)")
 

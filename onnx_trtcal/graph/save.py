@@ -89,8 +89,10 @@ def _drop_dead_nodes(graph: onnx.GraphProto, original: onnx.GraphProto) -> None:
         for index in reversed(dead):
             del graph.node[index]
     made = {name for node in graph.node for name in node.output}
-    stale = {name for node in original.node for name in node.output} - made
-    stale |= {tensor.name for tensor in graph.initializer} & read_before - read
+    weights = {tensor.name for tensor in graph.initializer}
+    # A weight may have taken the name of a tensor that a node made before.
+    stale = {name for node in original.node for name in node.output} - made - (weights & read)
+    stale |= weights & read_before - read
     for field in (graph.initializer, graph.input, graph.value_info):
         for index in reversed(range(len(field))):
             if field[index].name in stale:

@@ -252,3 +252,20 @@ def test_a_small_model_is_saved_in_one_file_and_never_over_its_original(tmp_path
     assert onnx.load(tmp_path / "b.onnx") == decorated()
     with pytest.raises(ModelError, match="never overwritten"):
         save_model(graph, model, path)
+
+
+def test_a_weight_that_took_a_former_nodes_name_is_saved(tmp_path):
+    model = load(
+        toys.model(
+            [toys.node("Relu", "c", "h"), toys.node("Add", "x h", "y")],
+            {"x": (2,)},
+            ["y"],
+            {"c": np.float32([-1, 2])},
+        )
+    )
+    graph = import_graph(model)
+    graph.nodes[0].outputs.clear()
+    graph.nodes[1].inputs[1] = gs.Constant("h", np.float32([0, 2]))
+    save_model(graph.cleanup(), model, tmp_path / "b.onnx")
+    (y,) = toys.run(onnx.load(tmp_path / "b.onnx"), {"x": np.float32([1, 1])})
+    assert y.tolist() == [1, 3]
