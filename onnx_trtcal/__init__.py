@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.coverage import check
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.side_by_side import evaluate
     from onnx_trtcal.explicit import quantize
     from onnx_trtcal.options import Options, Preprocess
@@ -32,11 +33,13 @@ __all__ = [
     "Options",
     "Preprocess",
     "QdqOptions",
+    "Sensitivity",
     "calibrate",
     "check",
     "evaluate",
     "quantize",
     "read_cache",
+    "sensitivity",
     "write_cache",
 ]
 
@@ -50,11 +53,13 @@ _HOMES = {
     "Options": "options",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
+    "Sensitivity": "evaluation.ranking",
     "calibrate": "pipeline",
     "check": "coverage",
     "evaluate": "evaluation.side_by_side",
     "quantize": "explicit",
     "read_cache": "cache",
+    "sensitivity": "evaluation.ranking",
     "write_cache": "cache",
 }
 

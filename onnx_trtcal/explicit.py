@@ -22,7 +22,7 @@ __all__ = ["Layer", "Quantization", "quantize"]
 
 @dataclass(frozen=True)
 class Layer:
-    """A weighted op, or an Add whose skip input was not quantized.
+    """A weighted op.
 
     Attributes:
         name: the node's name, or its first output where it has none.
@@ -56,7 +56,7 @@ class Quantization:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every weighted op, in graph order, and every Add whose skip input stays in floating point."""
+        """Every weighted op, in graph order."""
         placement = self.quantized.placement
         wanted = {**dict.fromkeys(placement.quantized, ""), **placement.left}
         return tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,15 +108,16 @@ def _print_origin(obtained: Obtained, console: Console) -> None:
 
 def _print_layers(made: Quantization, console: Console) -> None:
     layers = made.layers
-    weighted = [layer for layer in layers if layer.op not in ("Add", "Sum")]
-    pairs = len(made.quantized.placement.activations)
-    quantized = sum(not layer.reason for layer in weighted)
+    placement = made.quantized.placement
     console.line(
-        f"{quantized} of {len(weighted)} Conv, ConvTranspose, Gemm and MatMul quantized; {pairs} Q/DQ pairs"
+        f"{len(placement.quantized)} of {len(layers)} Conv, ConvTranspose, Gemm and MatMul quantized; "
+        f"{len(placement.activations)} Q/DQ pairs on activations"
     )
     for reason, count in made.reasons.most_common():
         names = [layer.name for layer in layers if layer.reason == reason]
         console.line(f"  {count} left in floating point: {reason}: {_some(names)}")
+    for reason, count in Counter(placement.float_skips.values()).items():
+        console.line(f"  {count} skip inputs of residual Adds left in floating point: {reason}")
     for layer in layers:
         console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnx_trtcal.errors import DataError
 
-__all__ = ["Score", "Tally", "as_classes", "paired"]
+__all__ = ["Score", "Tally", "as_classes", "class_output", "paired"]
 
 _WIDE = 5
 
@@ -47,6 +47,15 @@ def as_classes(sample: np.ndarray) -> np.ndarray | None:
     if sample.dtype.kind not in "fV" or sample.size < 2 or sample.size != max(sample.shape, default=0):
         return None
     return sample.astype(np.float64).reshape(-1)
+
+
+def class_output(samples: Mapping[str, np.ndarray]) -> str | None:
+    """The first output whose sample has one value per class; None when no output has.
+
+    Args:
+        samples: output -> its value for one sample.
+    """
+    return next((name for name, sample in samples.items() if as_classes(sample) is not None), None)
 
 
 class Tally:

@@ -9,7 +9,7 @@ from os import cpu_count
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.evaluation.accuracy import Score, Tally, as_classes, paired
+from onnx_trtcal.evaluation.accuracy import Score, Tally, as_classes, class_output, paired
 from onnx_trtcal.evaluation.distance import Distance
 from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.evaluation.metric import Meter
@@ -91,7 +91,9 @@ class Comparison:
 
     def _answers(self, step: Step, labels: Sequence[int | str] | None) -> None:
         if self.samples == 0 and not self.fixed:
-            self.classes = next((name for name in self.twins.outputs if self._by_class(step, name)), None)
+            self.classes = class_output(
+                {name: samples_of(step.fp32[name], step.batch)[0] for name in self.twins.outputs}
+            )
         if self.classes is None:
             if labels is not None and not self.meters:
                 raise OptionError(
@@ -110,10 +112,6 @@ class Comparison:
             # Labels that are there for the user's own metric need not be classes.
             counted = labels[index] if labels is not None and (self.fixed or not self.meters) else None
             self.tally.add(one, other, counted, step.batch.names[index])
-
-    def _by_class(self, step: Step, name: str) -> bool:
-        array = step.fp32[name]
-        return bool(array.ndim and as_classes(samples_of(array, step.batch)[0]) is not None)
 
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:
         """The result."""

@@ -95,8 +95,7 @@ def _row(case: Case, contender: Contender, job: Job, python: str) -> Row:
             check=False,
         )
         if done.returncode or not Path(job.output).exists():
-            lines = done.stderr.strip().splitlines() or ["it wrote no model"]
-            return Row(contender.name, None, 0, 0, 0.0, 0, lines[-1][:200])
+            return Row(contender.name, None, 0, 0, 0.0, 0, _last_error(done.stderr))
         read = json.loads(report.read_text())
     try:
         found = evaluate(
@@ -111,6 +110,14 @@ def _row(case: Case, contender: Contender, job: Job, python: str) -> Row:
         return Row(contender.name, None, 0, 0, read["seconds"], read["peak"], str(error).splitlines()[0])
     quantized, weighted = _share(case.model, job.output)
     return Row(contender.name, found, quantized, weighted, read["seconds"], read["peak"])
+
+
+def _last_error(stderr: str) -> str:
+    """The line that names the last exception of a traceback, without what it says below."""
+    lines = [line for line in stderr.splitlines() if line and not line[0].isspace()]
+    return next((line for line in reversed(lines) if "Error" in line), (lines or ["it wrote no model"])[-1])[
+        :200
+    ]
 
 
 def _share(model: str, quantized: str) -> tuple[int, int]:

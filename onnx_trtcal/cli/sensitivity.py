@@ -1,0 +1,128 @@
+"""`onnx-trtcal sensitivity MODEL DATA`: where INT8 hurts, and what floating point there buys back."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.evaluate import EvaluationListener, add_scales, db, source_from
+from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+
+if TYPE_CHECKING:
+    from onnx_trtcal.evaluation.ranking import Sensitivity
+    from onnx_trtcal.evaluation.variants import Damage
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this verb."""
+    parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
+    parser.add_argument(
+        "data", metavar="DATA", help="data to judge on; a few dozen samples (--max-samples) will do"
+    )
+    add_scales(parser)
+    parser.add_argument(
+        "--leave-out",
+        action="store_true",
+        help="quantize all but one kernel at a time, rather than one alone",
+    )
+    parser.add_argument(
+        "--worst",
+        type=int,
+        default=3,
+        metavar="K",
+        help="try the K worst kernels in floating point (default 3)",
+    )
+    parser.add_argument(
+        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
+    )
+    parser.add_argument("--output", metavar="NAME", help="the output that holds one value per class")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_qdq(parser)
+    add_options(parser)
+    add_preprocess(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ranks and prints."""
+    options, qdq = options_from(args), qdq_from(args)
+    console = Console(args.quiet or args.json, args.verbose)
+
+    from onnx_trtcal.cli.jsontext import json_text
+    from onnx_trtcal.evaluation.ranking import sensitivity
+
+    found = sensitivity(
+        args.model,
+        args.data,
+        source_from(args, console),
+        options,
+        qdq,
+        leave_out=args.leave_out,
+        worst=args.worst,
+        labels=args.labels,
+        output=args.output or "",
+        listener=EvaluationListener(console, "ranking"),
+    )
+    if args.json:
+        console.result(json_text(_fields(found)))
+    else:
+        _print(found, Console(quiet=False, verbose=args.verbose))
+    return 0
+
+
+def _print(found: Sensitivity, console: Console) -> None:
+    how = "all quantized but this kernel, the most helpful first" if found.left_out else "this kernel alone"
+    columns = ("kernel", "op", "output SQNR dB", "same answer", "top-1")
+    console.line()
+    console.table(
+        columns,
+        [(kernel.name, kernel.op, *_cells(kernel.damage)) for kernel in found.ranked],
+        title=f"{how}, {found.samples} samples:",
+    )
+    console.line()
+    rows = [("everything in INT8", "", *_cells(found.everything))]
+    rows += [(f"without the worst {kept.kernels}", kept.last, *_cells(kept.damage)) for kept in found.kept]
+    if found.fp32 is not None:
+        rows.append(("FP32", "", "exact", "", f"{found.fp32:.2%}"))
+    console.table(("kept in floating point", "the last of them", *columns[2:]), rows)
+    console.line()
+    console.line(f"to keep the worst {len(found.kept)} in floating point:")
+    console.line(f"  onnx-trtcal quantize … {_flags(found.exclude)}")
+    precisions = found.layer_precisions
+    if precisions:
+        console.line("or, in an implicit build with the cache, pass to trtexec:")
+        console.line(
+            f"  --int8 --fp16 --precisionConstraints=obey {shlex.quote(f'--layerPrecisions={precisions}')}"
+        )
+
+
+def _flags(patterns: Sequence[str]) -> str:
+    return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
+
+
+def _cells(damage: Damage) -> tuple[str, str, str]:
+    agreement = "-" if damage.agreement is None else f"{damage.agreement:.2%}"
+    top1 = "-" if damage.top1 is None else f"{damage.top1.int8:.2%}"
+    return db(damage.sqnr), agreement, top1
+
+
+def _fields(found: Sensitivity) -> dict[str, object]:
+    from dataclasses import asdict
+
+    def damage(of: Damage) -> dict[str, object]:
+        return {"sqnr": of.sqnr, **asdict(of)}
+
+    return {
+        "samples": found.samples,
+        "left_out": found.left_out,
+        "fp32": found.fp32,
+        "everything": damage(found.everything),
+        "ranked": [{**asdict(kernel), "damage": damage(kernel.damage)} for kernel in found.ranked],
+        "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],
+        "exclude": list(found.exclude),
+        "layer_precisions": found.layer_precisions,
+    }

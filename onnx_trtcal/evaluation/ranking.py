@@ -1,0 +1,212 @@
+"""sensitivity(): which kernels of a model INT8 hurts most, and what leaving them in floating point buys back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.data.batching import batches
+from onnx_trtcal.data.layout import effective_batch_size
+from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.evaluation.labels import Labels, read_labels
+from onnx_trtcal.evaluation.switches import Switchboard, reads_of, switchboard
+from onnx_trtcal.evaluation.variants import Damage, Variants
+from onnx_trtcal.listener import Listener, LoggingListener
+from onnx_trtcal.options import Options
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.run.provider import choose_provider
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnx_trtcal.qdq.placement import Read
+
+__all__ = ["Kept", "Ranked", "Sensitivity", "sensitivity"]
+
+_DEFAULT_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One kernel: a weighted op with what is fused to it, or an unweighted op that runs in INT8.
+
+    Attributes:
+        name: name of its first node, or that node's first output where it has none.
+        op: op type of that node.
+        pattern: what `exclude` takes to leave it out.
+        layers: the names of all its nodes that have one, for `--layerPrecisions`.
+        damage: of this kernel quantized alone, or of all others quantized.
+    """
+
+    name: str
+    op: str
+    pattern: str
+    layers: tuple[str, ...]
+    damage: Damage
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the model is worth with the worst kernels in floating point.
+
+    Attributes:
+        kernels: how many.
+        last: the name of the one added last.
+        damage: with all others in INT8.
+    """
+
+    kernels: int
+    last: str
+    damage: Damage
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The kernels of a model by the damage INT8 does there.
+
+    Attributes:
+        samples: how many were run.
+        left_out: whether each kernel was left out alone, rather than quantized alone.
+        ranked: the most damaging kernel first.
+        everything: the damage with all of them quantized.
+        kept: with the worst one, the worst two, … in floating point.
+        fp32: top-1 of the float model; None without labels.
+    """
+
+    samples: int
+    left_out: bool
+    ranked: tuple[Ranked, ...]
+    everything: Damage
+    kept: tuple[Kept, ...]
+    fp32: float | None
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """What `exclude` takes to leave the worst kernels out."""
+        return tuple(kernel.pattern for kernel in self.ranked[: len(self.kept)])
+
+    @property
+    def layer_precisions(self) -> str:
+        """What trtexec's `--layerPrecisions` takes to run the worst kernels in FP16 in an implicit build.
+
+        trtexec separates layers by commas and the name from its precision by a colon, and knows no quoting:
+        layers with either in their names are left out.
+        """
+        from onnx_trtcal.qdq.precisions import layer_precisions
+
+        worst = self.ranked[: len(self.kept)]
+        return layer_precisions({layer: "fp16" for kernel in worst for layer in kernel.layers})
+
+
+def sensitivity(
+    model: str | Path | onnx.ModelProto,
+    data: Any,
+    source: Any = None,
+    options: Options = Options(),
+    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    *,
+    leave_out: bool = False,
+    worst: int = 3,
+    labels: str | Path | Labels | None = None,
+    output: str = "",
+    listener: Listener | None = None,
+) -> Sensitivity:
+    """Ranks the kernels of a model by the damage INT8 does there.
+
+    Damage is noise in the model's outputs. All variants are runs of one session, made batch by batch: the time
+    is about that of (kernels + 2) inferences of every sample, the memory that of one.
+
+    Args:
+        model: the float model.
+        data: what to judge on, whatever `calibrate` takes; a few dozen samples (`options.max_samples`) will do.
+        source: where the scales come from: other data, a statistics file, a cache; None takes `data` itself.
+        options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
+        qdq: what is quantized at all.
+        leave_out: quantize all but one kernel, rather than one alone.
+        worst: how many kernels to try in floating point together.
+        labels: right answers, see `labels.read_labels`.
+        output: the output that holds one value per class; default: the first that does.
+        listener: is told how it goes.
+
+    Raises:
+        CalibrationError: one of its family.
+    """
+    from onnx_trtcal.obtain import obtain
+
+    if worst < 1:
+        raise OptionError(f"worst is {worst}, wanted a positive number")
+    ears = listener or LoggingListener()
+    known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
+    obtained = obtain(model, data if source is None else source, options, ears)
+    board = switchboard(obtained.model, obtained.scales, qdq)
+    kernels = _kernels(board)
+    everything = reads_of(board.placement)
+    tried = {name: everything - reads if leave_out else reads for name, reads in kernels.items()}
+    variants = Variants(board, choose_provider(options.provider), options, known, output)
+    ears.say(f"{len(kernels)} kernels, {len(tried) + 2} runs of every batch")
+    first = _judge(variants, {**tried, "": everything}, data, options, ears)
+    order = sorted(kernels, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
+    ranked = tuple(_ranked(board, name, first[name]) for name in order)
+    shown = min(worst, len(ranked))
+    smaller = {
+        str(count): _without(board, ranked[:count], obtained.scales, qdq) for count in range(1, shown + 1)
+    }
+    second = _judge(variants, smaller, data, options, ears)
+    kept = tuple(Kept(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
+    return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
+
+
+def _judge(
+    variants: Variants,
+    tried: Mapping[str, Iterable[Read]],
+    data: Any,
+    options: Options,
+    listener: Listener,
+) -> dict[str, Damage]:
+    """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
+    inputs = variants.board.model.inputs
+    stream = open_source(data, inputs, options.preprocess, options.max_samples)
+    size = effective_batch_size(inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
+    variants.start(tried)
+    with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
+        for batch in fed:
+            variants.take(batch)
+            advance(batch.count)
+    return variants.finish()
+
+
+def _kernels(board: Switchboard) -> dict[str, frozenset[Read]]:
+    """First output of a kernel's first node -> its quantized reads, in graph order."""
+    member = {node: group.anchor for group in board.groups for node in group.nodes}
+    found: dict[str, set[Read]] = {}
+    for read in board.switches:
+        found.setdefault(member.get(read.node, read.node), set()).add(read)
+    return {name: frozenset(reads) for name, reads in found.items()}
+
+
+def _ranked(board: Switchboard, kernel: str, damage: Damage) -> Ranked:
+    nodes = next((group.nodes for group in board.groups if group.anchor == kernel), (kernel,))
+    name = board.names.get(kernel, kernel)
+    # Of a node whose name is also another node's, or an op type, the output says which one is meant.
+    unique = list(board.names.values()).count(name) == 1 and name not in board.ops.values()
+    layers = tuple(board.names[node] for node in nodes if node in board.names)
+    return Ranked(name, board.ops[kernel], name if unique else kernel, layers, damage)
+
+
+def _without(
+    board: Switchboard, worst: Sequence[Ranked], scales: Mapping[str, float], qdq: QdqOptions
+) -> frozenset[Read]:
+    """The reads that stay quantized when these kernels are excluded, as placement then decides."""
+    from onnx_trtcal.graph.fold import fold
+    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.qdq.place import place
+
+    graph = import_graph(board.source)
+    fold(graph)
+    patterns = tuple(kernel.pattern for kernel in worst)
+    left = replace(qdq, exclude=(*qdq.exclude, *patterns))
+    return reads_of(place(graph, board.groups, left, scales)) & frozenset(board.switches)
