@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import toys
+from small import CPU
+
+from onnx_trtcal import calibrate
+from onnx_trtcal.advice import SEVERAL_TIMES, flags_for, overclipped
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.methods.score import score
+
+
+def heavy(name: str = "x", method: str = "percentile:99") -> Calibration:
+    """A tensor with a far outlier in every thousand values, and one without."""
+    model = toys.model([toys.node("Tanh", [name], "y")], {name: ["n", 1000]}, {"y": ["n", 1000]})
+    random = np.random.default_rng(0)
+    data = [random.uniform(-1, 1, 1000).astype(np.float32) for _ in range(4)]
+    for sample in data:
+        sample[:5] *= 40
+    return calibrate(model, data, replace(CPU, method=method))
+
+
+def test_names_what_is_clipped_too_hard_and_by_how_much() -> None:
+    calibration = heavy()
+    found = {each.tensor: each for each in overclipped(calibration)}
+    each = found["x"]
+    histogram = calibration.collection.histograms["x"]
+    assert each.method == "percentile:99.0" and each.threshold == calibration.thresholds["x"] < each.better
+    assert (
+        each.times == score(histogram, each.threshold).mse / score(histogram, each.better).mse > SEVERAL_TIMES
+    )
+
+
+@pytest.mark.parametrize("method", ["mse", "minmax"])
+def test_has_nothing_to_say_of_methods_that_clip_no_harder_than_mse(method: str) -> None:
+    assert overclipped(heavy(method=method)) == []
+
+
+@pytest.mark.parametrize("name", ["x", "Input", "a b=c", "it's", "t[0]*"])
+def test_what_it_says_to_pass_does_what_it_says(name: str) -> None:
+    calibration = heavy(name)
+    found = [each for each in overclipped(calibration) if each.tensor == name]
+    flag, rule = shlex.split(flags_for(found, calibration))
+    assert flag == "--method-for"
+    again = calibrate(
+        calibration.prepared.model.proto,
+        [np.ones((1000,), np.float32)],
+        replace(calibration.options, method_for=(rule,)),
+    )
+    assert again.scales[name].method == "mse" and again.scales["y"].method == "percentile:99.0"
+
+
+def test_worst_first() -> None:
+    times = [each.times for each in overclipped(heavy())]
+    assert times == sorted(times, reverse=True)

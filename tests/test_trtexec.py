@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import shlex
+
+from onnx_trtcal.trtexec import SeenShapes, explicit_line, trtexec_line
+
+
+def seen(*shapes: tuple[int, ...]) -> SeenShapes:
+    noted = SeenShapes()
+    for shape in shapes:
+        noted.add(shape)
+    return noted
+
+
+def test_seen_shapes_span_what_was_fed() -> None:
+    noted = seen((8, 3, 32, 64), (8, 3, 64, 32), (5, 3, 40, 40))
+    assert (
+        noted.smallest == (5, 3, 32, 32) and noted.largest == (8, 3, 64, 64) and noted.last == (5, 3, 40, 40)
+    )
+
+
+def test_static_inputs_need_no_shapes() -> None:
+    assert trtexec_line("m.onnx", "m.cache", (10, 3), {}) == "trtexec --onnx=m.onnx --int8 --calib=m.cache"
+
+
+def test_tensorrt_7_needs_an_explicit_batch() -> None:
+    assert trtexec_line("m.onnx", "m.cache", (7, 2), {}).endswith(" --explicitBatch")
+    assert "--explicitBatch" not in trtexec_line("m.onnx", "m.cache", (8, 0), {})
+
+
+def test_dynamic_inputs_get_the_shapes_seen_and_a_batch_from_one() -> None:
+    line = trtexec_line("m", "c", (8, 6), {"x": seen((8, 3, 4), (2, 3, 9)), "y": seen((8,))})
+    assert "--minShapes=x:1x3x4,y:1" in line
+    assert "--optShapes=x:8x3x9,y:8 --maxShapes=x:8x3x9,y:8" in line
+
+
+def test_paths_and_names_are_quoted() -> None:
+    words = shlex.split(trtexec_line("my model.onnx", "c", (10, 0), {"in:0": seen((1, 2)), "s": seen(())}))
+    assert words[1] == "--onnx=my model.onnx"
+    assert words[4] == "--minShapes='in:0':1x2,s:"
+
+
+def test_a_qdq_model_needs_no_cache() -> None:
+    assert explicit_line("q.onnx", 11, {}, float32=True) == "trtexec --onnx=q.onnx"
+    assert explicit_line("q.onnx", 10, {}, float32=True).endswith("--int8 --fp16")
+    assert explicit_line("q.onnx", 10, {}, float32=False).endswith("--stronglyTyped")
