@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from onnx import helper
@@ -30,12 +30,15 @@ from onnx_trtcal.run.collect import collect
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.cuda import open_gpu
 from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trtexec import SeenShapes
 from onnx_trtcal.watch import Watch
 
 if TYPE_CHECKING:
     from onnx_trtcal.methods.mxnet import SignedHistogram
+    from onnx_trtcal.stats.cuda.gpu import Gpu
+    from onnx_trtcal.stats.device import Activation
 
 __all__ = ["Measured", "measure", "measure_signed"]
 
@@ -78,7 +81,7 @@ def measure(
         listener.say(line)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
-    run = _Run(prepared, source, options, provider, listener)
+    run = _Run(prepared, source, options, provider, listener, _gpu(provider, listener))
     chunking = run.chunking()
     if chunking.reason:
         listener.say(chunking.reason)
@@ -115,8 +118,10 @@ def measure_signed(
     run = _Run(prepared, source, options, choose_provider(options.provider), listener)
     histograms = {tensor: SignedHistogram(amax) for tensor, amax in amaxes.items()}
 
-    def count(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
-        list(run.pool.map(lambda name: histograms[name].add(arrays[name]), arrays))
+    def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
+        # Without a GPU to count on, all of them come to the host.
+        values = cast("Mapping[str, np.ndarray]", arrays)
+        list(run.pool.map(lambda name: histograms[name].add(values[name]), values))
         return True
 
     chunking = run.chunking()
@@ -132,13 +137,20 @@ class _Run:
     """One model, one source and one provider, for as many passes as it takes."""
 
     def __init__(
-        self, prepared: Prepared, source: Source, options: Options, provider: Provider, listener: Listener
+        self,
+        prepared: Prepared,
+        source: Source,
+        options: Options,
+        provider: Provider,
+        listener: Listener,
+        gpu: Gpu | None = None,
     ) -> None:
         self.prepared = prepared
         self.source = source
         self.options = options
         self.provider = provider
         self.listener = listener
+        self.gpu = gpu
         self.seen_shapes: dict[str, SeenShapes] = {}
         self.movement: Movement | None = None
         self.watched = True
@@ -168,8 +180,8 @@ class _Run:
         watch.resume(collection)
         counted = collection.samples
 
-        def count(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
-            collection.add(batch.names, batch.hashes, arrays, self.pool)
+        def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
+            collection.add(batch.names, batch.hashes, arrays, self.pool, self.gpu)
             # The look is noted before the checkpoint that it belongs to.
             watch.look(collection, batch.count)
             keeper.note(collection, batch.count)
@@ -189,13 +201,13 @@ class _Run:
         self,
         tensors: tuple[str, ...],
         batch_size: int,
-        count: Callable[[Batch, Mapping[str, np.ndarray]], bool],
+        count: Callable[[Batch, Mapping[str, Activation]], bool],
         advance: Callable[[int], None],
         counted: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Runs all samples but those counted already, until `count` says that it is enough."""
 
-        def count_and_tell(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+        def count_and_tell(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             go_on = count(batch, arrays)
             advance(batch.count)
             return go_on
@@ -208,7 +220,7 @@ class _Run:
             ends=self._marks() if self._exact else (),
         )
         with closing(stream):
-            collect(self.session(tensors), stream, count_and_tell, self.seen_shapes)
+            collect(self.session(tensors), stream, count_and_tell, self.seen_shapes, self._device)
 
     def session(self, tensors: tuple[str, ...]) -> Session:
         """The session that observes these tensors; the one before it is let go first."""
@@ -227,7 +239,7 @@ class _Run:
         limit = options.memory_limit
         if limit is None and options.batch_size is None:
             # Half of it: the model's own intermediate results and the next batch need room as well.
-            limit = (available_memory() or 1 << 62) // 2
+            limit = (self.gpu.free_memory() if self.gpu else available_memory() or 1 << 62) // 2
         feeding = feeding_of(inputs)
         fixed = bool(feeding.verbatim) or feeding.batch is not None
         sizes = _inferred_sizes(self.prepared, batch_size if fixed else 1)
@@ -244,13 +256,17 @@ class _Run:
         first = replace(self.source, max_samples=batch_size)
         sizes: dict[str, int] = {}
 
-        def measure(batch: Batch, arrays: Mapping[str, np.ndarray]) -> bool:
+        def measure(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             sizes.update({name: array.nbytes * batch.rows // batch.count for name, array in arrays.items()})
             return False
 
         with closing(batches(first, self.prepared.model.inputs, batch_size)) as stream:
-            collect(self.session(self.prepared.plan.observed), stream, measure, {})
+            collect(self.session(self.prepared.plan.observed), stream, measure, {}, self._device)
         return sizes
+
+    @property
+    def _device(self) -> str | None:
+        return "cuda" if self.gpu else None
 
     @property
     def _exact(self) -> bool:
@@ -283,6 +299,15 @@ class _Run:
         }
         path = looks_path(checkpoint) if checkpoint else None
         return Watch(solve, self._marks() if self.watched else (), options.until_stable, path, job)
+
+
+def _gpu(provider: Provider, listener: Listener) -> Gpu | None:
+    """The GPU to count on, where the model runs on one and that works; says so, or why not."""
+    if provider.name != "cuda":
+        return None
+    gpu, reason = open_gpu()
+    listener.say(reason if gpu else f"activations are copied to the CPU to be counted: {reason}")
+    return gpu
 
 
 def _belonging(options: Options, batch_size: int) -> dict[str, Any]:

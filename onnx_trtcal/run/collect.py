@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.trtexec import SeenShapes
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
+    from onnx_trtcal.stats.device import Activation
 
 __all__ = ["collect"]
 
@@ -19,8 +18,9 @@ __all__ = ["collect"]
 def collect(
     session: Session,
     batches: Iterable[Batch],
-    count: Callable[[Batch, Mapping[str, np.ndarray]], bool],
+    count: Callable[[Batch, Mapping[str, Activation]], bool],
     seen_shapes: dict[str, SeenShapes],
+    device: str | None = None,
 ) -> None:
     """Runs batch after batch until `count` says stop; one batch of activations is alive at a time.
 
@@ -30,6 +30,7 @@ def collect(
         count: is given each batch with the values of its real samples, per observed tensor; the arrays are
             ONNX Runtime's own memory, valid until it returns. It says whether to go on.
         seen_shapes: notes the shapes fed to each input, in place.
+        device: where activations are left, as `Session.run_on` takes it; None for arrays of the host.
 
     Raises:
         DataError: from reading the data.
@@ -38,7 +39,7 @@ def collect(
     for batch in batches:
         for name, array in batch.feeds.items():
             seen_shapes.setdefault(name, SeenShapes()).add(array.shape)
-        arrays = session.run(batch.feeds, batch.names[0])
+        arrays = _run(session, batch, device)
         real = {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
         go_on = count(batch, real)
         # Otherwise this batch's activations would stay until the next one's are all there.
@@ -47,7 +48,13 @@ def collect(
             break
 
 
-def _real_rows(array: np.ndarray, batch: Batch) -> np.ndarray:
+def _run(session: Session, batch: Batch, device: str | None) -> Sequence[Activation]:
+    if device is None:
+        return session.run(batch.feeds, batch.names[0])
+    return session.run_on(device, batch.feeds, batch.names[0])
+
+
+def _real_rows(array: Activation, batch: Batch) -> Activation:
     """The array without the rows that only fill up a fixed batch."""
     whole = not (batch.padded and array.ndim and array.shape[0] == batch.rows)
     return array if whole else array[: batch.count]

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.run.binding import run_on_device
 from onnx_trtcal.run.provider import Provider
 
 if TYPE_CHECKING:
     import numpy as np
 
     from onnx_trtcal.graph.probe import Probe
+    from onnx_trtcal.stats.device import Activation
 
 __all__ = ["Session"]
 
@@ -54,7 +56,9 @@ class Session:
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
         if probe.external:
-            options.add_external_initializers(list(probe.external), [_ort_value(array) for array in self._weights])
+            options.add_external_initializers(
+                list(probe.external), [_ort_value(array) for array in self._weights]
+            )
         try:
             self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
         except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
@@ -96,12 +100,29 @@ class Session:
         try:
             return list(self._session.run(None, dict(feeds)))
         except Exception as error:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-            raise ModelError(
-                f"ONNX Runtime fails on this batch: {_first_line(error)}",
-                where=f"sample {sample}; fed {shapes}",
-                fix="check that the model runs on this input; a smaller --batch-size needs less memory",
-            ) from error
+            raise _failure(error, feeds, sample) from error
+
+    def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
+        """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
+
+        Args:
+            device: ONNX Runtime's name of the device, `cuda` for one.
+        """
+        if not all(array.dtype.kind in "biuf" for array in feeds.values()):
+            return [*self.run(feeds, sample)]  # ONNX Runtime binds numbers only
+        try:
+            return run_on_device(self._session, feeds, device)
+        except Exception as error:
+            raise _failure(error, feeds, sample) from error
+
+
+def _failure(error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+    return ModelError(
+        f"ONNX Runtime fails on this batch: {_first_line(error)}",
+        where=f"sample {sample}; fed {shapes}",
+        fix="check that the model runs on this input; a smaller --batch-size needs less memory",
+    )
 
 
 def _ort_value(array: np.ndarray) -> Any:
@@ -111,7 +132,9 @@ def _ort_value(array: np.ndarray) -> Any:
     if array.dtype.isbuiltin == 1:
         return ort.OrtValue.ortvalue_from_numpy(array)
     # NumPy knows bfloat16 and its like only through ml_dtypes; ONNX Runtime takes them by ONNX's type number.
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, helper.np_dtype_to_tensor_dtype(array.dtype))
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        array, helper.np_dtype_to_tensor_dtype(array.dtype)
+    )
 
 
 def _first_line(error: Exception) -> str:

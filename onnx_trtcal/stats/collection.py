@@ -6,14 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.files import natural_key
+from onnx_trtcal.stats.device import Activation, DeviceArray
 from onnx_trtcal.stats.histogram import Histogram, as_counted
 from onnx_trtcal.stats.parallel import add_all
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.cuda.counts import DeviceCounts
+    from onnx_trtcal.stats.cuda.gpu import Gpu
 
 __all__ = ["Collection"]
 
@@ -34,7 +39,6 @@ class Collection:
             of types that JSON has.
 
     Attributes:
-        histograms: observed tensor -> its histogram, in graph order.
         first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
             tensor's first axis is no multiple of the batch, the first sample of the batch stands for it.
         options: as given, with JSON's lists for tuples.
@@ -53,9 +57,17 @@ class Collection:
         self.model = model
         self.rule = rule
         self.options: dict[str, Any] = json.loads(json.dumps(dict(options or {}), allow_nan=False))
-        self.histograms = {name: Histogram(rule) for name in tensors}
+        self._histograms = {name: Histogram(rule) for name in tensors}
+        self._on_device: DeviceCounts | None = None
         self.first_nonfinite: dict[str, str] = {}
         self._samples: set[tuple[str, str]] = set()
+
+    @property
+    def histograms(self) -> dict[str, Histogram]:
+        """Observed tensor -> its histogram, in graph order; counts on a device are fetched first."""
+        if self._on_device is not None:
+            self._on_device.settle()
+        return self._histograms
 
     @property
     def samples(self) -> list[tuple[str, str]]:
@@ -80,8 +92,9 @@ class Collection:
         self,
         names: Sequence[str],
         hashes: Sequence[str],
-        arrays: Mapping[str, np.ndarray],
+        arrays: Mapping[str, Activation],
         pool: Executor | None = None,
+        gpu: Gpu | None = None,
     ) -> None:
         """Counts one batch.
 
@@ -89,6 +102,7 @@ class Collection:
             names, hashes: of the batch's samples, in the order of the arrays' rows.
             arrays: observed tensor -> its values, every tensor of the collection.
             pool: threads to count with; None counts in the calling thread.
+            gpu: where device arrays are, the same for every batch; None where all arrays are the host's.
 
         Raises:
             StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
@@ -96,13 +110,17 @@ class Collection:
         """
         samples = list(zip(names, hashes, strict=True))
         self._check_fresh(samples)
-        _check_names(arrays, self.histograms, names)
-        histograms = [self.histograms[name] for name in arrays]
-        before = [histogram.nan + histogram.inf for histogram in histograms]
-        add_all(histograms, list(arrays.values()), pool)
-        for (name, array), histogram, old in zip(arrays.items(), histograms, before, strict=True):
-            if histogram.nan + histogram.inf > old:
-                self._note_nonfinite(name, _nonfinite_samples(as_counted(array, self.rule), names))
+        _check_names(arrays, self._histograms, names)
+        before = {name: histogram.nan + histogram.inf for name, histogram in self._histograms.items()}
+        on_host = {name: array for name, array in arrays.items() if not isinstance(array, DeviceArray)}
+        on_device = {name: array for name, array in arrays.items() if isinstance(array, DeviceArray)}
+        add_all([self._histograms[name] for name in on_host], list(on_host.values()), pool)
+        if on_device:
+            self._counts_on(gpu).add(on_device, pool)
+        for name, histogram in self._histograms.items():
+            if histogram.nan + histogram.inf > before[name]:
+                values = on_host[name] if name in on_host else self._counts_on(gpu).download(on_device[name])
+                self._note_nonfinite(name, _nonfinite_samples(as_counted(values, self.rule), names))
         self._samples.update(samples)
 
     def take(self, part: Collection) -> None:
@@ -114,8 +132,8 @@ class Collection:
         Raises:
             StatisticsError: when the part has other tensors, or counted other samples than parts before.
         """
-        self.check_same(part.model, part.rule, part.options, list(self.histograms))
-        if unknown := [name for name in part.histograms if name not in self.histograms]:
+        self.check_same(part.model, part.rule, part.options, list(self._histograms))
+        if unknown := [name for name in part.histograms if name not in self._histograms]:
             raise StatisticsError(f"a part has histograms of other tensors: {_some(unknown)}")
         if self._samples and self._samples != part._samples:
             odd = [name for name, _ in sorted(self._samples ^ part._samples)]
@@ -171,8 +189,8 @@ class Collection:
                 "the statistics were collected with other options: " + _differences(self.options, wanted),
                 fix="collect both with the same options",
             )
-        if list(self.histograms) != list(tensors):
-            odd = sorted(self.histograms.keys() ^ set(tensors))
+        if list(self._histograms) != list(tensors):
+            odd = sorted(self._histograms.keys() ^ set(tensors))
             which = f"only one of the two has {_some(odd)}" if odd else "the same names in another order"
             raise StatisticsError(
                 f"the statistics observe other tensors: {which}",
@@ -185,8 +203,17 @@ class Collection:
         self._check_fresh(noted)
         self._samples.update(noted)
 
+    def _counts_on(self, gpu: Gpu | None) -> DeviceCounts:
+        if self._on_device is None:
+            if gpu is None:
+                raise ValueError("device arrays are counted where they are: say on which GPU")
+            from onnx_trtcal.stats.cuda.counts import DeviceCounts
+
+            self._on_device = DeviceCounts(gpu, self._histograms)
+        return self._on_device
+
     def _belonging(self) -> tuple[Any, ...]:
-        return (self.model, self.rule, self.options, list(self.histograms))
+        return (self.model, self.rule, self.options, list(self._histograms))
 
     def _check_fresh(self, samples: Sequence[tuple[str, str]]) -> None:
         times = Counter(samples)

@@ -1,0 +1,57 @@
+"""Counting activations where a CUDA device has them, so that they need not be copied to the host.
+
+numba-cuda is imported by `open_gpu` only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.cuda.gpu import Gpu
+
+__all__ = ["check_gpu", "open_gpu"]
+
+
+def open_gpu() -> tuple[Gpu | None, str]:
+    """The CUDA device to count on, when it counts a small array right, else None; and how or why not."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+    try:
+        from onnx_trtcal.stats.cuda.gpu import Gpu
+
+        gpu = Gpu()
+        check_gpu(gpu)
+    except Exception as error:  # a driver, a compiler and a linker raise errors of their own, none public
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return None, f"numba-cuda does not work here: {(lines or [type(error).__name__])[0][:200]}"
+    return gpu, "histograms are counted on the GPU"
+
+
+def check_gpu(gpu: Gpu) -> None:
+    """Counts small arrays on a device and on the host.
+
+    Raises:
+        ArithmeticError: when the two differ.
+    """
+    from numba import cuda
+
+    from onnx_trtcal.stats.cuda.counts import DeviceCounts
+
+    values = np.array([0, -1, 3e-5, np.nan, 2, -np.inf, 2.5, 1e-7] * 40, np.float32) * np.float32(1.1)
+    expected, found = Histogram(), Histogram()
+    counts = DeviceCounts(gpu, {"values": found})
+    for array in (values, values.astype(np.float16), values * 4):
+        there = cuda.to_device(array)
+        address = there.__cuda_array_interface__["data"][0]
+        counts.add({"values": DeviceArray(address, array.shape, array.dtype, there)})
+        expected.add(array)
+    counts.settle()
+    if found != expected:
+        raise ArithmeticError("the GPU counted a small array wrong")

@@ -1,0 +1,94 @@
+"""The device as the counter sees it: memory for counts, and one kernel."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import cuda
+
+from onnx_trtcal.stats.cuda.kernel import make_count
+from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.cuda.memory import Memory
+    from onnx_trtcal.stats.device import DeviceArray
+
+__all__ = ["Gpu"]
+
+
+class _Buffers:
+    """What a launch over some number of tensors is given and gives back; allocating takes longer than counting."""
+
+    def __init__(self, tensors: int) -> None:
+        self.table = cuda.device_array((8, tensors), np.int64)
+        self.factors = cuda.device_array((2, tensors), np.float32)
+        self.state = cuda.device_array(tensors * 4, np.uint64)
+
+
+class Gpu:
+    """The current CUDA device, through numba.
+
+    ONNX Runtime and numba both use the device's primary context, so that addresses are good for both.
+
+    Args:
+        layout: where blocks keep their bins; None for the default.
+        memory: how to read memory; None for CUDA's.
+    """
+
+    def __init__(self, layout: Layout | None = None, memory: Memory | None = None) -> None:
+        if memory is None:
+            from onnx_trtcal.stats.cuda.memory import CUDA_MEMORY
+
+            memory = CUDA_MEMORY
+        self.layout = layout or LAYOUTS[DEFAULT]
+        self._memory = memory
+        self._count = make_count(self.layout, memory)
+        self._buffers: dict[int, _Buffers] = {}
+        # numba would remark on every launch over tensors that are too small to fill the device.
+        warnings.filterwarnings("ignore", message=".*under-utilization")
+
+    def zeros(self, size: int) -> Any:
+        """uint32[size] on the device, all zero."""
+        return cuda.to_device(np.zeros(size, np.uint32))
+
+    def fetch(self, counts: Any) -> np.ndarray:
+        """The content of uint32 counts on the device, which are all zero then."""
+        values = counts.copy_to_host()
+        counts.copy_to_device(np.zeros(values.size, np.uint32))
+        return np.asarray(values)
+
+    def count(
+        self, table: np.ndarray, factors: np.ndarray, closed_above: bool, last: int, blocks: int, counts: Any
+    ) -> np.ndarray:
+        """Launches the kernel (see `make_count`) and waits for it.
+
+        Returns:
+            uint64[tensors, 4]: the kernel's state.
+        """
+        tensors = table.shape[1]
+        if tensors not in self._buffers:
+            self._buffers[tensors] = _Buffers(tensors)
+        on_device = self._buffers[tensors]
+        on_device.table.copy_to_device(table)
+        on_device.factors.copy_to_device(factors)
+        on_device.state.copy_to_device(np.zeros(tensors * 4, np.uint64))
+        self._count[blocks, self.layout.threads](
+            on_device.table,
+            on_device.factors,
+            np.uint32(closed_above),
+            np.uint32(last),
+            counts,
+            on_device.state,
+        )
+        # Copying waits for the kernel: whoever owns the arrays may reuse their memory from here on.
+        return np.asarray(on_device.state.copy_to_host()).reshape(-1, 4)
+
+    def download(self, array: DeviceArray) -> np.ndarray:
+        """A copy of a device array in the host's memory."""
+        return self._memory.copy(array.address, array.nbytes).view(array.dtype).reshape(array.shape)
+
+    def free_memory(self) -> int:
+        """Bytes of device memory that can be had."""
+        return int(cuda.current_context().get_memory_info()[0])
