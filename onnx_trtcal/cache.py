@@ -22,7 +22,7 @@ from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.files import atomic_write
 from onnx_trtcal.trtversion import ALGORITHMS, parse_version
 
-__all__ = ["Cache", "dumps", "header_for", "loads", "read_cache", "write_cache"]
+__all__ = ["Cache", "check_name", "dumps", "header_for", "loads", "read_cache", "write_cache"]
 
 # Third parties write versions such as 8XXX, and a blank at the end. TensorRT up to 3 (the legacy calibrator)
 # has no such line: "0", then the bits of two float64 values, the regression cutoff and the quantile.
@@ -134,7 +134,7 @@ def dumps(cache: Cache) -> bytes:
     if cache.newline not in ("\n", "\r\n"):
         raise CacheError(f"{cache.newline!r} is no line end", fix="use a line feed")
     lines = [cache.header]
-    lines += (f"{_checked_name(tensor)}: {_bits(tensor, scale):x}" for tensor, scale in cache.scales.items())
+    lines += (f"{check_name(tensor)}: {_bits(tensor, scale):x}" for tensor, scale in cache.scales.items())
     return "".join(line + cache.newline for line in lines).encode()
 
 
@@ -201,18 +201,28 @@ def _entry(line: str, where: str) -> tuple[str, float]:
     return tensor, struct.unpack("<f", struct.pack("<I", bits))[0]
 
 
-def _checked_name(tensor: str) -> str:
+def check_name(tensor: str, where: str = "") -> str:
+    """The name of a tensor, if a cache can hold it.
+
+    Args:
+        tensor: the name.
+        where: the file that has it, for the message.
+
+    Raises:
+        CacheError: for a name that could not be read back.
+    """
     if not tensor:
-        raise CacheError("a tensor without a name cannot stand in a calibration cache")
+        raise CacheError("a tensor without a name cannot stand in a calibration cache", where=where)
     if any(mark in tensor for mark in "\n\r\0"):
         raise CacheError(
             f"the name of tensor {tensor!r} holds a line end or a NUL, which a calibration cache cannot hold",
+            where=where,
             fix="rename the tensor in the model",
         )
     try:
         tensor.encode()
     except UnicodeEncodeError as error:
-        raise CacheError(f"the name of tensor {tensor!r} is no valid Unicode text") from error
+        raise CacheError(f"the name of tensor {tensor!r} is no valid Unicode text", where=where) from error
     return tensor
 
 

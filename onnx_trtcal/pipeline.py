@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.assign import assign_methods
-from onnx_trtcal.cache import header_for
+from onnx_trtcal.cache import check_name, header_for
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.errors import ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.fold import FoldReport, fold
 from onnx_trtcal.graph.load import Model, load
 from onnx_trtcal.graph.plan import Plan, plan
+from onnx_trtcal.graph.spill import spill
 from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.listener import Listener, LoggingListener
 from onnx_trtcal.measure import measure, measure_signed
@@ -98,6 +99,7 @@ def prepare(
     loaded = load(model, options.ort_custom_ops)
     folded = import_graph(loaded)
     folds = fold(folded)
+    spill(folded, loaded)
     everything = options.observe == "all"
     observed = import_graph(loaded) if everything else folded
     planned = plan(
@@ -167,6 +169,8 @@ def solve(
 
 def _check_plan(plan: Plan, model: Model, options: Options) -> None:
     where = str(model.path or "the model in memory")
+    for name in plan.answers:
+        check_name(name, where)
     if plan.quantized and not options.allow_quantized:
         raise ModelError(
             f"the model is quantized already: it holds {', '.join(plan.quantized)}",
@@ -179,6 +183,12 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
             "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
             fix="use --range stable, whose histograms add up exactly",
         )
+    if not plan.observed and plan.quantized:
+        raise ModelError(
+            "nothing in the model is float any more: its Q/DQ nodes hold every scale",
+            where=where,
+            fix="build it as it is; there is nothing left to calibrate",
+        )
     if not plan.observed:
         raise ModelError(
             "the model has no float tensor that could get a scale",
@@ -188,8 +198,18 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
 
 
 def _prepared_line(folds: FoldReport, plan: Plan) -> str:
-    left = f", {len(folds.left)} left" if folds.left else ""
+    normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
+    others = len(folds.folded) - normalizations
+    parts = [f"{normalizations} BatchNorm folded"]
+    if others:
+        parts.append(f"{others} per-channel Add, Sub, Mul or Div folded")
+    if folds.left:
+        parts.append(f"{len(folds.left)} BatchNorm left")
     return (
-        f"{len(folds.folded)} BatchNorm folded{left}; {len(plan.groups)} fused groups; "
-        f"{len(plan.observed)} tensors to observe for {len(plan.answers)} scales"
+        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
+        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.answers), 'scale')}"
     )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -238,6 +238,6 @@ class TestSolve:
 def test_tells_what_it_does() -> None:
     ears = Ears()
     calibrate(network(), samples(10), replace(CPU, batch_size=4), listener=ears)
-    assert ears.said[0] == "1 BatchNorm folded; 1 fused groups; 3 tensors to observe for 6 scales"
+    assert ears.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 6 scales"
     assert "execution provider: CPU (as asked)" in ears.said
     assert [count for count in ears.counts if count] == [4, 4, 2]

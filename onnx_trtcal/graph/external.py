@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from onnx_trtcal.errors import ModelError
 
@@ -22,12 +23,15 @@ __all__ = [
     "map_values",
     "tensor_nbytes",
     "tensors_of",
+    "write_aligned",
 ]
 
 _HALF_BYTE = {"UINT4", "INT4", "FLOAT4E2M1"}
 _QUARTER_BYTE = {"UINT2", "INT2"}
 
 
+# Runtimes map external weights from page boundaries.
+_PAGE = 4096
 # The file name given to tensors whose values are handed over as arrays.
 IN_MEMORY = "in memory"
 
@@ -179,4 +183,19 @@ def _unpacked(tensor: onnx.TensorProto, path: Path, place: Location) -> np.ndarr
         file.seek(place.offset)
         raw = file.read(place.length)
     whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
-    return onnx.numpy_helper.to_array(whole)
+    return numpy_helper.to_array(whole)
+
+
+def write_aligned(file: IO[bytes], values: np.ndarray) -> int:
+    """Writes an array as ONNX stores it raw, from a new page of the file on, and returns its offset there."""
+    file.write(b"\0" * (-file.tell() % _PAGE))
+    offset = file.tell()
+    file.write(_raw(values))
+    return offset
+
+
+def _raw(values: np.ndarray) -> bytes | memoryview:
+    packed = numpy_helper.from_array(np.zeros((), values.dtype))
+    if tensor_nbytes(packed) == values.dtype.itemsize and values.size:
+        return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    return bytes(numpy_helper.from_array(values).raw_data)

@@ -23,6 +23,7 @@ from onnx_trtcal.graph.fold_affine import Affine, arithmetic, batchnorm, data_in
 from onnx_trtcal.graph.fold_chain import Chain, channel_axis, find_chain, read_once
 from onnx_trtcal.graph.fold_constants import is_default_domain
 from onnx_trtcal.graph.fold_linear import Linear, after, before, linear_of
+from onnx_trtcal.graph.weights import Weight
 
 __all__ = ["Fold", "FoldReport", "fold"]
 
@@ -261,7 +262,7 @@ class _Folder:
             name = old
         else:
             name = self._fresh((old or fallback).removesuffix(_SUFFIX) + _SUFFIX)
-        node.inputs[slot] = gs.Constant(name, np.ascontiguousarray(values).reshape(values.shape))
+        node.inputs[slot] = Weight(name, np.ascontiguousarray(values).reshape(values.shape))
 
     def _add(
         self, name: str, data: gs.Tensor, addend: np.ndarray, chain: Chain, output: gs.Tensor
@@ -270,7 +271,7 @@ class _Folder:
         along = addend.reshape(-1, *[1] * (-linear.axis - 1)) if chain.addend is None else addend
         values = np.ascontiguousarray(along.astype(linear.weight.dtype)).reshape(along.shape)
         base = f"{linear.node.inputs[linear.slot].name.removesuffix(_SUFFIX)}.bias"
-        constant = gs.Constant(self._fresh(base + _SUFFIX), values)
+        constant = Weight(self._fresh(base + _SUFFIX), values)
         return gs.Node("Add", name, inputs=[data, constant], outputs=[output])
 
     def _variable(self, like: gs.Tensor) -> gs.Variable:

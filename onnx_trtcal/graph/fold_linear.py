@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from onnx_trtcal.graph.fold_constants import constant_value, is_constant, is_def
 
 __all__ = ["Linear", "after", "before", "linear_of"]
 
+# Elements of a weight that are worked on at a time.
+_BLOCK = 1 << 20
 _OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -78,7 +81,9 @@ def _matmul(node: gs.Node) -> Linear | str:
     weight = constant_value(node.inputs[slot])
     if weight is None or not _is_float(weight) or weight.ndim < 2:
         return "the constant side of the MatMul before it is no floating-point matrix"
-    shape = node.outputs[0].shape
+    shape, data = node.outputs[0].shape, node.inputs[1 - slot].shape
+    if not slot and (data is None or len(data) < 2):
+        return "the MatMul before it multiplies a constant by what may be a vector"
     axis = -1 if slot else -2
     return Linear(node, slot, weight, None, weight.shape[axis], axis, None if shape is None else len(shape))
 
@@ -94,21 +99,21 @@ def after(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | str
         The weight in its stored type, and the bias in float64 (the shift alone for a MatMul); or, when a
         number would not fit the type, a reason.
     """
-    weight = linear.weight.astype(np.float64)
+    weight = linear.weight
     if linear.node.op == "ConvTranspose":
         # [in, out / group, ...]: the inputs of one group make the outputs of that group only.
         group = linear.node.attrs.get("group", 1)
-        grouped = weight.reshape(group, -1, *weight.shape[1:])
-        grouped *= affine.scale.reshape(group, 1, weight.shape[1], *[1] * (weight.ndim - 2))
+        factor = np.repeat(affine.scale.reshape(group, -1), weight.shape[0] // group, axis=0)
+        factor = factor.reshape(*factor.shape, *[1] * (weight.ndim - 2))
     else:
         axis = {"Conv": 0, "Gemm": 0 if linear.node.attrs.get("transB", 0) else 1}.get(
             linear.node.op, linear.axis
         )
         along = [1] * weight.ndim
         along[axis] = -1
-        weight *= affine.scale.reshape(along)
+        factor = affine.scale.reshape(along)
     bias = affine.shift if linear.bias is None else linear.bias * affine.scale + affine.shift
-    return _fitting(weight, bias, linear.weight.dtype)
+    return _fitting(weight, factor, bias)
 
 
 def before(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | str:
@@ -116,20 +121,34 @@ def before(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | st
 
     Only right where the Conv pads nothing or the shift is zero: padding comes after the map.
     """
-    weight = linear.weight.astype(np.float64)
-    groups = linear.node.attrs.get("group", 1)
-    grouped = weight.reshape(groups, -1, *weight.shape[1:])
-    along = (groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
-    axes = tuple(range(2, grouped.ndim))
-    added = (grouped * affine.shift.reshape(along)).sum(axis=axes).reshape(-1)
-    grouped *= affine.scale.reshape(along)
+    weight = linear.weight
+    group = linear.node.attrs.get("group", 1)
+
+    def along_inputs(values: np.ndarray) -> np.ndarray:
+        rows = np.repeat(values.reshape(group, -1), weight.shape[0] // group, axis=0)
+        return rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))
+
+    shift, axes = along_inputs(affine.shift), tuple(range(1, weight.ndim))
+    added = np.concatenate([(block * shift[rows]).sum(axis=axes) for rows, block in _blocks(weight)])
     bias = added if linear.bias is None else linear.bias + added
-    return _fitting(weight, bias, linear.weight.dtype)
+    return _fitting(weight, along_inputs(affine.scale), bias)
 
 
-def _fitting(weight: np.ndarray, bias: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | str:
+def _blocks(weight: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """A weight piece by piece along axis 0, in float64: all of it at once could be more than fits."""
+    rows = max(1, _BLOCK // max(1, weight[:1].size))
+    for start in range(0, len(weight), rows):
+        block = slice(start, start + rows)
+        yield block, weight[block].astype(np.float64)
+
+
+def _fitting(weight: np.ndarray, factor: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray] | str:
+    """The weight times a factor that broadcasts to it, in its own type, and the bias."""
+    dtype = weight.dtype
+    stored = np.empty(weight.shape, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        stored = weight.astype(dtype)
-        fits = np.isfinite(stored.astype(np.float32 if dtype.itemsize < 4 else dtype)).all()
-        fits &= np.isfinite(bias.astype(dtype).astype(np.float64)).all()
+        fits = bool(np.isfinite(bias.astype(dtype).astype(np.float64)).all())
+        for rows, block in _blocks(weight):
+            stored[rows] = block * (factor[rows] if len(factor) > 1 else factor)
+            fits = fits and bool(np.isfinite(stored[rows].astype(np.float64)).all())
     return (stored, bias) if fits else f"folded weights would not be finite {dtype.name} numbers"

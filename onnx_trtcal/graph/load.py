@@ -75,8 +75,10 @@ def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()
         digest.update(file.name.encode())
         digest.update(_file_digest(file))
     renamed = _distinctly_named(proto)
-    check_loads(renamed or path or data, ort_custom_ops, name, directory)
-    del data, renamed
+    given = renamed or path or data
+    del data, renamed  # the weights may be among them
+    check_loads(given, ort_custom_ops, name, directory)
+    del given
     elem_types, shapes = _types(proto, directory, ort_custom_ops)
     return Model(
         path=path,

@@ -47,7 +47,7 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
 
     All inputs stay, so that feeds fit; outputs that are not observed go, with the nodes that only they need.
     Weights that nobody changed and that lie in external files stay there; of the others, the large ones of a
-    large model become arrays (see `split_model`), so that protobuf's limit of 2 GiB is never met.
+    large model become arrays (see `split_model`, and `spill` for how to avoid these), so that protobuf's limit of 2 GiB is never met.
 
     Raises:
         ModelError: when an observed tensor is not in the graph.
@@ -70,7 +70,7 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
     return Probe(
         model_bytes=proto.SerializeToString(),
         external=split.arrays,
-        directory=model.directory,
+        directory=split.directory,
         outputs=tuple(observed),
     )
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.files import atomic_write
@@ -21,8 +20,8 @@ from onnx_trtcal.graph.external import (
     is_external,
     location,
     reference,
-    tensor_nbytes,
     tensors_of,
+    write_aligned,
 )
 from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.order import reads
@@ -32,8 +31,6 @@ __all__ = ["save_model"]
 
 # Files above this leave too little room under protobuf's 2 GiB.
 _FILE_BYTES = 3 << 29
-# Runtimes map external weights from page boundaries.
-_PAGE = 4096
 
 
 def save_model(graph: gs.Graph, model: Model, path: str | Path) -> tuple[Path, ...]:
@@ -54,7 +51,7 @@ def save_model(graph: gs.Graph, model: Model, path: str | Path) -> tuple[Path, .
     _drop_dead_nodes(split.proto.graph, model.proto.graph)
     files: tuple[Path, ...] = (target,)
     if any(is_external(tensor) for tensor in tensors_of(split.proto)):
-        _write_weights(beside, split.proto, split.arrays, model.directory)
+        _write_weights(beside, split.proto, split.arrays, split.directory)
         files = (target, beside)
     atomic_write(target, split.proto.SerializeToString())
     return files
@@ -110,16 +107,8 @@ def _write_weights(
             for tensor in tensors_of(proto):
                 if not is_external(tensor):
                     continue
-                file.write(b"\0" * (-file.tell() % _PAGE))
-                offset = file.tell()
-                place = location(tensor)
-                if place.file == IN_MEMORY:
-                    file.write(_bytes(arrays[tensor.name]))
-                elif directory is not None and place.length:
-                    source = directory / place.file
-                    file.write(np.memmap(source, np.uint8, "r", place.offset, place.length).data)
-                size = file.tell() - offset
-                place = Location(path.name, offset, size)
+                offset = write_aligned(file, _stored(tensor, arrays, directory))
+                place = Location(path.name, offset, file.tell() - offset)
                 tensor.CopyFrom(reference(tensor.name, tensor.data_type, tensor.dims, place))
             file.flush()
             os.fsync(file.fileno())
@@ -138,8 +127,11 @@ def _write_weights(
         ) from error
 
 
-def _bytes(values: np.ndarray) -> bytes | memoryview:
-    packed = numpy_helper.from_array(np.zeros((), values.dtype))
-    if tensor_nbytes(packed) == values.dtype.itemsize and values.size:
-        return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-    return bytes(numpy_helper.from_array(values).raw_data)
+def _stored(tensor: onnx.TensorProto, arrays: Mapping[str, np.ndarray], directory: Path | None) -> np.ndarray:
+    """A weight's values, or the very bytes that a file holds of it."""
+    place = location(tensor)
+    if place.file == IN_MEMORY:
+        return arrays[tensor.name]
+    if directory is None or not place.length:
+        return np.zeros(0, np.uint8)
+    return np.memmap(directory / place.file, np.uint8, "r", place.offset, (place.length,))

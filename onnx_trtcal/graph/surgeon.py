@@ -24,7 +24,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_trtcal.graph.external import is_external, reference, tensor_nbytes
 from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.order import distinct_names, reads, sorted_nodes
-from onnx_trtcal.graph.weights import Weight, WeightValues, to_proto
+from onnx_trtcal.graph.weights import SpilledValues, Weight, WeightValues, to_proto
 
 __all__ = ["ImportedNode", "Split", "export_model", "import_graph", "split_model"]
 
@@ -183,13 +183,16 @@ class Split:
     """A model and the weights that are not in it.
 
     Attributes:
-        proto: the model; unchanged external weights refer to files in the original model's folder.
+        proto: the model; unchanged external weights stay where they are.
         arrays: initializers that `proto` only declares, to be given to a session by name
             (`SessionOptions.add_external_initializers`).
+        directory: the folder that external weights are found in: the original model's, or the temporary one
+            of weights that `spill` moved, which has the original's files too.
     """
 
     proto: onnx.ModelProto
     arrays: Mapping[str, np.ndarray]
+    directory: Path | None
 
 
 def export_model(graph: gs.Graph, model: Model) -> onnx.ModelProto:
@@ -223,7 +226,14 @@ def split_model(graph: gs.Graph, model: Model, inline_bytes: int = INLINE_BYTES)
     target.node.extend(_export_node(node) for node in graph.nodes)
     arrays = _export_initializers(graph, source, target, inline_bytes)
     _export_values(graph, source, target, proto.ir_version)
-    return Split(proto, arrays)
+    return Split(proto, arrays, _directory(graph, model))
+
+
+def _directory(graph: gs.Graph, model: Model) -> Path | None:
+    for constant in _constants(graph).values():
+        if isinstance(constant._values, SpilledValues):
+            return constant._values.directory
+    return model.directory
 
 
 def _copy_fields(source: Any, target: Any, skip: set[str]) -> None:
@@ -287,7 +297,9 @@ def _export_initializers(
             target.initializer.append(tensor)
     for name, constant in constants.items():
         values = constant.values
-        if beside and values.nbytes >= SMALL_BYTES:
+        if beside and isinstance(constant._values, SpilledValues):
+            target.initializer.append(constant._values.tensor)
+        elif beside and values.nbytes >= SMALL_BYTES:
             arrays[name] = values
             target.initializer.append(reference(name, dtype_to_onnx(values.dtype), values.shape))
         else:
@@ -296,7 +308,8 @@ def _export_initializers(
 
 
 def _assigned(constant: gs.Constant | None) -> bool:
-    return constant is not None and not isinstance(constant._values, LazyValues)
+    values = None if constant is None else constant._values
+    return values is not None and (isinstance(values, SpilledValues) or not isinstance(values, LazyValues))
 
 
 def _constants(graph: gs.Graph) -> dict[str, gs.Constant]:

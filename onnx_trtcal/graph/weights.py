@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnx_trtcal.graph.external import is_external, map_values
 
-__all__ = ["Weight", "WeightValues", "to_proto"]
+__all__ = ["SpilledValues", "Weight", "WeightValues", "to_proto"]
 
 
 class WeightValues(LazyValues):
@@ -51,8 +52,20 @@ class WeightValues(LazyValues):
         return dense
 
 
+class SpilledValues(WeightValues):
+    """Values in a temporary file, which goes with the last of them.
+
+    Attributes:
+        folder: the temporary folder; the model's own external files are found there as well.
+    """
+
+    def __init__(self, tensor: onnx.TensorProto, folder: TemporaryDirectory[str]) -> None:
+        super().__init__(tensor, Path(folder.name))
+        self.folder = folder
+
+
 class Weight(gs.Constant):
-    """A constant of the original model.
+    """A constant of the original model, or one that took the place of such.
 
     Reading `values` leaves the tensor lazy, so that a weight nobody assigned to is exported bit for bit, and
     no copy of it stays behind. The arrays are read-only: assign to `values` to change the weight.
