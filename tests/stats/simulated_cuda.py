@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from host_memory import DTYPES, HostMemory, device_array
 from slow_histogram import counted
+from toys import model, node
 
+from onnx_trtcal import measure
+from onnx_trtcal.listener import LoggingListener
+from onnx_trtcal.options import Options
+from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda.counts import DeviceCounts
 from onnx_trtcal.stats.cuda.gpu import Gpu
@@ -122,3 +127,40 @@ def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
     counts.add({"a": device_array(values)[1:4]})
     counts.settle()
     assert histograms == {"a": counted(values[1:4])}
+
+
+class CpuAsCuda:
+    """A provider that says it is CUDA, and runs on the CPU."""
+
+    name = "cuda"
+    ort_names = ("CPUExecutionProvider",)
+
+
+@pytest.mark.parametrize("rule", ["stable", "tensorrt"])
+def test_a_whole_calibration(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From data to scales with every activation counted by the kernel, in a fixed batch that is filled up."""
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    proto = model(
+        [node("Conv", "x w", "c"), node("Relu", "c", "r"), node("Sigmoid", "r", "y")],
+        {"x": [3, 3, 4, 4]}, {"y": None}, {"w": weights},
+    )  # fmt: skip
+    data = [random.standard_normal((3, 4, 4)).astype(np.float32) * k for k in range(1, 6)]
+    options = Options(provider="cpu", range=rule)
+    expected = calibrate(proto, data, options)
+    heard = []
+    ears = LoggingListener()
+    monkeypatch.setattr(ears, "say", heard.append)
+    gpu = Gpu(SMALL["halves"], HostMemory())
+    monkeypatch.setattr(gpu, "free_memory", lambda: 1 << 30)
+    monkeypatch.setattr(measure, "choose_provider", lambda asked: CpuAsCuda())
+    monkeypatch.setattr(measure, "open_gpu", lambda: (gpu, "counted on the GPU"))
+    monkeypatch.setattr(measure._Run, "_device", "cpu")
+    found = calibrate(proto, data, options, listener=ears)
+    assert found.collection == expected.collection
+    assert found.thresholds == expected.thresholds
+    assert "counted on the GPU" in heard
+    monkeypatch.setattr(measure, "open_gpu", lambda: (None, "no numba-cuda"))
+    monkeypatch.setattr(measure._Run, "_device", None)
+    assert calibrate(proto, data, options, listener=ears).collection == expected.collection
+    assert "activations are copied to the CPU to be counted: no numba-cuda" in heard
