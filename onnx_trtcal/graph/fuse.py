@@ -96,14 +96,14 @@ def _start(links: Links, at: int) -> _Chain:
     chain = _Chain(at, [at], links.nodes[at].outputs[0].name)
     while _weighted(links, at):
         reader = links.only_reader(chain.end)
-        if reader is None or not _per_channel(links, reader, chain.end):
+        if reader is None or not _per_channel(links, reader, chain.end, links.nodes[at]):
             break
         chain.take([reader], links.nodes[reader].outputs[0].name, [])
     return chain
 
 
-def _per_channel(links: Links, at: int, tensor: str) -> bool:
-    """Whether a node shifts the tensor by a constant bias, or normalizes it with constant statistics.
+def _per_channel(links: Links, at: int, tensor: str, anchor: gs.Node) -> bool:
+    """Whether a node shifts the anchor's result by a constant bias, or normalizes it with constant statistics.
 
     TensorRT merges both into the weights (Layer Fusion Catalog, Convolution and Scale), so the tensor before
     them never exists in INT8. A single value is no bias but the start of a function, as in clip(x + 3, 0, 6),
@@ -115,8 +115,19 @@ def _per_channel(links: Links, at: int, tensor: str) -> bool:
         training = node.attrs.get("training_mode", 0)
         return names[0] == tensor and not training and all(name in links.constants for name in names[1:])
     if kind(node) == "Add":
-        return any(links.channel_constant(name) and not links.scalar_constant(name) for name in names)
+        axes = {axis for name in names if (axis := links.vector_axis(name)) is not None}
+        return bool(axes & _channel_axes(links, anchor))
     return False
+
+
+def _channel_axes(links: Links, anchor: gs.Node) -> set[int]:
+    """The axis of a weighted node's output channels, counted from the end; all it could be where that is open."""
+    if kind(anchor) == "Gemm":
+        return {-1}
+    if kind(anchor) == "MatMul":
+        return {-1 if anchor.inputs[1].name in links.constants else -2}
+    rank = links.rank(anchor.inputs[1].name) or links.rank(anchor.outputs[0].name)
+    return {-2, -3, -4} if rank is None else {1 - rank}
 
 
 def _add_residuals(links: Links, chains: list[_Chain], shapes: Mapping[str, Shape | None]) -> None:

@@ -84,10 +84,11 @@ class Links:
         shape = self.tensors[name].shape if name in self.tensors else None
         return None if shape is None else tuple(shape)
 
-    def channel_constant(self, name: str) -> bool:
-        """Whether a tensor is a constant scalar or vector (one axis longer than 1), as a bias is."""
+    def vector_axis(self, name: str) -> int | None:
+        """The one axis longer than 1 of a constant, as a bias has it, counted from the end; None for others."""
         shape = self._constant_shape(name)
-        return shape is not None and sum(size != 1 for size in shape) <= 1
+        long = [axis for axis, size in enumerate(shape or ()) if size != 1]
+        return long[0] - len(shape or ()) if len(long) == 1 else None
 
     def scalar_constant(self, name: str) -> bool:
         """Whether a tensor is a constant of one value."""
@@ -101,6 +102,11 @@ class Links:
         stored = _stored(self.maker(name))
         value = getattr(self.tensors[name] if stored is None else stored, "values", stored)
         return None if value is None else float(np.reshape(value, -1)[0])
+
+    def rank(self, name: str) -> int | None:
+        """A tensor's number of axes, where it is known."""
+        shape = self._constant_shape(name) or self.shape(name)
+        return None if shape is None else len(shape)
 
     def _constant_shape(self, name: str) -> tuple[int | str | None, ...] | None:
         if name not in self.constants:

@@ -46,8 +46,9 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
     """Makes the observed tensors of a graph the outputs of a model; graph and model are not changed.
 
     All inputs stay, so that feeds fit; outputs that are not observed go, with the nodes that only they need.
-    Weights that nobody changed and that lie in external files stay there; of the others, the large ones of a
-    large model become arrays (see `split_model`, and `spill` for how to avoid these), so that protobuf's limit of 2 GiB is never met.
+    Weights that nobody changed and that lie in external files stay there, and so do those that `spill` moved;
+    of the others, the large ones of a large model become arrays (see `split_model`), so that protobuf's limit
+    of 2 GiB is never met.
 
     Raises:
         ModelError: when an observed tensor is not in the graph.

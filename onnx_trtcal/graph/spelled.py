@@ -19,6 +19,8 @@ __all__ = ["Region", "activation"]
 
 # The tanh form of GELU takes 9 nodes with its cube as two products; more are no activation any more.
 _MOST_NODES = 12
+# What stays within fixed bounds, so that x times it grows no faster than x.
+_SATURATING = frozenset({"Clip", "Erf", "HardSigmoid", "Min", "Sigmoid", "Softsign", "Tanh"})
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,39 @@ def _pointwise(links: Links, at: int, inside: dict[str, int]) -> bool:
 
 def _is_gate(links: Links, x: str, region: Region) -> bool:
     node = links.nodes[region.nodes[-1]]
-    passes = [_multiple_of(links, t.name, x) for t in node.inputs]
+    names = [t.name for t in node.inputs]
+    passes = [_multiple_of(links, name, x) for name in names]
     if len(passes) != 2:
         return False
-    return {
-        "Mul": passes.count(True) == 1,
-        "Div": passes == [True, False],  # x / (1 + exp(-x))
-        "Max": all(passes),  # max(x, 0.1 x)
-    }.get(kind(node), False)
+    if kind(node) == "Mul":
+        return passes.count(True) == 1 and _is_bounded(links, names[passes.index(False)])
+    if kind(node) == "Div":
+        return passes == [True, False] and _is_one_and_exp(links, names[1])
+    return kind(node) == "Max" and all(passes)  # max(x, 0.1 x)
+
+
+def _is_bounded(links: Links, name: str) -> bool:
+    """Whether a tensor is a saturating function, shifted and scaled by constants: x * x * x is no gate."""
+    while True:
+        node = links.maker(name)
+        if node is None:
+            return False
+        if kind(node) in _SATURATING:
+            return True
+        variable = [t.name for t in node.inputs if t.name not in links.constants]
+        if len(variable) != 1 or kind(node) not in ("Add", "Div", "Mul", "Reciprocal", "Sub"):
+            return False
+        if kind(node) == "Reciprocal" or (kind(node) == "Div" and node.inputs[1].name == variable[0]):
+            return _is_one_and_exp(links, variable[0])  # 1 / (1 + exp(-x))
+        name = variable[0]
+
+
+def _is_one_and_exp(links: Links, name: str) -> bool:
+    node = links.maker(name)
+    if node is None or kind(node) != "Add":
+        return False
+    makers = [links.maker(t.name) for t in node.inputs if t.name not in links.constants]
+    return len(makers) == 1 and makers[0] is not None and kind(makers[0]) == "Exp"
 
 
 def _multiple_of(links: Links, name: str, x: str) -> bool:

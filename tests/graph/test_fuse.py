@@ -132,6 +132,30 @@ def test_an_add_of_a_whole_constant_map_is_neither_bias_nor_residual():
     assert group.output == "c"
 
 
+@pytest.mark.parametrize(
+    ("op", "shape", "joins"),
+    [
+        ("Conv", (4, 1, 1), True),
+        ("Conv", (8, 1), False),
+        ("Conv", (8,), False),
+        ("ConvTranspose", (1, 4, 1, 1), True),
+        ("Gemm", (4,), True),
+        ("Gemm", (4, 1), False),
+        ("MatMul", (1, 4), True),
+        ("MatMul", (4, 1), False),
+        ("MatMul from the left", (4, 1), True),
+        ("MatMul from the left", (4,), False),
+    ],
+)
+def test_a_bias_lies_along_the_channels(op, shape, joins):
+    matrix = op in ("Gemm", "MatMul", "MatMul from the left")
+    inputs = {"Gemm": "x m", "MatMul": "x m", "MatMul from the left": "m x"}.get(op, "x w")
+    nodes = [toys.node(op.split()[0], inputs, "c"), toys.node("Add", "c k", "y")]
+    shapes = {"x": [4, 4]} if matrix else X
+    (group,) = groups(nodes, ["y"], shapes, {"k": np.ones(shape, np.float32)})
+    assert group.output == ("y" if joins else "c")
+
+
 def test_a_single_value_added_is_no_bias():
     nodes = [conv(), toys.node("Add", "c three", "a"), toys.node("Clip", "a zero six", "y")]
     constants = {"three": np.array(3, "f"), "zero": np.array(0, "f"), "six": np.array(6, "f")}

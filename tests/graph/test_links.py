@@ -65,13 +65,7 @@ def test_constant_shapes_tell_scalars_and_vectors():
     values = {name: value.astype(np.float32) for name, value in constants.items()}
     links = linked(nodes, {"x": [4, 4, 4]}, ["y_one"], values)
     assert [links.scalar_constant(name) for name in ("one", "bias", "map", "k", "x")] == [True] + [False] * 4
-    assert [links.channel_constant(n) for n in ("one", "bias", "map", "k", "x")] == [
-        True,
-        True,
-        False,
-        True,
-        False,
-    ]
+    assert [links.vector_axis(n) for n in ("one", "bias", "map", "k", "x")] == [None, -3, None, -1, None]
 
 
 def test_scalars_are_read_from_initializers_and_constant_nodes_alike():

@@ -14,6 +14,14 @@ SPELLINGS = {
     "silu": ["Sigmoid: c -> s", "Mul: c s -> y"],
     "silu, other order": ["Sigmoid: c -> s", "Mul: s c -> y"],
     "silu by division": ["Neg: c -> n", "Exp: n -> e", "Add: e one -> d", "Div: c d -> y"],
+    "silu by a reciprocal": [
+        "Neg: c -> n",
+        "Exp: n -> e",
+        "Add: one e -> d",
+        "Reciprocal: d -> r",
+        "Mul: c r -> y",
+    ],
+    "silu by one over": ["Neg: c -> n", "Exp: n -> e", "Add: one e -> d", "Div: one d -> r", "Mul: r c -> y"],
     "quick gelu": ["Mul: c k -> a", "Sigmoid: a -> s", "Mul: c s -> y"],
     "hard-swish": ["Add: c three -> a", "Clip: a zero six -> b", "Mul: c b -> m", "Div: m six -> y"],
     "hard-swish, factor first": [
@@ -46,6 +54,10 @@ SPELLINGS = {
 }
 OTHERS = {
     "square": ["Mul: c c -> y"],
+    "cube": ["Mul: c c -> s", "Mul: c s -> y"],
+    "square with its sign": ["Abs: c -> a", "Mul: c a -> y"],
+    "softsign, which ends at 1": ["Abs: c -> a", "Add: a one -> d", "Div: c d -> y"],
+    "one over x": ["Reciprocal: c -> r", "Mul: c r -> y"],
     "bounded": ["Sigmoid: c -> s", "Tanh: c -> t", "Add: s t -> y"],
     "another input in it": [
         "Sigmoid: c -> s",
