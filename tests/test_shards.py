@@ -16,7 +16,7 @@ from onnx_trtcal.shards import merge_files
 from onnx_trtcal.stats import store
 
 DATA = samples(9)
-OVERLAPPING = {"a": range(0, 3), "b": range(3, 6), "c": range(4, 5)}
+OVERLAPPING = {"a": range(3), "b": range(3, 6), "c": range(4, 5)}
 
 
 def collect(folder: Path, name: str, numbers: range, options: Options = CPU, model: object = None) -> Path:
@@ -33,7 +33,7 @@ def collect(folder: Path, name: str, numbers: range, options: Options = CPU, mod
 def test_three_shards_in_any_order_are_the_file_of_one_run(tmp_path: Path) -> None:
     whole = collect(tmp_path, "whole", range(9)).read_bytes()
     shards = [
-        collect(tmp_path, "a", range(0, 2), replace(CPU, batch_size=1)),
+        collect(tmp_path, "a", range(2), replace(CPU, batch_size=1)),
         collect(tmp_path, "b", range(2, 7)),
         collect(tmp_path, "c", range(7, 9), replace(CPU, batch_size=2)),
     ]

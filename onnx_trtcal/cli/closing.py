@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["print_closing"]
 
-
 _MOST_FLAGS = 5
 
 

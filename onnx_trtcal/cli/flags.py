@@ -120,7 +120,7 @@ def _convert(item: dataclasses.Field[Any], text: str) -> Any:
     if item.name == "memory_limit":
         return parse_size(text)
     if item.name == "until_stable":
-        return float(text.removesuffix("%")) / 100
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     if kind == "int":
         return int(text)
     if kind == "float":

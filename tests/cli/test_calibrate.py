@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small import CPU, network, samples, write_folder
+
+from onnx_trtcal import calibrate
+from onnx_trtcal.cache import read_cache
+from onnx_trtcal.cli import main
+from onnx_trtcal.stats import store
+from onnx_trtcal.tables import ort_flatbuffers, ort_json, ranges_json
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model and data, and an empty working directory beside them."""
+    onnx.save(network(), str(tmp_path / "model.onnx"))
+    write_folder(tmp_path / "data", samples(20))
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return tmp_path
+
+
+def run(job: Path, *flags: str) -> int:
+    return main([str(job / "model.onnx"), str(job / "data"), "--provider", "cpu", *flags])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_writes_the_cache_and_its_sidecar_and_nothing_else(job: Path, capsys: Capture) -> None:
+    assert run(job) == 0
+    assert names(job / "cwd") == {"model.calibration.cache", "model.calibration.cache.json"}
+    expected = calibrate(job / "model.onnx", job / "data", CPU).cache()
+    assert read_cache("model.calibration.cache") == expected
+    said = capsys.readouterr()
+    for part in (
+        "20 array files in natural order",
+        "execution provider: CPU (as asked)",
+        "20 samples. 6 tensors have a scale: 3 measured",
+        "hardest clips:",
+        "wrote model.calibration.cache (",
+        "--int8 --calib=model.calibration.cache --minShapes=x:1x2x4x4",
+        "onnx-trtcal quantize ",
+    ):
+        assert part in said.out
+    assert "warning: " in said.err and "Traceback" not in said.err
+
+
+def test_the_verb_may_be_named(job: Path) -> None:
+    arguments = ["calibrate", str(job / "model.onnx"), str(job / "data"), "--provider", "cpu", "-q"]
+    assert main(arguments) == 0
+    assert (job / "cwd" / "model.calibration.cache").exists()
+
+
+def test_quiet_leaves_warnings_only(job: Path, capsys: Capture) -> None:
+    assert run(job, "-q") == 0
+    said = capsys.readouterr()
+    assert said.out == "" and all(line.startswith("warning: ") for line in said.err.splitlines())
+
+
+def test_statistics_and_folded_model_on_request(job: Path) -> None:
+    assert run(job, "-o", "a.cache", "--save-stats", "a.stats", "--save-folded", "a.onnx") == 0
+    assert names(job / "cwd") == {"a.cache", "a.cache.json", "a.stats", "a.onnx"}
+    assert store.load("a.stats") == calibrate(job / "model.onnx", job / "data", CPU).collection
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load("a.onnx").graph.node}
+
+
+def test_formats_go_beside_the_cache(job: Path, capsys: Capture) -> None:
+    wanted = ("trt", "ort-flatbuffers", "ort-json", "ranges-json")
+    assert (
+        run(job, "-o", "a.calibration.cache", *(word for form in wanted for word in ("--format", form))) == 0
+    )
+    tables = {"a.calibration.cache", "a.flatbuffers", "a.ort.json", "a.ranges.json"}
+    assert names(job / "cwd") == {*tables, "a.calibration.cache.json"}
+    scales = read_cache("a.calibration.cache").scales
+    assert Path("a.flatbuffers").read_bytes() == ort_flatbuffers(scales)
+    assert Path("a.ort.json").read_bytes() == ort_json(scales)
+    assert Path("a.ranges.json").read_bytes() == ranges_json(scales)
+    assert "trt_int8_calibration_table_name='a.flatbuffers'" in capsys.readouterr().out
+
+
+def test_a_single_format_goes_where_it_is_told(job: Path, capsys: Capture) -> None:
+    assert run(job, "--format", "ranges-json") == 0
+    assert names(job / "cwd") == {"model.ranges.json", "model.ranges.json.json"}
+    assert json.loads(Path("model.ranges.json.json").read_text())["cache"]["format"] == "ranges-json"
+    assert "trtexec" not in capsys.readouterr().out
+    assert run(job, "--format", "ort-json", "-o", "table") == 0
+    assert Path("table").exists()
+
+
+def test_formats_that_would_be_one_file_are_refused_before_any_work(job: Path, capsys: Capture) -> None:
+    assert run(job, "-o", "a.flatbuffers", "--format", "trt", "--format", "ort-flatbuffers") == 1
+    assert "the same file" in capsys.readouterr().err and names(job / "cwd") == set()
+
+
+def test_the_header_on_request(job: Path) -> None:
+    assert (
+        run(
+            job, "-o", "a", "--algorithm", "MinMaxCalibration", "--trt-version", "8.6.1", "--method", "minmax"
+        )
+        == 0
+    )
+    assert Path("a").read_text().splitlines()[0] == "TRT-8601-MinMaxCalibration"
+
+
+def test_says_what_to_pass_for_a_tensor_that_is_clipped_too_hard(job: Path, capsys: Capture) -> None:
+    assert run(job, "--method", "percentile:80") == 0
+    said = capsys.readouterr().err
+    assert "percentile:80.0 clips 'relu' at" in said and "pass --method-for relu=mse" in said
+    assert run(job, "--method", "percentile:80", "--method-for", "relu=mse") == 0
+    assert "clips 'relu'" not in capsys.readouterr().err
+
+
+def test_a_config_file(job: Path) -> None:
+    (job / "options.toml").write_text('method = "minmax"\ntrt_version = "8.4"\n')
+    assert run(job, "--config", str(job / "options.toml")) == 0
+    cache = read_cache("model.calibration.cache")
+    wanted = calibrate(job / "model.onnx", job / "data", replace(CPU, method="minmax", trt_version="8.4"))
+    assert cache == wanted.cache()
+
+
+def test_bad_input_is_a_message_and_leaves_no_output(job: Path, capsys: Capture) -> None:
+    np.save(job / "data" / "s3.npy", np.full((2, 4, 4), np.nan, np.float32))
+    assert run(job) == 1
+    said = capsys.readouterr().err
+    assert "error: NaN or Inf in" in said and "s3.npy" in said and "Traceback" not in said
+    # What was counted is kept, for the same command with --allow-nonfinite.
+    assert names(job / "cwd") == {"model.calibration.cache.checkpoint"}
+    assert run(job, "--allow-nonfinite") == 0
+    assert "going on from the checkpoint" in capsys.readouterr().out
+    assert names(job / "cwd") == {"model.calibration.cache", "model.calibration.cache.json"}
+
+
+def test_an_output_folder_that_is_missing(job: Path, capsys: Capture) -> None:
+    assert run(job, "-o", str(job / "none" / "a.cache")) == 1
+    assert "cannot write the file" in capsys.readouterr().err

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.options import Options, Preprocess
+
+FLAGS = {
+    "--method": "mse",
+    "--range": "tensorrt",
+    "--observe": "all",
+    "--tie-concat": None,
+    "--trt-version": "8.6",
+    "--zero-scales": None,
+    "--provider": "cpu",
+    "--batch-size": "4",
+    "--max-samples": "100",
+    "--memory-limit": "1.5G",
+    "--threads": "3",
+    "--allow-nonfinite": None,
+    "--allow-quantized": None,
+    "--checkpoint-every": "7",
+    "--until-stable": "1%",
+    "--preset": "imagenet",
+    "--resize": "shorter",
+    "--size": "256",
+    "--crop": "224,192",
+    "--interpolation": "nearest",
+    "--pad-value": "114",
+    "--color": "bgr",
+    "--scale": "1/255",
+    "--mean": "0.5,0.25,1/4",
+    "--std": "2",
+    "--layout": "nhwc",
+}
+TOML = """
+method = "mse"
+method_for = ["Softmax=minmax", "x=percentile:99"]
+range = "tensorrt"
+observe = "all"
+tie_concat = true
+trt-version = "8.6"
+zero_scales = true
+provider = "cpu"
+batch_size = 4
+max_samples = 100
+memory_limit = "1.5G"
+threads = 3
+allow_nonfinite = true
+allow_quantized = true
+ort_custom_ops = ["a.so"]
+checkpoint_every = 7
+until_stable = "1%"
+
+[preprocess]
+preset = "imagenet"
+resize = "shorter"
+size = [256, 256]
+crop = [224, 192]
+interpolation = "nearest"
+pad_value = 114
+color = "bgr"
+scale = "1/255"
+mean = [0.5, 0.25, 0.25]
+std = 2
+layout = "nhwc"
+"""
+
+
+def parse(*arguments: str) -> Options:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    add_preprocess(parser)
+    return options_from(parser.parse_args(arguments))
+
+
+def config(folder: Path, text: str) -> list[str]:
+    path = folder / "options.toml"
+    path.write_text(text)
+    return ["--config", str(path)]
+
+
+def test_without_flags_all_is_at_its_default() -> None:
+    assert parse() == Options()
+
+
+def test_a_toml_file_says_the_same_as_the_flags(tmp_path: Path) -> None:
+    words = [word for flag, value in FLAGS.items() for word in (flag, value) if word]
+    words += ["--method-for", "Softmax=minmax", "--method-for", "x=percentile:99", "--ort-custom-ops", "a.so"]
+    flags, file = parse(*words), parse(*config(tmp_path, TOML))
+    assert flags == file
+    # Nothing was left at its default, so no option was forgotten here.
+    for options, defaults in ((flags, Options()), (flags.preprocess, Preprocess())):
+        for item in dataclasses.fields(options):
+            assert getattr(options, item.name) != getattr(defaults, item.name), item.name
+    assert flags.until_stable == 0.01 and flags.memory_limit == 3 << 29
+    assert flags.preprocess.size == (256, 256) and flags.preprocess.mean == (0.5, 0.25, 0.25)
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = config(tmp_path, 'method = "mse"\nbatch_size = 4\n[preprocess]\nscale = 1.0\nmean = [1, 2]\n')
+    options = parse(*file, "--method", "minmax", "--mean", "3")
+    assert options.method == "minmax" and options.batch_size == 4
+    assert options.preprocess == Preprocess(scale=1.0, mean=(3.0,))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("methud = 'mse'", "did you mean 'method'"),
+        ("method = 3", "method is 3, wanted str"),
+        ("batch_size = true", "batch_size is True, wanted int"),
+        ("batch_size = 1.5", "batch_size is 1.5, wanted int"),
+        ("tie_concat = 1", "tie_concat is 1, wanted bool"),
+        ("memory_limit = 'much'", "'much' is no size"),
+        ("preprocess = 3", "must be a table"),
+        ("[preprocess]\nmeen = 1", "did you mean 'mean'"),
+        ("method = ", "cannot read the options file"),
+        ("batch_size = 0", "batch_size is 0"),
+        ("range = 'stabel'", "did you mean 'stable'"),
+    ],
+)
+def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(OptionError) as refusal:
+        parse(*config(tmp_path, text))
+    assert said in str(refusal.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot read"):
+        parse("--config", str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--batch-size", "many"], "--batch-size"),
+        (["--scale", "1/0"], "'1/0' is no number"),
+        (["--memory-limit", "2X"], "is no size"),
+        (["--provider", "tpu"], "invalid choice"),
+        (["--size", "a,b"], "--size"),
+    ],
+)
+def test_a_flag_that_means_nothing_is_misuse(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(*words)
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_share_is_a_number_or_a_percentage() -> None:
+    assert parse("--until-stable", "1%") == parse("--until-stable", "0.01")
+    with pytest.raises(OptionError, match="wanted a share"):
+        parse("--until-stable", "1")
+
+
+def test_a_verb_may_have_some_of_the_flags() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, "method", "threads")
+    assert options_from(parser.parse_args(["--method", "mse", "--threads", "2"])) == Options(
+        method="mse", threads=2
+    )
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--batch-size", "2"])
+
+
+def test_every_option_has_a_help_text() -> None:
+    for item in (*dataclasses.fields(Options), *dataclasses.fields(Preprocess)):
+        assert item.metadata["help"]
