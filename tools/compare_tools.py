@@ -12,7 +12,7 @@ CASES.toml (or .json) describes models; paths are relative to the file:
     test = "digits_test.npy"              the same; other samples
     labels = "digits_test_labels.csv"     optional, see `onnx-trtcal evaluate --labels`
     metric = "auc.py:auc"                 optional, see `onnx-trtcal evaluate --metric`
-    batch = 8                             optional: samples per run while calibrating
+    batch = 8                             optional: samples per run while calibrating, a divisor of 8
     shape = [1, 8, 8]                     optional: reshape each sample to this
 
 Every tool makes a Q/DQ model in a process of its own, with its default settings but for what TensorRT demands:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--ours", default="entropy,auto", metavar="METHODS", help="our methods (default entropy,auto)"
     )
-    parser.add_argument("--tools", metavar="NAMES", help="these rows only, comma-separated")
+    parser.add_argument("--tool", action="append", metavar="NAME", help="this row only (repeatable)")
     parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
     parser.add_argument("--keep", metavar="FOLDER", help="keep the Q/DQ models here")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -53,8 +53,7 @@ def main() -> None:
     from compare.rows import compare_case, contenders
     from compare.table import case_table
 
-    wanted = args.tools.split(",") if args.tools else None
-    names = contenders(args.ours.split(","), args.modelopt, wanted)
+    names = contenders(args.ours.split(","), args.modelopt, args.tool)
     for case in read_cases(Path(args.cases), args.only):
         with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
             rows = compare_case(case, names, args.modelopt, Path(args.keep or scratch), _say)
