@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cache import Cache, read_cache
 from onnx_trtcal.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
 from onnx_trtcal.graph.constants import constant_amax
+from onnx_trtcal.graph.fold import fold
 from onnx_trtcal.graph.load import Model, load
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.original import read_original
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_SUCH_TENSOR", "Coverage", "Gap", "check"]
 
 NO_SUCH_TENSOR = "the model has no such tensor"
+_OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
 
 # What TensorRT calls the tensors of layers that it adds on its own.
 _OWN = ("(Unnamed Layer* ", "ONNXTRT_", "tmp_refittable_weight")
@@ -150,4 +152,13 @@ def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, 
             unknown[name] = "a tensor that TensorRT adds on its own"
         else:
             unknown[name] = NO_SUCH_TENSOR
+    if NO_SUCH_TENSOR in unknown.values():
+        folded = _folded_names(model)
+        unknown.update(dict.fromkeys([name for name in unknown if name in folded], _OF_THE_FOLDED))
     return unknown
+
+
+def _folded_names(model: Model) -> set[str]:
+    graph = import_graph(model)
+    fold(graph)
+    return {tensor.name for node in graph.nodes for tensor in node.outputs}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.calibration import Prepared
@@ -19,8 +19,9 @@ from onnx_trtcal.checkpoint import Checkpoint, looks_path
 from onnx_trtcal.convergence import Movement, final_marks, growing_marks
 from onnx_trtcal.data.batching import Batch, OtherSamplesError, batches, effective_batch_size
 from onnx_trtcal.data.layout import feeding_of
-from onnx_trtcal.data.sources import Source, open_source
+from onnx_trtcal.data.sources import Sample, Source, open_source
 from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.listener import Listener
 from onnx_trtcal.memory import Chunking, available_memory, chunk
@@ -91,10 +92,12 @@ def measure(
         rule=options.range,
         options=_belonging(options, chunking.batch_size),
     )
+    if options.until_stable and not run.watchable:
+        listener.warn("--until-stable is left aside: no scale is known before the second pass")
     if len(chunking.parts) == 1:
         whole = run.count(whole, chunking.batch_size, checkpoint)
         return Measured(whole, run.seen_shapes, run.movement)
-    if options.until_stable:
+    if options.until_stable and run.watchable:
         listener.warn("--until-stable is left aside: it would stop each pass at another sample")
     run.watched = False
     for index, tensors in enumerate(chunking.parts, 1):
@@ -153,7 +156,9 @@ class _Run:
         self.gpu = gpu
         self.seen_shapes: dict[str, SeenShapes] = {}
         self.movement: Movement | None = None
-        self.watched = True
+        methods = assign_methods(options, prepared.plan.op_types)
+        self.watchable = {name: method for name, method in methods.items() if not method.kind.signed}
+        self.watched = bool(self.watchable)
         self.pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
         self._session: Session | None = None
 
@@ -212,12 +217,20 @@ class _Run:
             advance(batch.count)
             return go_on
 
+        rows = () if feeding_of(self.prepared.model.inputs).verbatim else (min(batch_size, len(counted)),)
+
+        def see(sample: Sample) -> None:
+            # As the run that counted it fed it.
+            for name, array in sample.arrays.items():
+                self.seen_shapes.setdefault(name, SeenShapes()).add((*rows, *array.shape))
+
         stream = batches(
             self.source,
             self.prepared.model.inputs,
             batch_size,
             counted=counted,
             ends=self._marks() if self._exact else (),
+            skipped=see,
         )
         with closing(stream):
             collect(self.session(tensors), stream, count_and_tell, self.seen_shapes, self._device)
@@ -248,21 +261,22 @@ class _Run:
         if not self.source.countable:
             # Data that can be read only once leaves no sample to try, and no second pass.
             return Chunking(batch_size, (observed,)) if fixed else Chunking(1, (observed,), "batches of 1")
-        sizes = self._measured_sizes(batch_size if fixed else 1)
+        sizes = sizes or self._measured_sizes(batch_size if fixed else 1)
         return chunk(sizes, batch_size if fixed else 1, batch_size, limit, fixed)
 
     def _measured_sizes(self, batch_size: int) -> dict[str, int]:
-        """Bytes of every observed tensor for a batch of the first samples."""
+        """Bytes of every observed tensor for a batch of the first samples, none of which is kept for that."""
         first = replace(self.source, max_samples=batch_size)
-        sizes: dict[str, int] = {}
-
-        def measure(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
-            sizes.update({name: array.nbytes * batch.rows // batch.count for name, array in arrays.items()})
-            return False
-
-        with closing(batches(first, self.prepared.model.inputs, batch_size)) as stream:
-            collect(self.session(self.prepared.plan.observed), stream, measure, {}, self._device)
-        return sizes
+        model, observed = self.prepared.model, self.prepared.plan.observed
+        shown = probe(self.prepared.observed, model, observed, shapes_only=True)
+        session = Session(shown, self.provider, self.options.threads, self.options.ort_custom_ops)
+        with closing(batches(first, model.inputs, batch_size)) as stream:
+            batch = next(stream)
+            shapes = session.run(batch.feeds, batch.names[0])
+        return {
+            name: int(shape.prod()) * _itemsize(model, name)
+            for name, shape in zip(observed, shapes, strict=True)
+        }
 
     @property
     def _device(self) -> str | None:
@@ -281,13 +295,12 @@ class _Run:
     def _watch(self, fresh: Collection, checkpoint: Path | None) -> Watch:
         """Looks at the scales at the marks."""
         options = self.options
-        methods = assign_methods(options, self.prepared.plan.op_types)
-        unsigned = {name: method for name, method in methods.items() if not method.kind.signed}
+        methods = self.watchable
 
         def solve(collection: Collection) -> Mapping[str, float]:
             histograms = tied_histograms(self.prepared.plan.merged, collection)
-            solved = {name: histograms[name] for name in unsigned}
-            return solve_all(solved, unsigned.__getitem__, options.threads)
+            solved = {name: histograms[name] for name in methods}
+            return solve_all(solved, methods.__getitem__, options.threads)
 
         job = {
             "model": fresh.model,
@@ -329,6 +342,10 @@ def _inferred_sizes(prepared: Prepared, samples: int) -> dict[str, int]:
         if shape is None or not all(isinstance(dim, int) for dim in shape[1:]):
             return {}
         dims = [dim if isinstance(dim, int) else samples for dim in shape]
-        dtype = helper.tensor_dtype_to_np_dtype(prepared.model.elem_types[name])
-        sizes[name] = int(np.prod(dims, dtype=np.int64)) * np.dtype(dtype).itemsize
+        sizes[name] = int(np.prod(dims, dtype=np.int64)) * _itemsize(prepared.model, name)
     return sizes
+
+
+def _itemsize(model: Model, name: str) -> int:
+    """Bytes of one element of a tensor; folding makes no tensors but floats."""
+    return helper.tensor_dtype_to_np_dtype(model.elem_types.get(name) or TensorProto.FLOAT).itemsize

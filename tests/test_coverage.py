@@ -214,3 +214,14 @@ def test_quantized_model_is_named() -> None:
     proto = model(nodes, {"x": [1, 4]}, ["y"], {"s": np.array(0.5, np.float32)})
     coverage = check(proto, Cache(HEADER, {}))
     assert coverage.quantized == ("DequantizeLinear", "QuantizeLinear")
+
+
+def test_entries_of_the_folded_model_are_known() -> None:
+    names = ("g", "b", "m", "v")
+    weights = {"w": np.ones((4, 4), np.float32), **{name: np.ones(4, np.float32) for name in names}}
+    nodes = [node("MatMul", "x w", "p"), node("BatchNormalization", "p g b m v", "y")]
+    net = model(nodes, {"x": ["N", 4]}, ["y"], weights)
+    coverage = run(net, ["x", "p", "y", "p.folded", "q.folded"])
+    assert coverage.complete
+    assert "BatchNorm folded" in coverage.unknown["p.folded"]
+    assert coverage.unknown["q.folded"] == NO_SUCH_TENSOR

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import TensorProto, helper
 
-__all__ = ["set_outputs"]
+__all__ = ["set_outputs", "show_shapes"]
 
 
 def set_outputs(graph: onnx.GraphProto, names: Sequence[str], elem_types: Mapping[str, int]) -> None:
@@ -26,3 +26,15 @@ def set_outputs(graph: onnx.GraphProto, names: Sequence[str], elem_types: Mappin
                 shown += "_as_float32"
             graph.node.append(helper.make_node("Cast", [name], [shown], to=TensorProto.FLOAT))
         graph.output.append(onnx.ValueInfoProto(name=shown))
+
+
+def show_shapes(graph: onnx.GraphProto) -> None:
+    """Makes the shape of each output, an int64 vector, the output in its place; the values are kept nowhere."""
+    taken = {name for node in graph.node for name in node.output}
+    for output in graph.output:
+        shown = f"{output.name}_shape"
+        while shown in taken:
+            shown += "_"
+        taken.add(shown)
+        graph.node.append(helper.make_node("Shape", [output.name], [shown]))
+        output.CopyFrom(onnx.ValueInfoProto(name=shown))

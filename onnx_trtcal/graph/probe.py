@@ -11,7 +11,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.links import Links, link, reads
-from onnx_trtcal.graph.outputs import set_outputs
+from onnx_trtcal.graph.outputs import set_outputs, show_shapes
 from onnx_trtcal.graph.surgeon import split_model
 
 if TYPE_CHECKING:
@@ -42,13 +42,19 @@ class Probe:
     outputs: tuple[str, ...]
 
 
-def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
+def probe(graph: gs.Graph, model: Model, observed: Sequence[str], *, shapes_only: bool = False) -> Probe:
     """Makes the observed tensors of a graph the outputs of a model; graph and model are not changed.
 
     All inputs stay, so that feeds fit; outputs that are not observed go, with the nodes that only they need.
     Weights that nobody changed and that lie in external files stay there, and so do those that `spill` moved;
     of the others, the large ones of a large model become arrays (see `split_model`), so that protobuf's limit
     of 2 GiB is never met.
+
+    Args:
+        graph: the graph to run.
+        model: where it came from.
+        observed: the tensors to give out.
+        shapes_only: give out the shape of each, an int64 vector, instead of its values.
 
     Raises:
         ModelError: when an observed tensor is not in the graph.
@@ -68,6 +74,8 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str]) -> Probe:
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     set_outputs(proto.graph, observed, model.elem_types)
+    if shapes_only:
+        show_shapes(proto.graph)
     return Probe(
         model_bytes=proto.SerializeToString(),
         external=split.arrays,

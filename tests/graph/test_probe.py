@@ -161,3 +161,15 @@ def test_showing_tensors_changes_none(proto):
 
 def proto_sorted(model):
     return surgeon.export_model(import_graph(model), model)
+
+
+def test_shapes_can_be_had_without_the_values():
+    nodes = [toys.node("Concat", "x x", "y", axis=1), toys.node("Shape", "y", "y_shape")]
+    nodes.append(toys.node("Cast", "y", "b", to=TensorProto.BFLOAT16))
+    nodes.append(toys.node("Cast", "y", "h", to=TensorProto.FLOAT16))
+    types = {"y_shape": TensorProto.INT64, "h": TensorProto.FLOAT16}
+    model = load(toys.model(nodes, {"x": ["N", 2, "W"]}, ["h", "y_shape"], dtypes=types))
+    shown = probe(import_graph(model), model, ["x", "y", "h", "b"], shapes_only=True)
+    feed = np.zeros((3, 2, 5), np.float32)
+    shapes = toys.run(onnx.ModelProto.FromString(shown.model_bytes), {"x": feed})
+    assert [shape.tolist() for shape in shapes] == [[3, 2, 5], [3, 4, 5], [3, 4, 5], [3, 4, 5]]
