@@ -96,6 +96,7 @@ def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
     ears = Ears()
     again = calibrate(network(), DATA, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
     assert result(again) == result(first) and ears.counts == [100]
+    assert again.seen_shapes["x"].largest == first.seen_shapes["x"].largest == (3, 2, 4, 4)
 
 
 class TestLeftAside:

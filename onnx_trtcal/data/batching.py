@@ -58,6 +58,7 @@ def batches(
     threads: int | None = None,
     counted: Collection[tuple[str, str]] = (),
     ends: Container[int] = (),
+    skipped: Callable[[Sample], None] | None = None,
 ) -> Generator[Batch, None, None]:
     """Batches of consecutive samples.
 
@@ -75,6 +76,7 @@ def batches(
         counted: (name, hash) of samples to leave out: those that an earlier run of the same data has counted,
             which are its first ones.
         ends: sample counts, those left out among them, at which a batch ends even if it falls short.
+        skipped: is told of each sample that is left out.
 
     Raises:
         OptionError: when `batch_size` is no positive number.
@@ -83,7 +85,7 @@ def batches(
     """
     size = effective_batch_size(inputs, batch_size)
     workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
-    return _batches(source, feeding_of(inputs), size, workers, counted, ends)
+    return _batches(source, feeding_of(inputs), size, workers, counted, ends, skipped)
 
 
 def sample_hash(sample: Sample) -> str:
@@ -108,6 +110,7 @@ def _batches(
     threads: int,
     counted: Collection[tuple[str, str]],
     ends: Container[int],
+    skipped: Callable[[Sample], None] | None,
 ) -> Generator[Batch, None, None]:
     tasks = source.tasks() if isinstance(source, Source) else (partial(_given, sample) for sample in source)
     hashed = (partial(_hashed, task) for task in tasks)
@@ -118,6 +121,8 @@ def _batches(
         for number, (sample, digest) in enumerate(results, 1):
             if missing:
                 _strike_off(missing, sample.name, digest)
+                if skipped:
+                    skipped(sample)
                 continue
             if waiting and _shapes(waiting[0][0]) != _shapes(sample):
                 yield _batch(waiting, feeding)

@@ -26,8 +26,11 @@ def names(
 
 @given(st.integers(0, 12), st.integers(1, 13))
 def test_what_is_counted_is_left_out(done: int, batch_size: int) -> None:
-    got = [name for batch in names(batch_size, KEYS[:done]) for name in batch]
+    skipped: list[str] = []
+    stream = batches(DATA, INPUTS, batch_size, counted=KEYS[:done], skipped=lambda s: skipped.append(s.name))
+    got = [name for batch in stream for name in batch.names]
     assert got == [f"s{index}" for index in range(done, 12)]
+    assert skipped == [f"s{index}" for index in range(done)]
 
 
 @given(st.sets(st.integers(1, 12)), st.integers(0, 12), st.integers(1, 13))
