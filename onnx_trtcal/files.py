@@ -20,12 +20,21 @@ _LONGEST_NAME = 60  # of which a temporary file shows all
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Writes `data` to `path` through a temporary file in the same folder, so that no reader sees a part.
 
-    The new file gets the permissions that a plain `open` would give it.
+    The new file gets the permissions that a plain `open` would give it. Where `path` is a link, the file that
+    it leads to is written and the link stays.
 
     Raises:
-        CalibrationError: when the folder is missing or not writable, or the disk is full.
+        CalibrationError: when the folder is missing or not writable, the disk is full, or what stands there is
+            no ordinary file.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        # A rename would put a file in the place of a device or a pipe.
+        raise CalibrationError(
+            "cannot write the file: what stands there is no ordinary file",
+            where=str(path),
+            fix="give another path",
+        )
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:_LONGEST_NAME]}.", dir=target.parent)

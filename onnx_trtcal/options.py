@@ -5,12 +5,14 @@ A field's `help` metadata is the text that `--help` shows for the flag of the sa
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 
-__all__ = ["Options", "Preprocess", "parse_size"]
+__all__ = ["Options", "Preprocess", "check_fields", "parse_size"]
 
 RESIZES = ("none", "stretch", "shorter", "letterbox")
 COLORS = ("rgb", "bgr", "gray")
@@ -27,15 +29,50 @@ def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar
     return field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
 
 
-def _check_choices(options: Any) -> None:
+def check_fields(options: Any) -> None:
+    """Checks every field of an option dataclass against its type and its choices.
+
+    Raises:
+        OptionError: naming the option, its value and what is wanted.
+    """
     for item in fields(options):
-        choices = item.metadata["choices"]
         value = getattr(options, item.name)
-        if choices and value is not None and value not in choices:
+        kind = str(item.type).removesuffix(" | None")
+        if value is None and kind != item.type:
+            continue
+        words, fits = _KINDS.get(kind, ("", lambda value: True))
+        if not fits(value):
+            raise OptionError(f"{item.name} is {value!r}, wanted {words}")
+        choices = item.metadata.get("choices")
+        if choices and value not in choices:
             raise OptionError(
                 f"{item.name} is {value!r}, which is none of {', '.join(choices)}",
                 fix=did_you_mean(str(value), choices),
             )
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(fits, value))
+
+
+# What a field's type is called in messages, and whether a value is of it.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", _is_int),
+    "float": ("a finite number", _is_number),
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "tuple[int, int]": ("two whole numbers", lambda value: _all(_is_int)(value) and len(value) == 2),
+    "tuple[float, ...]": ("finite numbers", _all(_is_number)),
+    "tuple[str, ...]": ("texts in a tuple", _all(lambda value: isinstance(value, str))),
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +103,10 @@ class Preprocess:
     layout: str | None = _option(None, "axis order the model wants (default: told from its shape)", LAYOUTS)
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         for name in ("size", "crop"):
             value = getattr(self, name)
-            if value is not None and (len(value) != 2 or min(value) < 1):
+            if value is not None and min(value) < 1:
                 raise OptionError(f"{name} is {value!r}, wanted two positive numbers: height,width")
         if self.std is not None and any(value == 0 for value in self.std):
             raise OptionError("std has a zero, by which nothing can be divided")
@@ -125,7 +162,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         for name in ("batch_size", "max_samples", "memory_limit", "threads", "checkpoint_every"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods.score import Score, score
 from onnx_trtcal.tables import names_with_colon
-from onnx_trtcal.trtexec import trtexec_line
+from onnx_trtcal.trtexec import dynamic_shapes, trtexec_line
 from onnx_trtcal.trtversion import parse_version
 
 if TYPE_CHECKING:
@@ -134,11 +134,7 @@ def unseen_shapes(calibration: Calibration) -> list[str]:
 def next_command(calibration: Calibration, model: str, cache: str) -> str:
     """The trtexec call for the chosen TensorRT version, with shape flags where an input is dynamic."""
     version = parse_version(calibration.options.trt_version)
-    dynamic = {
-        spec.name: calibration.seen_shapes[spec.name]
-        for spec in calibration.prepared.model.inputs
-        if spec.name in calibration.seen_shapes and any(not isinstance(size, int) for size in spec.shape)
-    }
+    dynamic = dynamic_shapes(calibration.prepared.model.inputs, calibration.seen_shapes)
     return trtexec_line(model, cache, (version.major, version.minor), dynamic)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-__all__ = ["SeenShapes", "explicit_line", "trtexec_line"]
+from onnx_trtcal.data.layout import feeding_of, is_fixed
+from onnx_trtcal.inputs import InputSpec
+
+__all__ = ["SeenShapes", "dynamic_shapes", "explicit_line", "trtexec_line"]
 
 Dims = tuple[int, ...]
 
@@ -17,13 +20,26 @@ class SeenShapes:
 
     smallest: Dims = ()
     largest: Dims = ()
-    last: Dims = field(default=())
 
     def add(self, shape: Dims) -> None:
         """Takes another shape in; its rank is that of the others."""
         self.smallest = tuple(map(min, self.smallest, shape)) if self.smallest else shape
         self.largest = tuple(map(max, self.largest, shape)) if self.largest else shape
-        self.last = shape
+
+
+def dynamic_shapes(
+    inputs: Sequence[InputSpec], seen_shapes: Mapping[str, SeenShapes]
+) -> dict[str, SeenShapes]:
+    """The seen shapes of the inputs that have a dynamic axis, a dynamic batch axis brought down to 1."""
+    dynamic = {}
+    for spec in inputs:
+        seen = seen_shapes.get(spec.name)
+        if seen is None or all(is_fixed(dim) for dim in spec.shape):
+            continue
+        batched = not feeding_of(inputs).verbatim and not is_fixed(spec.shape[0])
+        smallest = (1, *seen.smallest[1:]) if batched else seen.smallest
+        dynamic[spec.name] = SeenShapes(smallest, seen.largest)
+    return dynamic
 
 
 def trtexec_line(
@@ -38,7 +54,7 @@ def trtexec_line(
         model: path of the ONNX file.
         cache: path of the calibration cache.
         version: TensorRT's major and minor version.
-        dynamic: seen shapes of the inputs that have a dynamic axis; the batch axis is allowed down to 1.
+        dynamic: shapes for the inputs that have a dynamic axis, from `dynamic_shapes`.
     """
     words = ["trtexec", f"--onnx={model}", "--int8", f"--calib={cache}"]
     if version[0] == 7:
@@ -66,7 +82,7 @@ def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, 
 def _shape_flags(dynamic: Mapping[str, SeenShapes]) -> list[str]:
     if not dynamic:
         return []
-    smallest = {name: (1, *seen.smallest[1:]) if seen.smallest else () for name, seen in dynamic.items()}
+    smallest = {name: seen.smallest for name, seen in dynamic.items()}
     largest = {name: seen.largest for name, seen in dynamic.items()}
     return [
         _shapes("minShapes", smallest),

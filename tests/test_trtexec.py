@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import shlex
 
-from onnx_trtcal.trtexec import SeenShapes, explicit_line, trtexec_line
+import numpy as np
+
+from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.trtexec import SeenShapes, dynamic_shapes, explicit_line, trtexec_line
 
 
 def seen(*shapes: tuple[int, ...]) -> SeenShapes:
@@ -14,9 +17,7 @@ def seen(*shapes: tuple[int, ...]) -> SeenShapes:
 
 def test_seen_shapes_span_what_was_fed() -> None:
     noted = seen((8, 3, 32, 64), (8, 3, 64, 32), (5, 3, 40, 40))
-    assert (
-        noted.smallest == (5, 3, 32, 32) and noted.largest == (8, 3, 64, 64) and noted.last == (5, 3, 40, 40)
-    )
+    assert noted == SeenShapes((5, 3, 32, 32), (8, 3, 64, 64))
 
 
 def test_static_inputs_need_no_shapes() -> None:
@@ -28,10 +29,22 @@ def test_tensorrt_7_needs_an_explicit_batch() -> None:
     assert "--explicitBatch" not in trtexec_line("m.onnx", "m.cache", (8, 0), {})
 
 
-def test_dynamic_inputs_get_the_shapes_seen_and_a_batch_from_one() -> None:
-    line = trtexec_line("m", "c", (8, 6), {"x": seen((8, 3, 4), (2, 3, 9)), "y": seen((8,))})
+def test_a_dynamic_batch_axis_begins_at_one() -> None:
+    inputs = [InputSpec("x", np.dtype("f4"), ("N", 3, "W")), InputSpec("y", np.dtype("f4"), ("N",))]
+    shapes = dynamic_shapes(inputs, {"x": seen((8, 3, 4), (2, 3, 9)), "y": seen((8,))})
+    line = trtexec_line("m", "c", (8, 6), shapes)
     assert "--minShapes=x:1x3x4,y:1" in line
     assert "--optShapes=x:8x3x9,y:8 --maxShapes=x:8x3x9,y:8" in line
+
+
+def test_a_fixed_first_axis_stays_as_it_is() -> None:
+    inputs = [
+        InputSpec("input", np.dtype("f4"), ("batch", "sequence")),
+        InputSpec("state", np.dtype("f4"), (2, "batch", 128)),
+        InputSpec("sr", np.dtype("i8"), ()),
+    ]
+    shapes = dynamic_shapes(inputs, {"input": seen((1, 512)), "state": seen((2, 1, 128)), "sr": seen(())})
+    assert shapes == {"input": seen((1, 512)), "state": seen((2, 1, 128))}
 
 
 def test_paths_and_names_are_quoted() -> None:

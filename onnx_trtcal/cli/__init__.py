@@ -6,6 +6,7 @@ Only the module of the verb that is asked for is imported, so that `--help` answ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from onnx_trtcal.cli.console import raise_refusal
 from onnx_trtcal.errors import CalibrationError, did_you_mean
 
 __all__ = ["VERBS", "main"]
@@ -63,12 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     module.configure(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors, warnings and results only")
     parser.add_argument("-v", "--verbose", action="store_true", help="print more")
+    args = parser.parse_args(arguments)
     try:
-        return int(module.run(parser.parse_args(arguments)))
+        status = int(module.run(args))
+        raise_refusal()
+        return status
     except CalibrationError as error:
-        sys.stdout.flush()
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return _fail(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 128 + signal.SIGINT
@@ -76,6 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe such as `| head` has gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"cannot write to standard output: {error.strerror or error}")
+
+
+def _fail(message: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    sys.stderr.write(f"error: {message}\n")
+    return 1
 
 
 def _reject_mistyped_verb(arguments: Sequence[str]) -> None:

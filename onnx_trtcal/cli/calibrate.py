@@ -9,7 +9,8 @@ from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
-from onnx_trtcal.cli.outputs import add_tables, check_tables, output_path, write_tables
+from onnx_trtcal.cli.outputs import add_tables, check_tables, output_path, table_files, write_tables
+from onnx_trtcal.destinations import check_destinations
 
 __all__ = ["ConsoleListener", "configure", "run"]
 
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
+    extra = [path for path in (args.save_stats, args.save_folded) if path]
+    check_destinations([*table_files(args), *extra], [args.model, args.data])
     console = Console(args.quiet, args.verbose)
 
     from onnx_trtcal.checkpoint import remove_checkpoints
@@ -44,9 +47,16 @@ def run(args: argparse.Namespace) -> int:
 
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
-    calibration = calibrate(
-        args.model, args.data, options, listener=ConsoleListener(console), checkpoint=checkpoint
-    )
+    try:
+        calibration = calibrate(
+            args.model, args.data, options, listener=ConsoleListener(console), checkpoint=checkpoint
+        )
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            console.warn(
+                f"{checkpoint} holds what was counted until then: the same command goes on from there"
+            )
+        raise
     tables, written = write_tables(calibration, args)
     if args.save_stats:
         store.save(args.save_stats, calibration.collection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,4 +100,5 @@ def _print_next(calibration: Calibration, model: str, cache: str, console: Conso
             "are known"
         )
     console.line("TensorRT 11 has no calibrators and reads no cache: put the scales into the model instead:")
-    console.line(f"  onnx-trtcal quantize {model} {cache} -o {Path(model).stem}.int8.onnx")
+    words = ["onnx-trtcal", "quantize", model, cache, "-o", f"{Path(model).stem}.int8.onnx"]
+    console.line(f"  {shlex.join(words)}")

@@ -6,9 +6,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TextIO
 
-__all__ = ["Console", "Progress"]
+__all__ = ["Console", "Progress", "raise_refusal"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -35,7 +35,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """A line of explanation, unless quiet."""
         if not self.quiet:
-            self.result(text)
+            _say(sys.stdout, text)
 
     def detail(self, text: str) -> None:
         """A line that only --verbose shows."""
@@ -43,37 +43,75 @@ class Console:
             self.line(text)
 
     def result(self, text: str) -> None:
-        """What the verb exists to print."""
-        sys.stdout.write(text + "\n")
+        """What the verb exists to print.
+
+        Raises:
+            OSError: when standard output cannot take it.
+        """
+        if sys.stdout is not None:
+            sys.stdout.write(text + "\n")
 
     def warn(self, text: str) -> None:
         """A warning, on standard error; never silenced."""
-        sys.stdout.flush()
-        sys.stderr.write(f"warning: {text}\n")
+        # In a log that takes both, a warning stands where it was said.
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            _refusals.append(error)
+        _say(sys.stderr, f"warning: {text}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Aligned columns, the first to the left and the others to the right, unless quiet."""
         if self.quiet:
             return
         if title:
-            self.result(title)
+            self.line(title)
         cells = [list(columns), *map(list, rows)]
         widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
         for row in cells:
             first = row[0].ljust(widths[0])
             others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            self.result("  " + "  ".join([first, *others]).rstrip())
+            self.line("  " + "  ".join([first, *others]).rstrip())
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Progress]:
         """A bar with count, rate and time left on a terminal; now and then a plain line in a log."""
         if self.quiet:
             yield _Silence()
-        elif sys.stderr.isatty():
+        elif sys.stderr is not None and sys.stderr.isatty():
             with _bar(title, total, unit) as bar:
                 yield bar
         else:
             yield _Lines(title, total, unit)
+
+
+# What standard output answered when it could not take a line; kept until the work is done.
+_refusals: list[OSError] = []
+
+
+def raise_refusal() -> None:
+    """Raises what standard output answered to a line it could not take, if there was one.
+
+    Raises:
+        OSError: BrokenPipeError when its reader has gone.
+    """
+    refusals = list(_refusals)
+    _refusals.clear()
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if refusals:
+        raise refusals[0]
+
+
+def _say(stream: TextIO | None, text: str) -> None:
+    # The reader of a pipe may have gone, or the disk of a log be full: the files of the run are wanted all the same.
+    try:
+        if stream is not None:
+            stream.write(text + "\n")
+    except OSError as error:
+        if stream is sys.stdout:
+            _refusals.append(error)
 
 
 class _Silence:
@@ -95,8 +133,7 @@ class _Lines:
         self.said = now
         rate = self.done / (now - self.started)
         goal = f" of {self.total}, {(self.total - self.done) / rate:.0f} s left" if self.total else ""
-        sys.stderr.write(f"{self.title}: {self.done}{goal}, {rate:.1f} {self.unit}/s\n")
-        sys.stderr.flush()
+        _say(sys.stderr, f"{self.title}: {self.done}{goal}, {rate:.1f} {self.unit}/s")
 
 
 @contextlib.contextmanager

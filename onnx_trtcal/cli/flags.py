@@ -172,15 +172,15 @@ def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], whe
 
 
 def _from_toml_value(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """The value as the option's type has it; whether it fits is for the dataclass to say."""
     kind = str(item.type).removesuffix(" | None")
-    wanted: dict[str, Any] = {"bool": bool, "int": int, "float": int | float, "str": str}
     if isinstance(value, str) and kind not in ("str", "bool", "tuple[str, ...]"):
-        return _convert(item, value)
-    if isinstance(value, list) and kind.startswith("tuple"):
+        try:
+            return _convert(item, value)
+        except ValueError as error:
+            raise OptionError(f"{item.name} is {value!r}: {error}", where=where) from error
+    if isinstance(value, list):
         return tuple(value)
     if kind == "tuple[float, ...]" and isinstance(value, int | float):
-        return (float(value),)
-    # In TOML, as in JSON, true is no number though it is one in Python.
-    if kind in wanted and isinstance(value, wanted[kind]) and (kind == "bool") == isinstance(value, bool):
-        return value
-    raise OptionError(f"{item.name} is {value!r}, wanted {kind}", where=where)
+        return (value,)
+    return value

@@ -12,7 +12,7 @@ from onnx_trtcal.trtversion import ALGORITHMS
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
 
-__all__ = ["add_tables", "check_tables", "output_path", "write_tables"]
+__all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_tables"]
 
 
 def add_tables(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +51,12 @@ def check_tables(args: argparse.Namespace) -> None:
         OptionError: saying which.
     """
     table_paths(output_path(args), _formats(args))
+
+
+def table_files(args: argparse.Namespace) -> list[Path]:
+    """Every file that `write_tables` is going to write."""
+    tables = list(table_paths(output_path(args), _formats(args)).values())
+    return [*tables, Path(f"{tables[0]}.json")]
 
 
 def write_tables(calibration: Calibration, args: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:

@@ -123,7 +123,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
 
 
 def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
-    from onnx_trtcal.trtexec import explicit_line
+    from onnx_trtcal.trtexec import dynamic_shapes, explicit_line
 
     calibration = made.obtained.calibration
     seen = calibration.seen_shapes if calibration else {}
@@ -132,7 +132,7 @@ def _print_next(made: Quantization, path: str, console: Console, float32: bool) 
         for spec in made.obtained.model.inputs
         if any(not isinstance(size, int) for size in spec.shape)
     ]
-    shapes = {name: seen[name] for name in dynamic if name in seen}
+    shapes = dynamic_shapes(made.obtained.model.inputs, seen)
     console.line()
     console.line("build an engine:")
     console.line(f"  TensorRT 11:       {explicit_line(path, 11, shapes, float32=float32)}")

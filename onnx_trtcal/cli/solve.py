@@ -6,7 +6,8 @@ import argparse
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
-from onnx_trtcal.cli.outputs import add_tables, check_tables, write_tables
+from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_tables
+from onnx_trtcal.destinations import check_destinations
 
 __all__ = ["configure", "run"]
 
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Solves, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
+    check_destinations(table_files(args), [args.model, args.stats])
     console = Console(args.quiet, args.verbose)
 
     from onnx_trtcal.cli.calibrate import ConsoleListener

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.options import check_fields
 
 __all__ = ["QdqOptions"]
 
@@ -51,13 +52,6 @@ class QdqOptions:
     )
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            choices = item.metadata["choices"]
-            value = getattr(self, item.name)
-            if choices and value not in choices:
-                raise OptionError(
-                    f"{item.name} is {value!r}, which is none of {', '.join(choices)}",
-                    fix=did_you_mean(str(value), choices),
-                )
+        check_fields(self)
         if self.min_channels < 1:
             raise OptionError(f"min_channels is {self.min_channels}, wanted a positive number")

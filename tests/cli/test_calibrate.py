@@ -142,4 +142,6 @@ def test_bad_input_is_a_message_and_leaves_no_output(job: Path, capsys: Capture)
 
 def test_an_output_folder_that_is_missing(job: Path, capsys: Capture) -> None:
     assert run(job, "-o", str(job / "none" / "a.cache")) == 1
-    assert "cannot write the file" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "the folder of this output does not exist" in said.err
+    assert not said.out, "refused before any work was done"

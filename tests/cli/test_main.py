@@ -100,3 +100,20 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait(timeout=60) == 141
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_a_log_that_is_full_costs_no_work(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "onnx_trtcal", "models/digits_mlp.onnx", "models/digits_calib.npy"]
+    root = Path(__file__).parents[2]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "a.cache")],
+            cwd=root,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1 and "cannot write to standard output" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"a.cache", "a.cache.json"}
