@@ -18,8 +18,10 @@ class InputSpec:
         dtype: element type to feed (bfloat16 and its like as `ml_dtypes` types).
         shape: one entry per axis: a number, a symbolic dimension's name, or None when nothing is known
             of that axis.
+        ranked: whether the model says how many axes there are; `shape` is empty where it does not.
     """
 
     name: str
     dtype: np.dtype
     shape: tuple[int | str | None, ...]
+    ranked: bool = True

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.assign import assign_methods
+from onnx_trtcal.auto import JudgedSamples, chosen_name, judge
 from onnx_trtcal.cache import check_name, header_for
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.errors import ModelError, NonFiniteError, OptionError
+from onnx_trtcal.graph.bodies import count_function_calls
 from onnx_trtcal.graph.fold import FoldReport, fold
 from onnx_trtcal.graph.load import Model, load
 from onnx_trtcal.graph.plan import Plan, plan
@@ -32,6 +34,7 @@ from onnx_trtcal.tied import tied_histograms
 if TYPE_CHECKING:
     import onnx
 
+    from onnx_trtcal.auto.solve import Chosen
     from onnx_trtcal.methods.mxnet import SignedHistogram
 
 __all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
@@ -62,7 +65,8 @@ def calibrate(
     check_options(options)
     prepared = prepare(model, options, ears)
     noted = Path(checkpoint) if checkpoint else None
-    measured = measure(prepared, data, options, ears, noted)
+    samples = JudgedSamples(prepared, data, options)
+    measured = measure(prepared, samples.data, options, ears, noted)
     check_finite(measured.collection, options)
     signed = {
         tensor: measured.collection.histograms[tensor].amax
@@ -72,7 +76,8 @@ def calibrate(
     # The first pass may have stopped early, and the second must count the same samples.
     same = replace(options, max_samples=len(measured.collection.samples))
     second = measure_signed(prepared, data, same, signed, ears) if signed else {}
-    calibration = solve(prepared, measured.collection, options, second)
+    chosen = judge(prepared, measured.collection, samples, options, ears)
+    calibration = solve(prepared, measured.collection, options, second, chosen)
     return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
 
 
@@ -113,6 +118,12 @@ def prepare(
     ears.say(_prepared_line(folds, planned))
     for node, reason in folds.left:
         ears.say(f"BatchNorm {node!r} is not folded: {reason}")
+    calls = count_function_calls(loaded.proto)
+    if calls:
+        ears.warn(
+            f"{_many(calls, 'node')} of the model call functions that it defines: the tensors inside get no scale; "
+            "onnx.inliner.inline_local_functions brings them into the graph"
+        )
     return Prepared(loaded, folded, folds, observed, planned)
 
 
@@ -140,6 +151,7 @@ def solve(
     collection: Collection,
     options: Options,
     signed: Mapping[str, SignedHistogram] | None = None,
+    chosen: Mapping[str, Chosen] | None = None,
 ) -> Calibration:
     """Thresholds and scales from statistics; runs no model and reads no data.
 
@@ -148,6 +160,8 @@ def solve(
         collection: statistics of every tensor that the plan observes.
         options: the methods, and what the scales are for.
         signed: per tensor whose method wants one, the histogram of the second pass.
+        chosen: per tensor whose method runs the model, what it chose; where that is missing, its stand-in for
+            statistics alone is taken.
 
     Raises:
         OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
@@ -157,11 +171,12 @@ def solve(
     methods = assign_methods(options, plan.op_types)
     histograms = tied_histograms(plan.merged, collection)
     thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, options.threads)
+    thresholds.update({name: item.threshold for name, item in (chosen or {}).items()})
     scales = make_scales(
         plan,
         thresholds,
         {name: histogram.amax for name, histogram in histograms.items()},
-        {name: str(method) for name, method in methods.items()},
+        {name: chosen_name(method, (chosen or {}).get(name)) for name, method in methods.items()},
         options.zero_scales,
     )
     return Calibration(prepared, options, collection, thresholds, scales)
@@ -191,7 +206,8 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
         )
     if not plan.observed:
         raise ModelError(
-            "the model has no float tensor that could get a scale",
+            "the model has no float tensor that could get a scale"
+            + (" outside its If, Loop and Scan bodies" if plan.subgraph_tensors else ""),
             where=where,
             fix="INT8 calibration is for models with float activations; check that this is the right file",
         )

@@ -112,7 +112,7 @@ def _stack(item: Item, parts: Mapping[str, Part], inputs: Sequence[InputSpec], f
         return _Stack(axes, None)
     if 0 in lengths.values():
         raise DataError("the array holds no samples: an axis has length 0", where=item.where)
-    single = [spec.name for spec in inputs if axes[spec.name] == 0 and spec.shape]
+    single = [spec.name for spec in inputs if axes[spec.name] == 0 and (spec.shape or not spec.ranked)]
     if len(set(lengths.values())) > 1 or single:
         counts = [f"{name!r} holds {length}" for name, length in lengths.items()]
         raise DataError(
@@ -126,6 +126,8 @@ def _stack(item: Item, parts: Mapping[str, Part], inputs: Sequence[InputSpec], f
 
 def _leading_axes(spec: InputSpec, shape: tuple[int, ...], feeding: Feeding, where: str) -> int:
     """How many leading axes of the array count samples; the rule is in layout's docstring."""
+    if not spec.ranked:
+        return 0
     wanted = feeding.sample_shape(spec)
     extra = len(shape) - len(wanted)
     if feeding.verbatim and extra == -1 and _can_lead_with_one(spec) and _fits(shape, spec.shape[1:]):
@@ -161,6 +163,9 @@ def _sample(
         wanted = feeding.sample_shape(spec)
         place = _where(where, spec, inputs)
         array = cast(arrays[spec.name], spec.dtype, place)
+        fed[spec.name] = array
+        if not spec.ranked:
+            continue
         while array.ndim > len(wanted) and array.shape[0] == 1:
             array = array[0]
         if array.ndim == len(wanted) - 1 and feeding.verbatim and _can_lead_with_one(spec):

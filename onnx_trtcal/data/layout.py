@@ -2,7 +2,8 @@
 
 A model is fed **by rows** when axis 0 of every input is the batch axis, as far as the shapes tell:
 
-- every input has rank 1 or more, and axis 0 is dynamic in all of them, or the same number in all of them;
+- the model says the rank of every input, and it is 1 or more;
+- axis 0 is dynamic in all of them, or the same number in all of them;
 - no symbol of axis 0, and none called after a batch, names another axis of any input;
 - no symbol of axis 0 is called after a sequence, a time, points, nodes…;
 - it is not one lone picture (3xHxW, HxWx3 with a fixed height) without a batch axis.
@@ -73,7 +74,9 @@ def feeding_of(inputs: Sequence[InputSpec]) -> Feeding:
     """
     if not inputs:
         raise DataError("the model has no inputs, so there is nothing to calibrate with data")
-    reason = _scalars(inputs) or _leading(inputs) or _symbols(inputs) or _lone_picture(inputs)
+    reason = (
+        _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _symbols(inputs) or _lone_picture(inputs)
+    )
     first = inputs[0].shape[0] if inputs[0].shape else None
     return Feeding(reason, first if isinstance(first, int) and is_fixed(first) and not reason else None)
 
@@ -93,6 +96,11 @@ def effective_batch_size(inputs: Sequence[InputSpec], asked: int) -> int:
 
 def _symbol(dim: int | str | None) -> str:
     return dim if isinstance(dim, str) and dim.lower() not in _NAMELESS else ""
+
+
+def _unranked(inputs: Sequence[InputSpec]) -> str:
+    unranked = (spec.name for spec in inputs if not spec.ranked)
+    return next((f"the model says nothing of the shape of input {name!r}" for name in unranked), "")
 
 
 def _scalars(inputs: Sequence[InputSpec]) -> str:

@@ -144,5 +144,7 @@ def _words(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
 def _feeding_words(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
     if not feeding.verbatim:
         return ()
-    shapes = ", ".join(f"{spec.name!r} {shape_text(spec.shape)}" for spec in inputs)
+    shapes = ", ".join(
+        f"{spec.name!r} {shape_text(spec.shape) if spec.ranked else 'of any shape'}" for spec in inputs
+    )
     return (f"one file or item is one feed, exactly as given ({feeding.verbatim}): {shapes}",)

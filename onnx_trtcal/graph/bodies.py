@@ -1,4 +1,4 @@
-"""What is inside If, Loop and Scan: counted, because nothing in there can be observed from outside."""
+"""What is inside If, Loop, Scan and functions: counted, because nothing in there is observed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.links import kind
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_graphsurgeon as gs
 
-__all__ = ["count_float_tensors"]
+__all__ = ["count_float_tensors", "count_function_calls"]
 
 
 def count_float_tensors(graph: gs.Graph, elem_types: Mapping[str, int]) -> int:
@@ -27,6 +28,12 @@ def count_float_tensors(graph: gs.Graph, elem_types: Mapping[str, int]) -> int:
         elem_types: ONNX element types of the main graph's tensors, which subgraphs may read.
     """
     return sum(_count(body, dict(elem_types)) for node in graph.nodes for body in node.subgraphs())
+
+
+def count_function_calls(proto: onnx.ModelProto) -> int:
+    """How many nodes of the main graph call a function that the model itself defines."""
+    functions = {(function.domain, function.name) for function in proto.functions}
+    return sum((node.domain, node.op_type) in functions for node in proto.graph.node)
 
 
 def _count(body: gs.Graph, types: dict[str, int]) -> int:

@@ -186,5 +186,6 @@ def _inputs(proto: onnx.ModelProto, shapes: Mapping[str, Shape | None], name: st
                 fix="calibration feeds tensors only: export the model with tensor inputs",
             )
         dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        specs.append(InputSpec(value.name, dtype, shapes.get(value.name) or ()))
+        shape = shapes.get(value.name)
+        specs.append(InputSpec(value.name, dtype, shape or (), ranked=shape is not None))
     return tuple(specs)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import sys
 from dataclasses import dataclass
 
+from onnx_trtcal.driver import driver_loads
 from onnx_trtcal.errors import ProviderError
 
 __all__ = ["CUDA_FIX", "Provider", "choose_provider", "find_cuda_fault"]
@@ -58,7 +57,7 @@ def choose_provider(asked: str) -> Provider:
 @functools.cache
 def find_cuda_fault() -> str:
     """What keeps CUDA from running, or an empty string when a one-node model just ran on it."""
-    if not _driver_loads():
+    if not driver_loads():
         return "no NVIDIA driver found"
     import onnxruntime as ort
 
@@ -79,14 +78,6 @@ def find_cuda_fault() -> str:
     except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
         return str(error).splitlines()[0][:200]
     return ""
-
-
-def _driver_loads() -> bool:
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        return ctypes.CDLL(library).cuInit(0) == 0
-    except (OSError, AttributeError):
-        return False
 
 
 def _silent_options() -> object:

@@ -133,3 +133,10 @@ def test_a_wrong_verbatim_feed_says_why_it_is_verbatim():
 def test_no_length_is_a_legal_dynamic_length():
     cache = (InputSpec("past", FLOAT, ("batch", 2, "length", 4)),)
     assert shapes([np.zeros((2, 0, 4))], cache) == [{"past": (2, 0, 4)}]
+
+
+def test_an_input_of_unknown_rank_takes_what_is_given():
+    inputs = (InputSpec("x", FLOAT, (), ranked=False), InputSpec("n", FLOAT, ()))
+    data = [{"x": np.zeros((1, 3, 4)), "n": 1.0}, {"x": np.zeros(7), "n": 2.0}]
+    assert shapes(data, inputs) == [{"x": (1, 3, 4), "n": ()}, {"x": (7,), "n": ()}]
+    assert "shape of input 'x'" in open_source(data, inputs).description[-1]

@@ -1,0 +1,194 @@
+"""The main job on models as users have them: old, new, oddly named, oddly typed, and some that cannot work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import toys
+from onnx import TensorProto, helper, numpy_helper
+from small import CPU, Ears
+from toys import node
+
+from onnx_trtcal import calibrate
+from onnx_trtcal.cache import dumps, loads
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.errors import CacheError, ModelError
+from onnx_trtcal.pipeline import prepare
+
+RANDOM = np.random.default_rng(0)
+W = RANDOM.normal(size=(4, 4, 1, 1)).astype(np.float32)
+DATA = [RANDOM.normal(size=(4, 6, 6)).astype(np.float32) for _ in range(4)]
+X = {"x": ["N", 4, 6, 6]}
+ROWS = {name: np.full(4, 0.5, np.float32) for name in ("g", "b", "m", "v")}
+
+
+def conv(source: str = "x", output: str = "c") -> onnx.NodeProto:
+    return node("Conv", [source, "w"], [output])
+
+
+def job(model: onnx.ModelProto, data: object = DATA) -> Calibration:
+    """The whole main job, with its cache read back."""
+    calibration = calibrate(model, data, CPU)
+    cache = dumps(calibration.cache())
+    assert dict(loads(cache).scales) == dict(calibration.cache().scales)
+    assert all(0 < scale < np.inf for scale in calibration.cache().scales.values())
+    return calibration
+
+
+@pytest.mark.parametrize("opset", range(7, onnx.defs.onnx_opset_version() + 1))
+def test_every_opset_gives_the_same_scales(opset: int) -> None:
+    def model(version: int, ir_version: int) -> onnx.ModelProto:
+        nodes = [conv(), node("BatchNormalization", "c g b m v", "n"), node("Relu", "n", "r")]
+        nodes.append(node("MaxPool", "r", "y", kernel_shape=[2, 2]))
+        return toys.model(nodes, X, ["y"], {"w": W, **ROWS}, opset=version, ir_version=ir_version)
+
+    try:
+        found = job(model(opset, 3 if opset < 9 else 8))
+    except ModelError as error:  # onnx may be newer than ONNX Runtime
+        assert opset > 22 and "newer than this ONNX Runtime" in error.what
+    else:
+        assert found.scales == job(model(13, 8)).scales
+        assert len(found.prepared.folds.folded) == 1
+
+
+def test_weights_that_are_inputs_too_are_weights() -> None:
+    nodes = [conv(), node("BatchNormalization", "c g b m v", "y")]
+    inputs = {**X, "w": [4, 4, 1, 1], **{name: [4] for name in ROWS}}
+    calibration = job(toys.model(nodes, inputs, ["y"], {"w": W, **ROWS}, opset=8, ir_version=3))
+    assert list(calibration.scales) == ["x", "c", "y"]
+    assert len(calibration.prepared.folds.folded) == 1
+
+
+def test_names_of_all_kinds_come_back_from_the_cache() -> None:
+    names = ["a b", "a: b", "a/b::c", "ünï→名", "a:", "tab\tname", " ", "0: 3c010a14"]
+    nodes, last = [], "x"
+    for name in names:
+        nodes.append(conv(last, name))
+        last = name
+    for named in nodes:
+        named.name = "every node is called the same"
+    assert list(job(toys.model(nodes, X, [last], {"w": W})).scales) == ["x", *names]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb"])
+def test_a_name_that_no_cache_can_hold_is_refused_before_data_is_read(name: str) -> None:
+    model = toys.model([conv("x", name), node("Relu", [name], ["y"])], X, ["y"], {"w": W})
+    with pytest.raises(CacheError, match="line end") as caught:
+        calibrate(model, "no such folder", CPU)
+    assert repr(name) in str(caught.value)
+
+
+def test_what_the_checker_rejects_and_onnx_runtime_runs() -> None:
+    model = toys.model([node("Relu", "c", "y"), conv()], X, ["y"], {"w": W, "unused": np.ones(3, np.float32)})
+    model.graph.name = ""
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(model)
+    assert list(job(model).scales) == ["x", "c", "y"]
+
+
+def test_operators_of_onnx_runtimes_own_domain() -> None:
+    nodes = [
+        node("FusedConv", "x w", "c", domain="com.microsoft", activation="Relu"),
+        node("Gelu", "c", "g", domain="com.microsoft"),
+        node("LayerNormalization", "g ones ones", "y", axis=-1),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w": W, "ones": np.ones(6, np.float32)})
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    scales = job(model).scales
+    assert [item.how for item in scales.values()] == ["measured"] * 4
+
+
+def test_an_input_of_unknown_rank_takes_its_shape_from_the_data() -> None:
+    model = toys.model([conv()], X, ["c"], {"w": W})
+    known = job(model, [array[None] for array in DATA])
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert job(model, [array[None] for array in DATA]).scales == known.scales
+
+
+def test_tensors_without_elements() -> None:
+    nodes = [node("Slice", "x start end", "z"), node("Concat", "z x", "y", axis=1)]
+    model = toys.model(nodes, X, ["y", "z"], {"start": np.int64([0, 0]), "end": np.int64([9, 0])})
+    calibration = job(model)
+    assert calibration.collection.histograms["z"].total == 0
+    assert calibration.scales["z"].all_zero
+    assert calibration.scales["y"].amax == calibration.scales["x"].amax > 0
+
+
+def test_an_output_that_is_an_input() -> None:
+    assert list(job(toys.model([conv()], X, ["x", "c"], {"w": W})).scales) == ["x", "c"]
+
+
+def test_sequences_and_optionals_have_no_scale_and_what_comes_out_of_them_has() -> None:
+    nodes = [
+        node("SplitToSequence", "x", "q", axis=1),
+        node("SequenceAt", "q zero", "a"),
+        node("Optional", "a", "o"),
+        node("OptionalGetElement", "o", "y"),
+    ]
+    calibration = job(toys.model(nodes, X, ["y"], {"zero": np.int64(0)}))
+    assert calibration.prepared.plan.skipped == {"q": "not a tensor", "o": "not a tensor"}
+    assert list(calibration.scales) == ["x", "a", "y"]
+
+
+@pytest.mark.parametrize("elem_type", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_other_floats(elem_type: int) -> None:
+    dtype = helper.tensor_dtype_to_np_dtype(elem_type)
+    model = toys.model(
+        [node("MatMul", "x m", "c"), node("BatchNormalization", "c g b m1 v", "n"), node("Relu", "n", "y")],
+        {"x": ["N", 4]},
+        ["y"],
+        {
+            "m": W.reshape(4, 4).astype(dtype),
+            **{k.replace("m", "m1"): v.astype(dtype) for k, v in ROWS.items()},
+        },
+        dtypes={"x": elem_type, "y": elem_type},
+    )
+    calibration = job(model, RANDOM.normal(size=(64, 4)))
+    assert len(calibration.prepared.folds.folded) == 1
+    assert {"x", "c", "n", "y"} <= set(calibration.scales)
+
+
+def test_bfloat16() -> None:
+    nodes = [node("Cast", "x", "h", to=TensorProto.BFLOAT16), node("Cast", "h", "y", to=TensorProto.FLOAT)]
+    scales = job(toys.model(nodes, X, ["y"])).scales
+    assert scales["h"].scale == scales["y"].scale
+
+
+def test_functions_of_the_model_run_and_their_inside_is_mentioned() -> None:
+    model = toys.model([node("Block", "x w", "h", domain="mine"), node("Relu", "h", "y")], X, ["y"], {"w": W})
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+    inside = [node("Conv", "a b", "t"), node("Relu", "t", "o")]
+    model.functions.append(
+        helper.make_function("mine", "Block", ["a", "b"], ["o"], inside, [helper.make_opsetid("", 17)])
+    )
+    ears = Ears()
+    prepare(model, CPU, ears)
+    assert "1 node of the model call functions" in ears.warned[0]
+    assert list(job(model).scales) == ["x", "h", "y"]
+
+
+def test_floats_in_subgraphs_alone_are_nothing_to_calibrate() -> None:
+    one = numpy_helper.from_array(np.float32([1]), "one")
+    nodes = [node("Abs", "one", "a"), node("Cast", "a", "i", to=TensorProto.INT64)]
+    end = helper.make_tensor_value_info("i", TensorProto.INT64, None)
+    body = helper.make_graph(nodes, "body", [], [end], [one])
+    model = toys.model(
+        [node("If", "flag", "y", then_branch=body, else_branch=body)],
+        {"flag": [1]},
+        ["y"],
+        dtypes={"flag": TensorProto.BOOL, "y": TensorProto.INT64},
+    )
+    with pytest.raises(ModelError, match="outside its If, Loop and Scan bodies"):
+        prepare(model, CPU)
+
+
+def test_a_model_that_is_quantized_throughout_has_nothing_left() -> None:
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")]
+    model = toys.model(nodes, X, ["y"], {"s": np.float32(0.1), "z": np.int8(0)})
+    with pytest.raises(ModelError, match="quantized already"):
+        prepare(model, CPU)
+    with pytest.raises(ModelError, match="nothing in the model is float any more"):
+        prepare(model, replace(CPU, allow_quantized=True))
