@@ -1,0 +1,93 @@
+"""sensitivity(): a layer made bad on purpose comes first, and what it promises is what excluding gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toys
+from fakes import cache, forward, perceptron, samples, scales, weights
+
+from onnx_trtcal import Options, QdqOptions, evaluate, sensitivity
+from onnx_trtcal.errors import OptionError
+
+CPU = Options(provider="cpu", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return samples(10)
+
+
+@pytest.mark.parametrize("leave_out", [False, True])
+@pytest.mark.parametrize(("tensor", "layer"), [("x", "one"), ("r1", "two"), ("r2", "three")])
+def test_the_bad_layer_comes_first(data, leave_out, tensor, layer):
+    given = scales(data)
+    bad = cache({**given, tensor: given[tensor] * 40})
+    found = sensitivity(perceptron(), data, bad, CPU, leave_out=leave_out, worst=1)
+    assert found.ranked[0].name == layer
+    assert {kernel.name for kernel in found.ranked} == {"one", "two", "three"}
+    assert found.exclude == (layer,)
+    assert (found.samples, found.left_out) == (10, leave_out)
+    assert found.kept[0].damage.sqnr > found.everything.sqnr + 10
+
+
+def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
+    given = cache(scales(data))
+    np.save(tmp_path / "labels.npy", forward(data)["y"].argmax(1))
+    labels = tmp_path / "labels.npy"
+    found = sensitivity(perceptron(), data, given, CPU, worst=2, labels=labels)
+    assert found.fp32 == 1.0
+    assert [kept.kernels for kept in found.kept] == [1, 2]
+    for count, damage in [(0, found.everything), *((kept.kernels, kept.damage) for kept in found.kept)]:
+        real = evaluate(
+            perceptron(), data, given, CPU, QdqOptions(exclude=found.exclude[:count]), labels=labels
+        )
+        assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+        assert (damage.agreement, damage.top1) == (real.agreement, real.scores["top-1"])
+
+
+def test_alone_is_the_layer_alone(data):
+    given = cache(scales(data))
+    found = sensitivity(perceptron(), data, given, CPU, worst=1)
+    for kernel in found.ranked:
+        others = tuple({"one", "two", "three"} - {kernel.name})
+        real = evaluate(perceptron(), data, given, CPU, QdqOptions(exclude=others))
+        assert kernel.damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+
+
+def test_the_layer_precisions_name_the_whole_kernel(data):
+    given = scales(data)
+    found = sensitivity(perceptron(), data, cache({**given, "x": given["x"] * 40}), CPU, worst=1)
+    assert found.layer_precisions == "one:fp16,relu_one:fp16"
+
+
+def test_a_node_named_like_an_op_type_is_excluded_by_its_output(data):
+    model = perceptron()
+    model.graph.node[0].name = "Gemm"
+    given = scales(data)
+    bad = cache({**given, "x": given["x"] * 40})
+    found = sensitivity(model, data, bad, CPU, worst=1)
+    assert (found.ranked[0].name, found.exclude) == ("Gemm", ("g1",))
+    real = evaluate(model, data, bad, CPU, QdqOptions(exclude=found.exclude))
+    assert found.kept[0].damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+
+
+def test_an_unweighted_op_that_runs_in_int8_is_a_kernel_too():
+    random = np.random.default_rng(0)
+    constants = {"w": random.normal(0, 1, (16, 16, 1, 1)).astype(np.float32), "m": weights()["w1"][:16]}
+    nodes = [
+        toys.node("Conv", "x w", "c", name="conv"),
+        toys.node("GlobalAveragePool", "c", "p", name="pool"),
+        toys.node("Flatten", "p", "f", name="flat"),
+        toys.node("Gemm", "f m", "y", name="fc"),
+    ]
+    model = toys.model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 24]}, constants)
+    x = random.normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
+    found = sensitivity(model, x, options=CPU, worst=1)
+    assert {kernel.name for kernel in found.ranked} >= {"conv", "fc", "pool"}
+
+
+def test_worst_must_be_a_number_of_kernels(data):
+    with pytest.raises(OptionError, match="worst is 0"):
+        sensitivity(perceptron(), data, options=CPU, worst=0)
+    assert len(sensitivity(perceptron(), data, options=CPU, worst=99).kept) == 3

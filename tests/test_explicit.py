@@ -1,0 +1,55 @@
+"""quantize(): the layers it reports, and that its file is what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import toys
+
+from onnx_trtcal import Options, QdqOptions, quantize
+from onnx_trtcal.cache import Cache
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.lint import lint_model
+
+CPU = Options(provider="cpu")
+HEADER = "TRT-100300-EntropyCalibration2"
+
+
+def net() -> onnx.ModelProto:
+    random = np.random.default_rng(0)
+    constants = {name: random.normal(0, 1, (16, 16)).astype(np.float32) for name in ("w", "v")}
+    nodes = [
+        toys.node("MatMul", "x w", "m", name="first"),
+        toys.node("Relu", "m", "r"),
+        toys.node("MatMul", "r v", "y"),
+    ]
+    return toys.model(nodes, {"x": ["n", 16]}, {"y": ["n", 16]}, constants)
+
+
+def test_layers_are_reported_in_graph_order_with_reasons():
+    made = quantize(net(), Cache(HEADER, {"x": 0.1, "r": 0.1}), qdq=QdqOptions(exclude=("first",)))
+    assert [(layer.name, layer.op, layer.reason) for layer in made.layers] == [
+        ("first", "MatMul", "excluded by 'first'"),
+        ("y", "MatMul", ""),
+    ]
+    assert dict(made.reasons) == {"excluded by 'first'": 1}
+
+
+def test_a_layer_without_a_scale_stays_float():
+    made = quantize(net(), Cache(HEADER, {"x": 0.1}))
+    assert [bool(layer.reason) for layer in made.layers] == [False, True]
+    assert "'r'" in made.layers[1].reason
+
+
+def test_from_data_to_a_file_that_lints_and_runs(tmp_path):
+    data = np.random.default_rng(1).normal(0, 1, (200, 16)).astype(np.float32)
+    path = quantize(net(), data, CPU).save(tmp_path / "q.onnx")[0]
+    assert [finding for finding in lint_model(path) if finding.level == "error"] == []
+    fp32, int8 = (toys.run(model, {"x": data})[0] for model in (net(), onnx.load(path)))
+    assert 0 < np.abs(fp32 - int8).max() < 0.1 * np.abs(fp32).max()
+
+
+def test_nothing_to_quantize_is_an_error():
+    with pytest.raises(ModelError, match="no layer"):
+        quantize(net(), Cache(HEADER, {"x": 0.1, "r": 0.1}), qdq=QdqOptions(exclude=("MatMul",)))

@@ -1,0 +1,85 @@
+"""Scales from data, statistics or a cache: told apart by content, and what a cache lacks is carried or named."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import toys
+
+from onnx_trtcal import Options, calibrate
+from onnx_trtcal.cache import Cache, write_cache
+from onnx_trtcal.errors import CacheError, DataError, StatisticsError
+from onnx_trtcal.obtain import kind_of, obtain
+from onnx_trtcal.stats import store
+
+CPU = Options(provider="cpu")
+HEADER = "TRT-100300-EntropyCalibration2"
+
+
+def net() -> onnx.ModelProto:
+    weight = np.random.default_rng(0).normal(0, 1, (16, 16, 1, 1)).astype(np.float32)
+    nodes = [
+        toys.node("Conv", "x w", "c"),
+        toys.node("Relu", "c", "r"),
+        toys.node("Flatten", "r", "f"),
+        toys.node("Sigmoid", "f", "y"),
+    ]
+    return toys.model(nodes, {"x": ["n", 16, 2, 2]}, {"y": ["n", 64]}, {"w": weight})
+
+
+@pytest.fixture(scope="module")
+def data():
+    return np.random.default_rng(1).normal(0, 1, (20, 16, 2, 2)).astype(np.float32)
+
+
+def test_files_are_told_by_their_first_bytes(tmp_path, data):
+    write_cache(tmp_path / "any.txt", Cache(HEADER, {"x": 1.0}))
+    store.save(tmp_path / "any.bin", calibrate(net(), data, CPU).collection)
+    np.save(tmp_path / "data.npy", data)
+    kinds = {name: kind_of(tmp_path / name) for name in ("any.txt", "any.bin", "data.npy", "none")}
+    assert kinds == {"any.txt": "cache", "any.bin": "statistics", "data.npy": "data", "none": "data"}
+
+
+def test_data_statistics_and_cache_give_the_same_scales(tmp_path, data):
+    calibration = calibrate(net(), data, CPU)
+    write_cache(tmp_path / "a.cache", calibration.cache())
+    store.save(tmp_path / "a.stats", calibration.collection)
+    sources = (data, tmp_path / "a.stats", tmp_path / "a.cache", calibration.collection, calibration.cache())
+    found = [obtain(net(), source, CPU) for source in sources]
+    assert all(dict(each.scales) == dict(found[0].scales) for each in found)
+    assert [each.kind for each in found] == ["data", "statistics", "cache", "statistics", "cache"]
+
+
+def test_statistics_solve_with_any_method(data):
+    collection = calibrate(net(), data, CPU).collection
+    found = obtain(net(), collection, Options(method="minmax"))
+    assert found.scales["x"] == float(np.float32(np.abs(data).max()) / np.float32(127))
+
+
+def test_statistics_of_another_model_are_refused(data, tmp_path):
+    store.save(tmp_path / "a.stats", calibrate(net(), data, CPU).collection)
+    other = net()
+    other.graph.node[3].op_type = "Tanh"
+    with pytest.raises(StatisticsError, match="another model") as caught:
+        obtain(other, tmp_path / "a.stats", CPU)
+    assert caught.value.where.endswith("a.stats")
+
+
+def test_what_a_cache_lacks_is_carried_or_missing():
+    found = obtain(net(), Cache(HEADER, {"x": 0.5, "r": 0.25, "(Unnamed Layer* 3) [Shuffle]_output": 1.0}))
+    # c vanishes in the kernel that writes r, and f holds r's values; nothing is known of the Sigmoid's output.
+    assert found.scales["c"] == found.scales["f"] == 0.25
+    assert set(found.carried) == {"c", "f"}
+    assert found.missing == ("y",)
+    assert found.foreign == ("(Unnamed Layer* 3) [Shuffle]_output",)
+
+
+def test_a_cache_of_another_model_is_refused():
+    with pytest.raises(CacheError, match="none of the cache's 1 entries"):
+        obtain(net(), Cache(HEADER, {"elsewhere": 1.0}))
+
+
+def test_a_path_that_is_not_there_is_told_as_data(tmp_path):
+    with pytest.raises(DataError):
+        obtain(net(), tmp_path / "none.cache", CPU)
