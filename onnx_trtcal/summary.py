@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,10 +102,15 @@ def settled_line(movement: Movement) -> str:
     return f"{moved} ({movement.tensor}): more data would steady them"
 
 
-def warnings(calibration: Calibration) -> list[str]:
-    """What the user should look at before building an engine."""
+def warnings(calibration: Calibration, advised: Container[str] = ()) -> list[str]:
+    """What the user should look at before building an engine.
+
+    Args:
+        calibration: what came out.
+        advised: tensors for which the user has been told of a better method already.
+    """
     return [
-        *_clipped_inputs(calibration),
+        *_clipped_inputs(calibration, advised),
         *_few_values(calibration),
         *_all_zero(calibration),
         *_nonfinite(calibration),
@@ -138,12 +145,14 @@ def next_command(calibration: Calibration, model: str, cache: str) -> str:
     return trtexec_line(model, cache, (version.major, version.minor), dynamic)
 
 
-def _clipped_inputs(calibration: Calibration) -> list[str]:
+def _clipped_inputs(calibration: Calibration, advised: Container[str]) -> list[str]:
     return [
         f"input {spec.name!r} is clipped at {scale.threshold:.6g}, below its largest value {scale.amax:.6g}: "
-        f"if that value is real and not noise, pass --method-for '{spec.name}=minmax'"
+        f"if that value is real and not noise, pass --method-for {shlex.quote(f'{spec.name}=minmax')}"
         for spec in calibration.prepared.model.inputs
-        if (scale := calibration.scales.get(spec.name)) and 0 < scale.threshold < scale.amax
+        if spec.name not in advised
+        and (scale := calibration.scales.get(spec.name))
+        and 0 < scale.threshold < scale.amax
     ]
 
 

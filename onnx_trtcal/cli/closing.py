@@ -58,8 +58,8 @@ def print_closing(
         )
     if calibration.movement:
         console.line(summary.settled_line(calibration.movement))
-    _print_overclipped(calibration, console)
-    for text in summary.warnings(calibration):
+    advised = _print_overclipped(calibration, console)
+    for text in summary.warnings(calibration, advised):
         console.warn(text)
     if "trt" in tables and (text := summary.colon_warning(calibration)):
         console.warn(text)
@@ -74,12 +74,11 @@ def print_closing(
         console.line(f"  trt_engine_cache_path={str(table.parent)!r}")
 
 
-def _print_overclipped(calibration: Calibration, console: Console) -> None:
+def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
+    """Prints what to pass for each tensor that is clipped too hard, and returns those tensors."""
     from onnx_trtcal.advice import flags_for, overclipped
 
     found = overclipped(calibration)
-    if not found:
-        return
     for each in found if console.verbose else found[:_MOST_FLAGS]:
         console.warn(
             f"{each.method} clips {each.tensor!r} at {each.threshold:.6g}, with {each.times:.1f} times the error of "
@@ -87,6 +86,7 @@ def _print_overclipped(calibration: Calibration, console: Console) -> None:
         )
     if len(found) > _MOST_FLAGS and not console.verbose:
         console.warn(f"{len(found) - _MOST_FLAGS} more tensors are clipped like this; -v names them")
+    return {each.tensor for each in found}
 
 
 def _print_next(calibration: Calibration, model: str, cache: str, console: Console) -> None:
