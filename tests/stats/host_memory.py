@@ -39,6 +39,11 @@ def copy(address: int, size: int) -> np.ndarray:
     return np.frombuffer(ctypes.string_at(address, size), np.uint8).copy()
 
 
+def place(values: np.ndarray) -> tuple[int, object]:
+    held = values.copy()
+    return held.ctypes.data, held
+
+
 class HostMemory(NamedTuple):
     """`onnx_trtcal.stats.cuda.memory.Memory`, whose module cannot be imported without CUDA's compiler."""
 
@@ -47,3 +52,4 @@ class HostMemory(NamedTuple):
     from_float16: object = from_float16
     as_float: object = as_float
     copy: object = copy
+    place: object = place

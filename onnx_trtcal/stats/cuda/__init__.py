@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.stats.device import DeviceArray
 from onnx_trtcal.stats.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -40,17 +39,13 @@ def check_gpu(gpu: Gpu) -> None:
     Raises:
         ArithmeticError: when the two differ.
     """
-    from numba import cuda
-
     from onnx_trtcal.stats.cuda.counts import DeviceCounts
 
     values = np.array([0, -1, 3e-5, np.nan, 2, -np.inf, 2.5, 1e-7] * 40, np.float32) * np.float32(1.1)
     expected, found = Histogram(), Histogram()
     counts = DeviceCounts(gpu, {"values": found})
     for array in (values, values.astype(np.float16), values * 4):
-        there = cuda.to_device(array)
-        address = there.__cuda_array_interface__["data"][0]
-        counts.add({"values": DeviceArray(address, array.shape, array.dtype, there)})
+        counts.add({"values": gpu.upload(array)})
         expected.add(array)
     counts.settle()
     if found != expected:

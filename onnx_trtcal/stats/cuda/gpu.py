@@ -10,10 +10,10 @@ from numba import cuda
 
 from onnx_trtcal.stats.cuda.kernel import make_count
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
+from onnx_trtcal.stats.device import DeviceArray
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.cuda.memory import Memory
-    from onnx_trtcal.stats.device import DeviceArray
 
 __all__ = ["Gpu"]
 
@@ -84,6 +84,11 @@ class Gpu:
         )
         # Copying waits for the kernel: whoever owns the arrays may reuse their memory from here on.
         return np.asarray(on_device.state.copy_to_host()).reshape(-1, 4)
+
+    def upload(self, array: np.ndarray) -> DeviceArray:
+        """A copy of an array on the device."""
+        address, owner = self._memory.place(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        return DeviceArray(address, array.shape, array.dtype, owner)
 
     def download(self, array: DeviceArray) -> np.ndarray:
         """A copy of a device array in the host's memory."""

@@ -51,7 +51,8 @@ def make_count(layout: Layout, memory: Memory) -> Any:
     """
     slots, span, threads, words = layout.slots, layout.span, layout.threads, layout.words
     packed = 1 if layout.packed else 0
-    read_word, read_half, from_float16, as_float, _ = memory
+    read_word, read_half = memory.word, memory.half
+    from_float16, as_float = memory.from_float16, memory.as_float
 
     @cuda.jit(device=True)
     def magnitude(kind: Any, bits: Any) -> Any:

@@ -27,6 +27,7 @@ class Memory(NamedTuple):
         from_float16: in a kernel, the float32 of a float16, both as bit patterns.
         as_float: in a kernel, the float32 of a bit pattern.
         copy: on the host, (address, bytes) -> uint8[bytes].
+        place: on the host, uint8[bytes] -> (address of a copy on the device, what holds its memory).
     """
 
     word: Any
@@ -34,6 +35,7 @@ class Memory(NamedTuple):
     from_float16: Any
     as_float: Any
     copy: Callable[[int, int], np.ndarray]
+    place: Callable[[np.ndarray], tuple[int, object]]
 
 
 def _assembly(builder: Any, code: str, constraints: str, result: Any, argument: Any) -> Any:
@@ -92,4 +94,9 @@ def _copy(address: int, size: int) -> np.ndarray:
     return np.asarray(cuda.as_cuda_array(_Bytes(interface)).copy_to_host())
 
 
-CUDA_MEMORY = Memory(_word, _half, _from_float16, _as_float, _copy)
+def _place(values: np.ndarray) -> tuple[int, object]:
+    there = cuda.to_device(values)
+    return int(there.__cuda_array_interface__["data"][0]), there
+
+
+CUDA_MEMORY = Memory(_word, _half, _from_float16, _as_float, _copy, _place)
