@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.cache import Cache, read_cache
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.listener import Listener, LoggingListener
@@ -118,6 +119,12 @@ def from_statistics(
     check_options(options)
     prepared, asked = _prepare_for(model, collection, options, listener, name)
     check_finite(collection, asked)
+    judged = {m.name: m.kind for m in assign_methods(asked, prepared.plan.op_types).values() if m.kind.judged}
+    for method, kind in judged.items():
+        (listener or LoggingListener()).warn(
+            f"method {method} runs the model on data, and there are statistics only: {kind.module} stands in "
+            f"for it; calibrate with the data and --method {method} for more"
+        )
     return solve(prepared, collection, asked)
 
 

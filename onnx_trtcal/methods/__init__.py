@@ -27,7 +27,8 @@ class Kind:
 
     `argument` names what may follow a colon ("" when nothing may), over 0 and up to `most`; `signed`
     methods solve a SignedHistogram, all others a Histogram. `solver` is the function of `module` (default:
-    the one of the method's name) that takes the histogram and, where there is one, the argument.
+    the one of the method's name) that takes the histogram and, where there is one, the argument. `judged`
+    methods choose by running the model; their solver is what stands in where only a histogram is at hand.
     """
 
     description: str
@@ -35,13 +36,14 @@ class Kind:
     default: float | None = None
     most: float | None = None
     signed: bool = False
+    judged: bool = False
     module: str = ""
     solver: str = "solve"
 
     @property
     def from_statistics(self) -> bool:
         """Whether a statistics file holds all that the method needs."""
-        return not self.signed
+        return not self.signed and not self.judged
 
 
 METHODS: Mapping[str, Kind] = {
@@ -58,6 +60,11 @@ METHODS: Mapping[str, Kind] = {
     ),
     "mse": Kind("least mean squared quantization error"),
     "mxnet": Kind("MXNet's entropy calibration: 4001 signed bins; needs a second pass", signed=True),
+    "auto": Kind(
+        "per tensor the threshold that disturbs the network's outputs least; runs the model for each tensor",
+        judged=True,
+        module="mse",
+    ),
 }
 
 

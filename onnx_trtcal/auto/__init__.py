@@ -1,0 +1,119 @@
+"""Method `auto`: per tensor the threshold that disturbs the network's outputs least, found by running it.
+
+For every tensor that an INT8 kernel reads, and every candidate threshold (those of the other methods, and a
+geometric grid below the largest magnitude), the network runs with this one tensor quantized and everything
+else in floating point. The score is the error power at the outputs relative to their own power, over a few
+dozen samples. Errors of different tensors add up nearly independently, so the best threshold of each is
+near the best of all together. Scores of neighbouring thresholds are smoothed before the least is taken:
+rounding error is a matter of luck on few samples, clipping error is not.
+
+Tensors that no INT8 kernel reads, such as outputs of the network, are solved by `mse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.assign import assign_methods
+from onnx_trtcal.tied import tied_histograms
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onnx_trtcal.auto.solve import Chosen
+    from onnx_trtcal.calibration import Prepared
+    from onnx_trtcal.listener import Listener
+    from onnx_trtcal.methods import Method
+    from onnx_trtcal.options import Options
+    from onnx_trtcal.stats.collection import Collection
+
+__all__ = ["JudgedSamples", "chosen_name", "judge"]
+
+
+class JudgedSamples:
+    """The samples to judge by, from data that may go by only once.
+
+    Attributes:
+        data: what to calibrate with; where the original can be read only once, it is noted what goes by.
+    """
+
+    def __init__(self, prepared: Prepared, data: Any, options: Options) -> None:
+        self.data = data
+        self._inputs = prepared.model.inputs
+        self._options = options
+        self._kept = None
+        self.tensors = _tensors(prepared, options)
+        if not self.tensors:
+            return
+        from onnx_trtcal.auto.samples import Kept
+        from onnx_trtcal.auto.solve import most_samples, to_judge
+
+        self._most = most_samples(len(to_judge(prepared, self.tensors)))
+        if isinstance(data, Iterator):
+            self._kept = Kept(self._inputs, self._most)
+            self.data = self._noting(data)
+
+    def feeds(self, collection: Collection) -> list[Mapping[str, np.ndarray]]:
+        """One feed per sample; samples that were not counted are left out where the data can be read again."""
+        if self._kept is not None:
+            return self._kept.feeds()
+        from onnx_trtcal.auto.samples import read_again
+        from onnx_trtcal.data.sources import open_source
+
+        options = self._options
+        source = open_source(self.data, self._inputs, options.preprocess, options.max_samples)
+        hashes = [digest for _, digest in collection.samples]
+        return read_again(source, self._inputs, hashes, self._most)
+
+    def _noting(self, data: Iterator[Any]) -> Iterator[Any]:
+        from onnx_trtcal.data.batching import batches
+        from onnx_trtcal.data.sources import open_source
+
+        assert self._kept is not None
+        for element in data:
+            source = open_source([element], self._inputs, self._options.preprocess)
+            for batch in batches(source, self._inputs, 1, threads=1):
+                self._kept.offer(batch)
+            yield element
+
+
+def judge(
+    prepared: Prepared,
+    collection: Collection,
+    samples: JudgedSamples,
+    options: Options,
+    listener: Listener,
+) -> dict[str, Chosen]:
+    """What `auto` chooses for the tensors it is to solve; empty when there are none.
+
+    Raises:
+        DataError, ModelError: from reading the samples again, and from running parts of the model.
+    """
+    if not samples.tensors:
+        return {}
+    from onnx_trtcal.auto.solve import solve_auto
+    from onnx_trtcal.run.provider import choose_provider
+
+    histograms = tied_histograms(prepared.plan.merged, collection)
+    return solve_auto(
+        prepared,
+        histograms,
+        samples.tensors,
+        samples.feeds(collection),
+        options,
+        choose_provider(options.provider),
+        listener,
+    )
+
+
+def chosen_name(method: Method, chosen: Chosen | None) -> str:
+    """How a threshold's method is called: `auto:mse`, `auto:amax*0.707`, or as it was asked for."""
+    if not method.kind.judged:
+        return str(method)
+    return f"{method}:{chosen.candidate if chosen else method.kind.module}"
+
+
+def _tensors(prepared: Prepared, options: Options) -> list[str]:
+    methods = assign_methods(options, prepared.plan.op_types)
+    return [name for name, method in methods.items() if method.kind.judged]

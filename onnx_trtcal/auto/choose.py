@@ -1,0 +1,57 @@
+"""Which threshold to take, given the error that each of them causes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+__all__ = ["choose", "promising", "smoothed"]
+
+_BANDWIDTH = 0.25  # octaves
+_RIDGE = 1e-3  # keeps the fit defined where there are fewer neighbours than coefficients
+_HOPELESS = 6.0
+
+
+def choose(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> str | None:
+    """The candidate with the least smoothed error, the largest threshold of several.
+
+    Args:
+        thresholds: candidate -> threshold, positive.
+        errors: candidate -> relative error power, for some or all of the candidates.
+
+    Returns:
+        The candidate's name; None where no candidate makes any difference.
+    """
+    if not errors or max(errors.values()) <= 0:
+        return None
+    values = smoothed({name: thresholds[name] for name in errors}, errors)
+    return min(values, key=lambda name: (values[name], -thresholds[name]))
+
+
+def smoothed(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> dict[str, float]:
+    """log(error) at each candidate, on a parabola fitted to it and its neighbours over log2(threshold).
+
+    Local quadratic regression (Cleveland and Devlin 1988, doi:10.1080/01621459.1988.10478639) with Gaussian
+    weights, a standard deviation of a quarter of an octave. A candidate without error counts as one of
+    1e-12 of the largest error.
+    """
+    names = list(errors)
+    x = np.log2(np.array([thresholds[name] for name in names], dtype=np.float64))
+    e = np.array([errors[name] for name in names], dtype=np.float64)
+    y = np.log(np.maximum(e, 1e-12 * e.max()))
+    found = {}
+    for name, at in zip(names, x, strict=True):
+        weight = np.exp(-0.25 * ((x - at) / _BANDWIDTH) ** 2)  # square root of the Gaussian weight
+        powers = np.stack([np.ones_like(x), x - at, (x - at) ** 2], axis=1)
+        # The level is left out of the ridge, so that the units of the error do not matter.
+        system = np.concatenate([powers * weight[:, None], _RIDGE * np.eye(3)[1:]])
+        wanted = np.concatenate([y * weight, np.zeros(2)])
+        found[name] = float(np.linalg.lstsq(system, wanted, rcond=None)[0][0])
+    return found
+
+
+def promising(errors: Mapping[str, float]) -> list[str]:
+    """The candidates whose error is at most 6 times the least, in the order given."""
+    least = min(errors.values())
+    return [name for name, error in errors.items() if error <= _HOPELESS * least]

@@ -1,0 +1,104 @@
+"""Method auto from data to scales: accuracy on the bundled models, and what its result must not depend on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import run
+
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.listener import LoggingListener
+from onnx_trtcal.methods import parse_method
+from onnx_trtcal.obtain import from_statistics
+from onnx_trtcal.options import Options
+from onnx_trtcal.pipeline import calibrate, solve
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.quantize import quantize_model
+
+MODELS = Path(__file__).parents[2] / "models"
+SHAPES = {"digits_mlp": (-1, 64), "digits_resnet": (-1, 1, 8, 8)}
+SINGLE = ("entropy", "minmax", "mse", "percentile:99.99", "percentile:99.999")
+
+
+def rows(which: str, name: str) -> np.ndarray:
+    return np.load(MODELS / f"digits_{which}.npy").reshape(SHAPES[name])
+
+
+def auto(name: str, data: object, **options: object) -> Calibration:
+    return calibrate(MODELS / f"{name}.onnx", data, Options(method="auto", provider="cpu", **options))
+
+
+@pytest.fixture(scope="module", params=sorted(SHAPES))
+def calibrated(request: pytest.FixtureRequest) -> tuple[str, Calibration]:
+    return request.param, auto(request.param, rows("calib", request.param))
+
+
+def sqnr(calibration: Calibration, samples: np.ndarray) -> float:
+    model = calibration.prepared.model
+    scales = {name: item.scale for name, item in calibration.scales.items()}
+    int8 = quantize_model(model, scales, QdqOptions(min_channels=1, gemv=True, weights="float")).proto()
+    exact, got = (run(proto, {"input": samples})[0].astype(np.float64) for proto in (model.proto, int8))
+    return 10 * math.log10((exact**2).sum() / ((exact - got) ** 2).sum())
+
+
+def test_no_single_method_is_half_a_decibel_better_on_unseen_samples(
+    calibrated: tuple[str, Calibration],
+) -> None:
+    name, found = calibrated
+    unseen = rows("test", name)
+    singles = {}
+    for method in SINGLE:
+        options = Options(method=method, provider="cpu")
+        singles[method] = sqnr(solve(found.prepared, found.collection, options), unseen)
+    assert sqnr(found, unseen) >= max(singles.values()) - 0.5
+
+
+def test_the_result_is_the_same_in_any_order_and_batching(calibrated: tuple[str, Calibration]) -> None:
+    name, found = calibrated
+    shuffled = np.random.default_rng(0).permutation(rows("calib", name))
+    cache = found.cache()
+    assert auto(name, list(shuffled), batch_size=5, threads=1).cache() == cache
+    assert auto(name, iter(list(shuffled)), batch_size=32).cache() == cache
+
+
+def test_the_sidecar_names_what_was_chosen(calibrated: tuple[str, Calibration]) -> None:
+    _, found = calibrated
+    for item in found.scales.values():
+        prefix, _, candidate = item.method.partition(":")
+        if item.how == "constant":
+            continue
+        assert prefix == "auto"
+        if candidate.startswith("amax*"):
+            assert item.threshold == pytest.approx(item.amax * float(candidate[5:]), rel=1e-3)
+        else:
+            histogram = found.collection.histograms[item.source]
+            assert item.threshold == parse_method(candidate).solve(histogram)
+
+
+def test_statistics_alone_give_mse_and_say_so(calibrated: tuple[str, Calibration]) -> None:
+    name, found = calibrated
+
+    class Ears(LoggingListener):
+        heard = ""
+
+        def warn(self, text: str) -> None:
+            self.heard += text
+
+    ears = Ears()
+    path = MODELS / f"{name}.onnx"
+    fallen = from_statistics(path, found.collection, Options(method="auto"), ears)
+    mse = from_statistics(path, found.collection, Options(method="mse"))
+    assert fallen.cache() == mse.cache()
+    assert "mse" in ears.heard and "data" in ears.heard
+    assert {item.method for item in fallen.scales.values()} == {"auto:mse"}
+
+
+def test_only_the_tensors_asked_for_are_chosen() -> None:
+    options = Options(method="minmax", method_for=("input=auto",), provider="cpu")
+    found = calibrate(MODELS / "digits_mlp.onnx", rows("calib", "digits_mlp"), options)
+    methods = {name: item.method for name, item in found.scales.items()}
+    assert methods.pop("input").startswith("auto:")
+    assert set(methods.values()) == {"minmax"}
