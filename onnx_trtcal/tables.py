@@ -48,14 +48,10 @@ def render(form: str, scales: Mapping[str, float], header: str) -> bytes:
         OptionError: when there is no such format.
         CacheError: when a name or a scale has no place in it.
     """
+    _check_format(form)
     if form == "trt":
         return dumps(Cache(header, scales))
     writers = {"ort-flatbuffers": ort_flatbuffers, "ort-json": ort_json, "ranges-json": ranges_json}
-    if form not in writers:
-        raise OptionError(
-            f"{form!r} is no table format",
-            fix=did_you_mean(form, FORMATS) or f"take one of {', '.join(FORMATS)}",
-        )
     return writers[form](scales)
 
 
@@ -66,10 +62,12 @@ def table_paths(output: str | Path, forms: Sequence[str]) -> dict[str, Path]:
     with the end of `output` that is the cache's usual one, or else its last suffix, replaced by their own.
 
     Raises:
-        OptionError: when two of them would be one file.
+        OptionError: when there is no such format, or two of them would be one file.
     """
     target = Path(output)
     forms = list(dict.fromkeys(forms))
+    for form in forms:
+        _check_format(form)
     if len(forms) == 1:
         return {forms[0]: target}
     usual = FORMATS["trt"]
@@ -146,6 +144,14 @@ def names_with_colon(names: Mapping[str, float]) -> tuple[str, ...]:
     (TensorrtExecutionProvider with trt_int8_use_native_calibration_table; TensorRT itself reads them well.)
     """
     return tuple(name for name in names if ":" in name)
+
+
+def _check_format(form: str) -> None:
+    if form not in FORMATS:
+        raise OptionError(
+            f"{form!r} is no table format",
+            fix=did_you_mean(form, FORMATS) or f"take one of {', '.join(FORMATS)}",
+        )
 
 
 def _ranges(scales: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import toys
+from small import CPU, network, samples
+
+from onnx_trtcal import calibrate
+from onnx_trtcal.cache import read_cache
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.errors import CalibrationError, OptionError
+from onnx_trtcal.tables import FORMATS, render, table_paths
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return calibrate(network(), samples(3), CPU)
+
+
+def test_a_cache_has_every_scale_under_the_header_of_the_version(
+    calibration: Calibration, tmp_path: Path
+) -> None:
+    cache, sidecar = calibration.write_cache(tmp_path / "a.cache")
+    assert (cache, sidecar) == (tmp_path / "a.cache", tmp_path / "a.cache.json")
+    read = read_cache(cache)
+    assert read == calibration.cache() and read.header == "TRT-100300-EntropyCalibration2"
+    assert dict(read.scales) == {name: item.scale for name, item in calibration.scales.items()}
+    calibration.write_cache(tmp_path / "b.cache", algorithm="MinMaxCalibration")
+    assert read_cache(tmp_path / "b.cache").header == "TRT-100300-MinMaxCalibration"
+
+
+def test_every_format_at_once(calibration: Calibration, tmp_path: Path) -> None:
+    written = calibration.write_tables(tmp_path / "a.cache", tuple(FORMATS))
+    header, scales = calibration.cache().header, calibration.cache().scales
+    assert [path.name for path in written] == [
+        "a.cache",
+        "a.flatbuffers",
+        "a.ort.json",
+        "a.ranges.json",
+        "a.cache.json",
+    ]
+    for form, path in zip(FORMATS, written, strict=False):
+        assert path.read_bytes() == render(form, scales, header)
+    assert json.loads(written[-1].read_text())["cache"]["header"] == header
+
+
+def test_the_folded_model_computes_the_same(calibration: Calibration, tmp_path: Path) -> None:
+    calibration.write_folded(tmp_path / "folded.onnx")
+    folded = onnx.load(tmp_path / "folded.onnx")
+    assert [node.op_type for node in folded.graph.node] == ["Conv", "Relu", "MaxPool", "Softmax"]
+    feeds = {"x": samples(1)[0][None]}
+    (got,), (want,) = toys.run(folded, feeds), toys.run(network(), feeds)
+    assert abs(got - want).max() < 1e-6
+
+
+class TestNothingIsWritten:
+    def test_when_a_name_has_no_place_in_a_cache(self, tmp_path: Path) -> None:
+        model = toys.model([toys.node("Relu", ["a\nb"], "y")], {"a\nb": ["n", 4]}, {"y": ["n", 4]})
+        with pytest.raises(CalibrationError):
+            calibrate(model, [samples(1)[0].ravel()[:4]], CPU).write_cache(tmp_path / "a.cache")
+        assert not list(tmp_path.iterdir())
+
+    def test_when_there_is_no_such_format(self, calibration: Calibration, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="'ort-jsn' is no table format"):
+            calibration.write_tables(tmp_path / "a.cache", ("trt", "ort-jsn"))
+        assert not list(tmp_path.iterdir())
+
+    def test_when_the_header_is_of_no_calibrator(self, calibration: Calibration, tmp_path: Path) -> None:
+        with pytest.raises(CalibrationError, match="Entropy"):
+            calibration.write_cache(tmp_path / "a.cache", algorithm="Entropy")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "forms", "names"),
+    [
+        ("a.cache", ["trt"], ["a.cache"]),
+        ("a.anything", ["ort-json"], ["a.anything"]),
+        ("a.calibration.cache", ["ort-json", "trt"], ["a.ort.json", "a.calibration.cache"]),
+        ("a.b", ["ranges-json", "ort-flatbuffers"], ["a.ranges.json", "a.flatbuffers"]),
+        ("a", ["trt", "trt"], ["a"]),
+    ],
+)
+def test_which_file_a_format_goes_to(output: str, forms: list[str], names: list[str]) -> None:
+    assert [path.name for path in table_paths(Path("folder") / output, forms).values()] == names
+
+
+def test_two_formats_in_one_file_are_refused() -> None:
+    with pytest.raises(OptionError, match="the same file"):
+        table_paths("a.flatbuffers", ["trt", "ort-flatbuffers"])
