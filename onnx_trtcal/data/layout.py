@@ -33,7 +33,8 @@ Shape = tuple[int | str | None, ...]
 # What exporters write where an axis has no name of its own: sharing it means nothing.
 _NAMELESS = {"", "?", "none", "unk", "-1"}
 _NO_BATCH = re.compile(
-    r"(num_?|n_|max_?)?(seq|time|frame|length|len|token|point|voxel|node|edge|box|roi)", re.IGNORECASE
+    r"(num_?|n_|max_?)?(seq|time|frame|length|len|byte|char|token|point|voxel|node|edge|box|roi)",
+    re.IGNORECASE,
 )
 # torch names an axis after the input it belongs to: tokens_dim_0 is a batch axis all the same.
 _AUTOMATIC = re.compile(r"dim_?\d+$", re.IGNORECASE)

@@ -46,6 +46,7 @@ def test_by_rows(shapes, asked, size):
         ([(1, 64), (100, 4)], "axis 0 is 1 in input 'x0' and 100 in 'x1'"),
         ([("N", 3, 8, 8), (1,)], "axis 0 is dynamic in input 'x0' and 1 in 'x1'"),
         ([("seq_len", 1, 40)], "'seq_len'"),
+        ([("num_bytes",)], "'num_bytes'"),
         ([("num_nodes", 16)], "'num_nodes'"),
         ([("S", "batch", 40)], "'batch'"),
         ([("n", "n")], "axis 1 of input 'x0' is called 'n'"),
