@@ -59,7 +59,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 def remove_leftovers(path: str | Path) -> None:
     """Removes the temporary files of `atomic_write` calls for this path that were killed half-way."""
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if len(target.name) > _LONGEST_NAME:
         return  # they might belong to a neighbour whose name begins alike
     for file in target.parent.glob(f".{glob.escape(target.name)}.????????"):

@@ -58,6 +58,25 @@ def test_what_a_killed_write_left_is_removed(tmp_path: Path, monkeypatch: pytest
     assert {name[1:-9] for name in os.listdir(tmp_path)} == {"g.cache", "f[0].cache.json"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_a_link_stays_and_leads_to_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "f")
+    atomic_write(tmp_path / "link", b"data")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "f").read_bytes() == b"data"
+    (tmp_path / "real" / ".f.12345678").write_bytes(b"half")
+    remove_leftovers(tmp_path / "link")
+    assert os.listdir(tmp_path / "real") == ["f"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CalibrationError, match="no ordinary file"):
+        atomic_write(tmp_path / "pipe", b"data")
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
 def test_leftovers_of_long_names_might_be_a_neighbours_and_stay(tmp_path: Path) -> None:
     (tmp_path / f".{'n' * 60}.12345678").write_bytes(b"")
     remove_leftovers(tmp_path / ("n" * 61))
