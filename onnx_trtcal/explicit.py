@@ -15,9 +15,10 @@ from onnx_trtcal.qdq.options import QdqOptions
 if TYPE_CHECKING:
     import onnx
 
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.qdq.quantize import Quantized
 
-__all__ = ["Layer", "Quantization", "quantize"]
+__all__ = ["Layer", "Quantization", "quantize", "quantize_calibrated"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,23 @@ def quantize(
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
+    return _quantized(obtain(model, source, options, listener), qdq)
+
+
+def quantize_calibrated(
+    calibration: Calibration,
+    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+) -> Quantization:
+    """The model of a calibration with Q/DQ nodes.
+
+    Raises:
+        CalibrationError: one of its family; ModelError when no layer can be quantized.
+    """
+    scales = {name: item.scale for name, item in calibration.scales.items()}
+    return _quantized(Obtained(calibration.prepared.model, scales, "data", calibration), qdq)
+
+
+def _quantized(obtained: Obtained, qdq: QdqOptions) -> Quantization:
     from onnx_trtcal.qdq.quantize import quantize_model
 
-    obtained = obtain(model, source, options, listener)
     return Quantization(quantize_model(obtained.model, obtained.scales, qdq), obtained)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
-from onnx_trtcal.cli.outputs import add_tables, check_tables, output_path, table_files, write_tables
+from onnx_trtcal.cli.outputs import (
+    add_tables,
+    check_tables,
+    output_path,
+    table_files,
+    write_qdq,
+    write_tables,
+)
 from onnx_trtcal.destinations import check_destinations
 
 __all__ = ["ConsoleListener", "configure", "run"]
@@ -66,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
     print_closing(calibration, args.model, tables, written, console)
+    write_qdq(calibration, args, console)
     return 0
 
 

@@ -6,13 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.flags import qdq_from
 from onnx_trtcal.tables import FORMATS, table_paths
 from onnx_trtcal.trtversion import ALGORITHMS
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.cli.console import Console
 
-__all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_tables"]
+__all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_qdq", "write_tables"]
+
+# Not a table of scales but the model itself: it never stands alone, so that there is a cache in any case.
+_QDQ = "qdq"
 
 
 def add_tables(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +28,11 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         action="append",
-        choices=tuple(FORMATS),
+        choices=(*FORMATS, _QDQ),
         dest="formats",
         help="what to write: TensorRT's cache (default), ONNX Runtime's tables, dynamic ranges in JSON; repeatable, "
-        "files get their formats' suffixes beside --output",
+        "files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, MODEL.int8.onnx, "
+        "with the options in [qdq] of --config",
     )
     parser.add_argument(
         "--algorithm",
@@ -54,9 +60,10 @@ def check_tables(args: argparse.Namespace) -> None:
 
 
 def table_files(args: argparse.Namespace) -> list[Path]:
-    """Every file that `write_tables` is going to write."""
+    """Every file that `write_tables` and `write_qdq` are going to write."""
     tables = list(table_paths(output_path(args), _formats(args)).values())
-    return [*tables, Path(f"{tables[0]}.json")]
+    qdq = [_qdq_path(args)] if _wants_qdq(args) else []
+    return [*tables, Path(f"{tables[0]}.json"), *qdq]
 
 
 def write_tables(calibration: Calibration, args: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
@@ -72,5 +79,30 @@ def write_tables(calibration: Calibration, args: argparse.Namespace) -> tuple[di
     return table_paths(output_path(args), _formats(args)), written
 
 
+def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Console) -> None:
+    """Writes the model with Q/DQ nodes beside the tables, when asked to, and says what became of it.
+
+    Raises:
+        CalibrationError: when no layer can be quantized, or the file cannot be written.
+    """
+    if not _wants_qdq(args):
+        return
+    from onnx_trtcal.cli.quantize import print_quantization
+    from onnx_trtcal.explicit import quantize_calibrated
+
+    options = qdq_from(args)
+    made = quantize_calibrated(calibration, options)
+    print_quantization(made, made.save(_qdq_path(args)), console, float32=options.high_precision == "fp32")
+
+
 def _formats(args: argparse.Namespace) -> list[str]:
-    return list(dict.fromkeys(args.formats or ["trt"]))
+    tables = [form for form in dict.fromkeys(args.formats or ()) if form != _QDQ]
+    return tables or ["trt"]
+
+
+def _wants_qdq(args: argparse.Namespace) -> bool:
+    return _QDQ in (args.formats or ())
+
+
+def _qdq_path(args: argparse.Namespace) -> Path:
+    return output_path(args).with_name(f"{Path(args.model).stem}.int8.onnx")

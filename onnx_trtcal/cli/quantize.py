@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.destinations import check_destinations
 
 if TYPE_CHECKING:
     from onnx_trtcal.explicit import Quantization
@@ -40,6 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the Q/DQ model and says which layers it quantizes."""
     options, qdq = options_from(args), qdq_from(args)
+    output = args.output or f"{Path(args.model).stem}.int8.onnx"
+    check_destinations([output], [args.model, args.source])
     console = Console(args.quiet or args.json, args.verbose)
 
     from onnx_trtcal.cli.calibrate import ConsoleListener
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.explicit import quantize
 
     made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
-    written = made.save(args.output or f"{Path(args.model).stem}.int8.onnx")
+    written = made.save(output)
     print_quantization(made, written, console, float32=qdq.high_precision == "fp32")
     if args.json:
         layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]

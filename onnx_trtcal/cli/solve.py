@@ -6,7 +6,7 @@ import argparse
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
-from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_tables
+from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_qdq, write_tables
 from onnx_trtcal.destinations import check_destinations
 
 __all__ = ["configure", "run"]
@@ -47,4 +47,5 @@ def run(args: argparse.Namespace) -> int:
     calibration = from_statistics(args.model, collection, options, ConsoleListener(console), args.stats)
     tables, written = write_tables(calibration, args)
     print_closing(calibration, args.model, tables, written, console)
+    write_qdq(calibration, args, console)
     return 0

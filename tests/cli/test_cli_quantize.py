@@ -1,0 +1,104 @@
+"""`onnx-trtcal quantize`, and `--format qdq` beside the cache."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from onnx_trtcal.cache import Cache, read_cache, write_cache
+from onnx_trtcal.cli import main
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+MODEL, DATA = str(MODELS / "digits_resnet.onnx"), str(MODELS / "digits_calib")
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("cache") / "d.cache")
+    assert main([MODEL, DATA, "-q", "-o", path, "--provider", "cpu", "--max-samples", "16"]) == 0
+    return path
+
+
+def test_from_data(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "q.onnx")
+    assert main(["quantize", MODEL, DATA, "-o", path, "--provider", "cpu", "--max-samples", "16"]) == 0
+    said = capsys.readouterr().out
+    assert "10 of 10 Conv, ConvTranspose, Gemm and MatMul quantized" in said
+    shapes = "--minShapes=input:1x1x8x8 --optShapes=input:8x1x8x8 --maxShapes=input:8x1x8x8"
+    assert f"  TensorRT 11:       trtexec --onnx={path} {shapes}" in said
+    assert f"  TensorRT 8 to 10:  trtexec --onnx={path} --int8 --fp16 {shapes}" in said
+    assert main(["lint", path]) == 0
+
+
+def test_from_a_cache_alone_and_back(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    path, again = str(tmp_path / "q.onnx"), str(tmp_path / "again.cache")
+    assert main(["quantize", MODEL, cache, "-o", path]) == 0
+    said = capsys.readouterr().out
+    assert "34 tensors of the model have a scale in the cache" in said
+    assert "--optShapes and --maxShapes for input: no data was run" in said
+    assert main(["dequantize", path, "--cache", again, "-q"]) == 0
+    assert Path(again).read_bytes() == Path(cache).read_bytes()
+
+
+def test_a_cache_with_gaps_says_what_stays_float(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    scales = dict(read_cache(cache).scales)
+    del scales["input"]
+    partial = str(tmp_path / "partial.cache")
+    write_cache(partial, Cache("TRT-8601-EntropyCalibration2", {**scales, "(Unnamed Layer* 1)": 1.0}))
+    assert main(["quantize", MODEL, partial, "-o", str(tmp_path / "q.onnx")]) == 0
+    said = capsys.readouterr()
+    assert "1 float tensors have no scale: input" in said.err
+    assert "1 entries name no tensor of the model: (Unnamed Layer* 1)" in said.out
+    assert "9 of 10 Conv" in said.out and "/stem/conv/Conv" in said.out
+
+
+def test_excluding_and_what_matches_nothing(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    flags = ["--exclude", "Gemm", "--exclude", "/layer9/*", "-o", str(tmp_path / "q.onnx"), "--json"]
+    assert main(["quantize", MODEL, cache, *flags]) == 0
+    said = capsys.readouterr()
+    layers = {layer["name"]: layer["left"] for layer in json.loads(said.out)["layers"]}
+    assert [name for name, reason in layers.items() if reason] == ["/fc/Gemm"]
+    assert "--exclude '/layer9/*' matches no node" in said.err
+
+
+def test_flags_reach_the_model(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "q.onnx")
+    flags = ["--weights", "float", "--high-precision", "fp16", "--opset", "21", "--no-share-concat"]
+    assert main(["quantize", MODEL, cache, *flags, "-o", path]) == 0
+    model = onnx.load(path)
+    assert model.opset_import[0].version == 21
+    assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    assert "TensorRT 8 to 10:  trtexec" in capsys.readouterr().out
+
+
+def test_options_from_toml(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "o.toml").write_text('[qdq]\nexclude = ["Gemm"]\nweights = "float"\n')
+    flags = ["--config", str(tmp_path / "o.toml"), "-o", str(tmp_path / "q.onnx")]
+    assert main(["quantize", MODEL, cache, *flags]) == 0
+    assert "excluded by 'Gemm'" in capsys.readouterr().out
+    (tmp_path / "o.toml").write_text("[qdq]\nexclud = []\n")
+    assert main(["quantize", MODEL, cache, *flags]) == 1
+    assert "did you mean 'exclude'" in capsys.readouterr().err
+
+
+def test_beside_the_cache(tmp_path: Path, capsys: Capture) -> None:
+    flags = ["--provider", "cpu", "--max-samples", "8", "--format", "qdq", "-o", str(tmp_path / "d.cache")]
+    assert main([MODEL, DATA, *flags]) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"d.cache", "d.cache.json", "digits_resnet.int8.onnx"}
+    assert "10 of 10 Conv" in capsys.readouterr().out
+    direct = str(tmp_path / "direct.onnx")
+    assert main(["quantize", MODEL, str(tmp_path / "d.cache"), "-o", direct, "-q"]) == 0
+    assert Path(direct).read_bytes() == (tmp_path / "digits_resnet.int8.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("output", ["model.onnx", "none/q.onnx"])
+def test_bad_outputs_are_refused_before_the_work(tmp_path: Path, output: str, capsys: Capture) -> None:
+    (tmp_path / "model.onnx").write_bytes(Path(MODEL).read_bytes())
+    assert main(["quantize", str(tmp_path / "model.onnx"), DATA, "-o", str(tmp_path / output)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
