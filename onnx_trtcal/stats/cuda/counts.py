@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,8 +27,11 @@ FULL = (1 << 32) - 1  # what a counter on the device holds
 class _Task(NamedTuple):
     """A tensor to count: its magnitudes above `low` up to `high`, both bit patterns of float32."""
 
-    name: str
-    array: DeviceArray
+    row: int
+    histogram: Histogram
+    address: int
+    size: int
+    kind: int
     low: int
     high: int
 
@@ -60,14 +63,21 @@ class DeviceCounts:
         float64 values, and arrays of more values than a counter holds, are copied to the host and counted
         there, with the threads of `pool`.
         """
+        # TensorRT's rule sets the range by the whole batch before it counts: the first launch only looks.
+        held = _bits_of([histogram.range if self._stable else 0.0 for histogram in self._histograms.values()])
         tasks = []
         for name, array in arrays.items():
-            histogram = self._histograms[name]
-            if array.dtype.name not in fields.KINDS or array.size > FULL:
-                self._settle_row(name)  # counting on the host may widen the bins
+            row, histogram, kind, size = (
+                self._rows[name],
+                self._histograms[name],
+                _kind_of(array.dtype),
+                array.size,
+            )
+            if kind is None or size > FULL:
+                self._settle_row(row, histogram)  # counting on the host may widen the bins
                 add_all([histogram], [self.download(array)], pool)
-            elif array.size:
-                tasks.append(_Task(name, array, 0, self._held_by(histogram)))
+            elif size:
+                tasks.append(_Task(row, histogram, array.address, size, kind, 0, int(held[row])))
         if tasks:
             self._add(tasks)
 
@@ -84,72 +94,70 @@ class DeviceCounts:
         """A copy of a device array in the host's memory."""
         return self._gpu.download(array)
 
-    def _held_by(self, histogram: Histogram) -> int:
-        """Up to which magnitude the bins are known to hold a batch that nobody has looked at."""
-        # TensorRT's rule sets the range by the whole batch before it counts: the first launch only looks.
-        return _bits_of(histogram.range) if self._stable else 0
-
     def _add(self, tasks: Sequence[_Task]) -> None:
-        if any(self._pending[self._rows[task.name]] + task.array.size > FULL for task in tasks):
+        if any(self._pending[task.row] + task.size > FULL for task in tasks):
             self.settle()
         state = self._launch(tasks)
+        largest = state[:, fields.TOP].astype(np.uint32).view(np.float32).tolist()
         rest = []
-        for task, (top, zeros, nan, inf) in zip(
-            tasks, state[:, (fields.TOP, fields.ZEROS, fields.NAN, fields.INF)].tolist(), strict=True
-        ):
-            histogram = self._histograms[task.name]
-            largest = float(np.uint32(top).view(np.float32))
+        for task, top, (bits, zeros, nan, inf) in zip(tasks, largest, state.tolist(), strict=True):
+            histogram = task.histogram
             histogram.zeros += zeros
             histogram.nan += nan
             histogram.inf += inf
-            histogram.total += task.array.size - nan - inf
-            histogram.amax = max(histogram.amax, largest)
+            histogram.total += task.size - nan - inf
+            histogram.amax = max(histogram.amax, top)
             if task.high:
-                self._pending[self._rows[task.name]] += task.array.size
-            if largest > histogram.range:
-                self._settle_row(task.name)
-                histogram.reach(largest)
-            if top > task.high:
-                # Values that the bins did not reach to; the others keep their place when bins are doubled.
+                self._pending[task.row] += task.size
+            if bits > task.high:
+                # The bins did not reach to these values; the others keep their place when bins are doubled.
+                if top > histogram.range:
+                    self._settle_row(task.row, histogram)
+                    histogram.reach(top)
                 rest.append(task._replace(low=task.high, high=LARGEST))
-                self._pending[self._rows[task.name]] += task.array.size
+                self._pending[task.row] += task.size
         if rest:
             self._launch(rest)
 
     def _launch(self, tasks: Sequence[_Task]) -> np.ndarray:
-        span = self._gpu.layout.span
-        table = np.zeros((8, len(tasks)), np.int64)
-        factors = np.zeros((2, len(tasks)), np.float32)
-        blocks = 0
-        for i, task in enumerate(tasks):
-            histogram = self._histograms[task.name]
-            table[fields.ADDRESS, i], table[fields.SIZE, i] = task.array.address, task.array.size
-            table[fields.FIRST, i], table[fields.KIND, i] = blocks, fields.KINDS[task.array.dtype.name]
-            table[fields.ROW, i] = self._rows[task.name]
-            table[fields.LOW, i], table[fields.HIGH, i] = task.low, task.high
-            # Operators that saturate put many values on one magnitude, the largest: counting it apart spares
-            # the device thousands of additions to the same place.
-            table[fields.PEAK, i] = _bits_of(histogram.amax)
-            factors[fields.UP, i], factors[fields.BY, i] = _factors(histogram.width or 1.0, self._stable)
-            blocks += -(-task.array.size // span)
-        return self._gpu.count(table, factors, self._stable, self._bins - 1, blocks, self._counts)
+        """The kernel's state over the tasks."""
+        rows, histograms, addresses, sizes, kinds, lows, highs = zip(*tasks, strict=True)
+        blocks = -(-np.array(sizes) // self._gpu.layout.span)
+        table = np.empty((8, len(tasks)), np.int64)
+        table[fields.ADDRESS], table[fields.SIZE], table[fields.KIND] = addresses, sizes, kinds
+        table[fields.FIRST] = np.cumsum(blocks) - blocks
+        table[fields.ROW], table[fields.LOW], table[fields.HIGH] = rows, lows, highs
+        # Operators that saturate put many values on one magnitude, the largest: counting it apart spares the
+        # device thousands of additions to the same place.
+        table[fields.PEAK] = _bits_of([histogram.amax for histogram in histograms])
+        factors = _factors([histogram.width or 1.0 for histogram in histograms], self._stable)
+        return self._gpu.count(table, factors, self._stable, self._bins - 1, int(blocks.sum()), self._counts)
 
-    def _settle_row(self, name: str) -> None:
-        row = self._rows[name]
+    def _settle_row(self, row: int, histogram: Histogram) -> None:
         if self._pending[row]:
             mine = self._counts[row * self._bins : (row + 1) * self._bins]
-            self._histograms[name].counts += self._gpu.fetch(mine)
+            histogram.counts += self._gpu.fetch(mine)
             self._pending[row] = 0
 
 
-def _bits_of(value: float) -> int:
-    """The bit pattern of a float32, the largest finite one for more."""
-    return LARGEST if value >= 2.0**128 else int(np.float32(value).view(np.uint32))
+@functools.cache
+def _kind_of(dtype: np.dtype) -> int | None:
+    """The kernel's number for a dtype; None for one that it does not count."""
+    return fields.KINDS.get(dtype.name)
 
 
-def _factors(width: float, stable: bool) -> tuple[float, float]:
-    """(UP, BY) for a width: both, and what a kernel makes with them, stay among float32's normal numbers."""
-    up = 2.0**64 if width < 2.0**-79 else 1.0
+def _bits_of(values: Sequence[float]) -> np.ndarray:
+    """Bit patterns of float32, that of the largest finite one for more."""
+    with np.errstate(over="ignore"):
+        return np.minimum(np.array(values).astype(np.float32).view(np.uint32), LARGEST)
+
+
+def _factors(widths: Sequence[float], stable: bool) -> np.ndarray:
+    """Rows UP and BY for widths: both, and what a kernel makes with them, stay among normal numbers."""
+    width = np.array(widths)
+    up = np.where(width < 2.0**-79, 2.0**64, 1.0)
     # Bins that float64 values made wider than float32 reaches hold every float32 in the first.
-    down = width * up if width < 2.0**128 else math.inf
-    return up, 1 / down if stable else down
+    down = np.where(width < 2.0**128, width * up, np.inf)
+    factors = np.empty((2, width.size), np.float32)
+    factors[fields.UP], factors[fields.BY] = up, 1 / down if stable else down
+    return factors
