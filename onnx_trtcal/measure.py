@@ -6,30 +6,26 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-from onnx import TensorProto, helper
 
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.calibration import Prepared
 from onnx_trtcal.checkpoint import Checkpoint, looks_path
 from onnx_trtcal.convergence import Movement, final_marks, growing_marks
-from onnx_trtcal.data.batching import Batch, OtherSamplesError, batches, effective_batch_size
+from onnx_trtcal.data.batching import Batch, OtherSamplesError, batches
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.sources import Sample, Source, open_source
 from onnx_trtcal.errors import CalibrationError
-from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.listener import Listener
-from onnx_trtcal.memory import Chunking, available_memory, chunk
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.options import Options
 from onnx_trtcal.run.collect import collect
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
+from onnx_trtcal.sizing import choose_chunking
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
 from onnx_trtcal.tied import tied_histograms
@@ -37,13 +33,13 @@ from onnx_trtcal.trtexec import SeenShapes
 from onnx_trtcal.watch import Watch
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onnx_trtcal.methods.mxnet import SignedHistogram
     from onnx_trtcal.stats.cuda.gpu import Gpu
     from onnx_trtcal.stats.device import Activation
 
 __all__ = ["Measured", "measure", "measure_signed"]
-
-_DEFAULT_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def measure(
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     run = _Run(prepared, source, options, provider, listener, _gpu(provider, listener))
-    chunking = run.chunking()
+    chunking = choose_chunking(prepared, source, options, provider, run.gpu)
     if chunking.reason:
         listener.say(chunking.reason)
     whole = Collection(
@@ -127,7 +123,7 @@ def measure_signed(
         list(run.pool.map(lambda name: histograms[name].add(values[name]), values))
         return True
 
-    chunking = run.chunking()
+    chunking = choose_chunking(prepared, source, options, run.provider)
     for tensors in chunking.parts:
         wanted = tuple(name for name in tensors if name in amaxes)
         if wanted:
@@ -244,40 +240,6 @@ class _Run:
             self._session = Session(observed, self.provider, options.threads, options.ort_custom_ops)
         return self._session
 
-    def chunking(self) -> Chunking:
-        """How to cut the run up so that it fits into the memory allowed, or into that at hand."""
-        options, inputs = self.options, self.prepared.model.inputs
-        batch_size = effective_batch_size(inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
-        observed = self.prepared.plan.observed
-        limit = options.memory_limit
-        if limit is None and options.batch_size is None:
-            # Half of it: the model's own intermediate results and the next batch need room as well.
-            limit = (self.gpu.free_memory() if self.gpu else available_memory() or 1 << 62) // 2
-        feeding = feeding_of(inputs)
-        fixed = bool(feeding.verbatim) or feeding.batch is not None
-        sizes = _inferred_sizes(self.prepared, batch_size if fixed else 1)
-        if limit is None or (sizes and sum(sizes.values()) * (1 if fixed else batch_size) <= limit):
-            return Chunking(batch_size, (observed,))
-        if not self.source.countable:
-            # Data that can be read only once leaves no sample to try, and no second pass.
-            return Chunking(batch_size, (observed,)) if fixed else Chunking(1, (observed,), "batches of 1")
-        sizes = sizes or self._measured_sizes(batch_size if fixed else 1)
-        return chunk(sizes, batch_size if fixed else 1, batch_size, limit, fixed)
-
-    def _measured_sizes(self, batch_size: int) -> dict[str, int]:
-        """Bytes of every observed tensor for a batch of the first samples, none of which is kept for that."""
-        first = replace(self.source, max_samples=batch_size)
-        model, observed = self.prepared.model, self.prepared.plan.observed
-        shown = probe(self.prepared.observed, model, observed, shapes_only=True)
-        session = Session(shown, self.provider, self.options.threads, self.options.ort_custom_ops)
-        with closing(batches(first, model.inputs, batch_size)) as stream:
-            batch = next(stream)
-            shapes = session.run(batch.feeds, batch.names[0])
-        return {
-            name: int(shape.prod()) * _itemsize(model, name)
-            for name, shape in zip(observed, shapes, strict=True)
-        }
-
     @property
     def _device(self) -> str | None:
         return "cuda" if self.gpu else None
@@ -329,23 +291,3 @@ def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
     belonging = {"observe": options.observe, "preprocess": images}
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
-
-
-def _inferred_sizes(prepared: Prepared, samples: int) -> dict[str, int]:
-    """Bytes of every observed tensor for a batch, from the inferred shapes; empty when one is not known.
-
-    Axis 0 stands for the batch where it is not fixed.
-    """
-    sizes = {}
-    for name in prepared.plan.observed:
-        shape = prepared.model.shapes.get(name)
-        if shape is None or not all(isinstance(dim, int) for dim in shape[1:]):
-            return {}
-        dims = [dim if isinstance(dim, int) else samples for dim in shape]
-        sizes[name] = int(np.prod(dims, dtype=np.int64)) * _itemsize(prepared.model, name)
-    return sizes
-
-
-def _itemsize(model: Model, name: str) -> int:
-    """Bytes of one element of a tensor; folding makes no tensors but floats."""
-    return helper.tensor_dtype_to_np_dtype(model.elem_types.get(name) or TensorProto.FLOAT).itemsize

@@ -9,7 +9,7 @@ import pytest
 import toys
 from small import CPU, Ears, network, samples
 
-import onnx_trtcal.measure as module
+import onnx_trtcal.sizing
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import DataError, ModelError
 from onnx_trtcal.measure import Measured, measure, measure_signed
@@ -87,7 +87,7 @@ class TestMemory:
     def test_memory_at_hand_is_a_limit_too(
         self, runs: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "available_memory", lambda: 428 * 4)
+        monkeypatch.setattr(onnx_trtcal.sizing, "available_memory", lambda: 428 * 4)
         measured(DATA)
         assert {rows for rows, *_ in runs[1:]} == {2}
         runs.clear()
@@ -100,6 +100,9 @@ class TestMemory:
         got = measured(iter(DATA), replace(CPU, memory_limit=500))
         assert {rows for rows, *_ in runs} == {1}
         assert got.collection == measured(DATA).collection
+        fixed = replace(CPU, memory_limit=500)
+        assert measure(prepare(network(4), fixed), iter(DATA), fixed, Ears()).movement is None
+        assert {rows for rows, *_ in runs} == {1, 8, 4}
 
     def test_shapes_that_are_not_known_beforehand_are_tried(self, runs: list[tuple[int, int, int]]) -> None:
         model = toys.model([toys.node("Relu", "x", "y")], {"x": ["n", "w"]}, {"y": ["n", "w"]})
