@@ -38,7 +38,9 @@ def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, M
         if op_types and not matched:
             raise OptionError(
                 f"no observed tensor matches {what!r} of --method-for {rule!r}",
-                fix=did_you_mean(what, [*op_types, *op_types.values()]) or "-v lists the observed tensors",
+                fix=did_you_mean(what, [*op_types, *op_types.values()])
+                or f"observed are outputs of {', '.join(sorted(set(op_types.values())))}: give one of these, a "
+                "tensor's name, or a glob over names",
             )
         methods.update(dict.fromkeys(matched, method))
     return methods

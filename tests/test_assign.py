@@ -58,3 +58,6 @@ def test_a_rule_that_matches_nothing_is_refused_with_a_guess() -> None:
     with pytest.raises(OptionError, match="no observed tensor matches 'Sotfmax'") as refusal:
         assigned("Sotfmax=minmax")
     assert "'Softmax'" in refusal.value.fix
+    with pytest.raises(OptionError) as refusal:
+        assigned("gizmo*=minmax")
+    assert "observed are outputs of Conv, Input, Relu, Softmax" in refusal.value.fix

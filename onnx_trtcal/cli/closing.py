@@ -56,6 +56,8 @@ def print_closing(
             ],
             title="hardest clips:",
         )
+    if console.verbose:
+        _print_scales(calibration, console)
     if calibration.movement:
         console.line(summary.settled_line(calibration.movement))
     advised = _print_overclipped(calibration, console)
@@ -72,6 +74,23 @@ def print_closing(
         console.line("ONNX Runtime's TensorRT provider takes these options:")
         console.line(f"  trt_int8_enable=True, trt_int8_calibration_table_name={table.name!r},")
         console.line(f"  trt_engine_cache_path={str(table.parent)!r}")
+
+
+def _print_scales(calibration: Calibration, console: Console) -> None:
+    rows = [
+        (
+            item.tensor,
+            f"{item.scale:.6g}",
+            f"{item.threshold:.6g}",
+            f"{item.amax:.6g}",
+            item.method,
+            item.how if item.source == item.tensor else f"{item.how}: {item.source}",
+        )
+        for item in calibration.scales.values()
+    ]
+    console.table(("tensor", "scale", "threshold", "amax", "method", "from"), rows, title="scales:")
+    for tensor, reason in calibration.prepared.plan.skipped.items():
+        console.line(f"  {tensor}: no scale: {reason}")
 
 
 def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:

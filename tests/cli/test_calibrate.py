@@ -67,6 +67,16 @@ def test_quiet_leaves_warnings_only(job: Path, capsys: Capture) -> None:
     assert said.out == "" and all(line.startswith("warning: ") for line in said.err.splitlines())
 
 
+def test_verbose_lists_every_scale_and_where_it_came_from(job: Path, capsys: Capture) -> None:
+    assert run(job, "-v") == 0
+    lines = [line.split() for line in capsys.readouterr().out.split("scales:\n")[1].splitlines()[:7]]
+    scales = read_cache("model.calibration.cache").scales
+    assert {line[0]: float(line[1]) for line in lines[1:]} == {
+        name: float(f"{scale:.6g}") for name, scale in scales.items()
+    }
+    assert ["pool:", "relu"] in [line[-2:] for line in lines] and lines[1][-1] == "measured"
+
+
 def test_statistics_and_folded_model_on_request(job: Path) -> None:
     assert run(job, "-o", "a.cache", "--save-stats", "a.stats", "--save-folded", "a.onnx") == 0
     assert names(job / "cwd") == {"a.cache", "a.cache.json", "a.stats", "a.onnx"}
