@@ -48,7 +48,7 @@ def test_a_gpu_that_does_not_work_is_told_of_in_one_line(monkeypatch: pytest.Mon
     monkeypatch.setattr(cuda, "check_gpu", broken)
     monkeypatch.setitem(sys.modules, "onnx_trtcal.stats.cuda.gpu", type(sys)("gpu"))
     sys.modules["onnx_trtcal.stats.cuda.gpu"].Gpu = object  # type: ignore[attr-defined]
-    assert open_gpu() == (None, "numba-cuda does not work here: no driver")
+    assert open_gpu() == (None, "numba-cuda does not work here: no driver second line")
 
 
 def test_importing_the_package_leaves_numba_alone() -> None:

@@ -28,8 +28,8 @@ def open_gpu() -> tuple[Gpu | None, str]:
         gpu = Gpu()
         check_gpu(gpu)
     except Exception as error:  # a driver, a compiler and a linker raise errors of their own, none public
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return None, f"numba-cuda does not work here: {(lines or [type(error).__name__])[0][:200]}"
+        message = " ".join(str(error).split()) or type(error).__name__
+        return None, f"numba-cuda does not work here: {message[:200]}"
     return gpu, "histograms are counted on the GPU"
 
 
