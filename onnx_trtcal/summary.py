@@ -94,10 +94,15 @@ def hardest_clips(calibration: Calibration, most: int = 5) -> list[Clip]:
     ]
 
 
-def settled_line(movement: Movement) -> str:
-    """One line: how far the scales moved over the last samples, and whether more data would help."""
+def settled_line(movement: Movement, bound: float | None = None) -> str:
+    """One line: how far the scales moved over the last samples, and whether more data would help.
+
+    Args:
+        movement: over the last samples.
+        bound: the movement to rest at; None for a few steps of INT8.
+    """
     moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
-    if movement.most <= SETTLED:
+    if movement.most <= (bound or SETTLED):
         return f"{moved}: they have settled"
     return f"{moved} ({movement.tensor}): more data would steady them"
 

@@ -68,6 +68,12 @@ def test_says_whether_more_data_would_help(most: float, verdict: str) -> None:
     assert verdict in line and f"{most:.1%} at most over the last 25 of 100 samples" in line
 
 
+def test_the_bound_that_was_asked_for_is_what_settled_means() -> None:
+    movement = Movement(0.015, "t", 25, 100)
+    assert "settled" in settled_line(movement) and "more data" in settled_line(movement, 0.01)
+    assert "settled" in settled_line(Movement(0.04, "t", 25, 100), 0.05)
+
+
 class TestWarnings:
     def test_of_a_clipped_input(self, calibration: Calibration) -> None:
         (said,) = [text for text in warnings(calibration) if "input 'x' is clipped" in text]

@@ -59,7 +59,7 @@ def print_closing(
     if console.verbose:
         _print_scales(calibration, console)
     if calibration.movement:
-        console.line(summary.settled_line(calibration.movement))
+        console.line(summary.settled_line(calibration.movement, calibration.options.until_stable))
     advised = _print_overclipped(calibration, console)
     for text in summary.warnings(calibration, advised):
         console.warn(text)
