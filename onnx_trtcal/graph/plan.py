@@ -134,9 +134,22 @@ def _skipped(model: Model, links: Links, original: Original, names: list[str]) -
             reason = "shape arithmetic"
         elif reason is None and name in explicit:
             reason = "already quantized"
+        elif reason is None and _is_mask(links, name):
+            reason = "mask of a Dropout"
         if reason is not None:
             skipped[name] = reason
     return skipped
+
+
+def _is_mask(links: Links, name: str) -> bool:
+    """Whether a tensor says what a Dropout keeps, which is a float up to opset 9, and nothing reads it."""
+    maker = links.maker(name)
+    return (
+        maker is not None
+        and maker.op == "Dropout"
+        and maker.outputs[0].name != name
+        and name not in links.consumers
+    )
 
 
 def _elem_type(model: Model, links: Links, name: str) -> int:

@@ -136,6 +136,12 @@ def test_shape_arithmetic_is_skipped_in_float_too():
     assert result.observed == ("x", "y")
 
 
+def test_the_mask_of_a_dropout_is_skipped_in_float_too():
+    result = planned([toys.node("Dropout", "x", "y mask")], ["y"], opset=7)
+    assert result.skipped == {"mask": "mask of a Dropout"}
+    assert how(result)["y"] == ("x", "tie")
+
+
 def test_constants_are_computed_and_stored_ones_skipped():
     nodes = [
         toys.node("Constant", [], "k", value_floats=[-3.0, 2.0]),
