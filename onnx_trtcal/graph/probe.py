@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Probe", "probe"]
 
+# A session keeps the bytes it was made from: weights beyond this are handed to it beside the model instead.
+INLINE_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -42,19 +45,27 @@ class Probe:
     outputs: tuple[str, ...]
 
 
-def probe(graph: gs.Graph, model: Model, observed: Sequence[str], *, shapes_only: bool = False) -> Probe:
+def probe(
+    graph: gs.Graph,
+    model: Model,
+    observed: Sequence[str],
+    *,
+    shapes_only: bool = False,
+    inline_bytes: int = INLINE_BYTES,
+) -> Probe:
     """Makes the observed tensors of a graph the outputs of a model; graph and model are not changed.
 
     All inputs stay, so that feeds fit; outputs that are not observed go, with the nodes that only they need.
     Weights that nobody changed and that lie in external files stay there, and so do those that `spill` moved;
-    of the others, the large ones of a large model become arrays (see `split_model`), so that protobuf's limit
-    of 2 GiB is never met.
+    of the others, the large ones become arrays when they exceed `inline_bytes` together (see `split_model`), so
+    that protobuf's limit of 2 GiB is never met.
 
     Args:
         graph: the graph to run.
         model: where it came from.
         observed: the tensors to give out.
         shapes_only: give out the shape of each, an int64 vector, instead of its values.
+        inline_bytes: weights up to here travel inside the model's bytes.
 
     Raises:
         ModelError: when an observed tensor is not in the graph.
@@ -65,7 +76,7 @@ def probe(graph: gs.Graph, model: Model, observed: Sequence[str], *, shapes_only
         raise ModelError(
             f"the model has no tensor {unknown[0]!r} to observe", fix="plan and run the same graph"
         )
-    split = split_model(_cut(graph, links, observed), model)
+    split = split_model(_cut(graph, links, observed), model, inline_bytes)
     proto = split.proto
     # Up to IR 3 weights are inputs too, which a caller might feed, and ONNX Runtime would optimise nothing.
     proto.ir_version = max(proto.ir_version, 4)

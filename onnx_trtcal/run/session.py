@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,12 @@ class Session:
         options.log_severity_level = 4
         if threads:
             options.intra_op_num_threads = threads
-        # Threads that spin between runs would take the cores that count the histograms.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Threads that spin while they wait would take the cores that decode samples and count histograms.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Patterns and doubling blocks both reserve far more than a batch of activations needs.
+        options.enable_mem_pattern = False
+        if _register_arena():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         for library in ort_custom_ops:
             try:
                 options.register_custom_ops_library(library)
@@ -114,6 +119,20 @@ class Session:
             return run_on_device(self._session, feeds, device)
         except Exception as error:
             raise _failure(error, feeds, sample) from error
+
+
+@functools.cache
+def _register_arena() -> bool:
+    """Gives the process a CPU arena that grows by what is asked for; False where another one is there already."""
+    import onnxruntime as ort
+
+    cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    no_limit, same_as_requested, default = 0, 1, -1
+    try:
+        ort.create_and_register_allocator(cpu, ort.OrtArenaCfg(no_limit, same_as_requested, default, default))
+    except Exception:  # ONNX Runtime raises its own and RuntimeError types, none of them public
+        return False
+    return True
 
 
 def _failure(error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:

@@ -97,16 +97,15 @@ def test_a_tensor_the_graph_lacks_is_refused_by_name():
         probe(import_graph(model), model, ["nowhere"])
 
 
-def test_weights_of_a_large_model_travel_as_arrays(monkeypatch):
-    monkeypatch.setattr(surgeon.split_model, "__defaults__", (1024,))
+def test_weights_of_a_large_model_travel_as_arrays():
     model = model_of()
     graph = import_graph(model)
-    found = probe(graph, model, ["c"])
+    found = probe(graph, model, ["c"], inline_bytes=1024)
     assert len(found.model_bytes) < 1024
     assert list(found.external) == ["m"]
     np.testing.assert_allclose(run(found, {"x": X})["c"], X @ M, rtol=1e-4, atol=1e-4)
     graph.nodes[0].inputs[1].values = 2 * M
-    changed = probe(graph, model, ["c"])
+    changed = probe(graph, model, ["c"], inline_bytes=1024)
     np.testing.assert_allclose(run(changed, {"x": X})["c"], 2 * X @ M, rtol=1e-4, atol=1e-4)
 
 
