@@ -86,6 +86,8 @@ def evaluate(
         for step in twins.run(stream, size):
             comparison.take(step)
             advance(step.batch.count)
+            # Otherwise this batch's activations would stay until the next one's are all there.
+            del step
     return comparison.finish(op_types)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from fakes import cache, forward, perceptron, samples, scales, sqnr, weights
 
 from onnx_trtcal import Options, QdqOptions, evaluate, quantize
 from onnx_trtcal.errors import DataError, ModelError, OptionError
+from onnx_trtcal.run.session import Session
 
 CPU = Options(provider="cpu", batch_size=4)
 
@@ -73,6 +75,25 @@ def test_batches_do_not_show(data, given, found):
     for one, other in zip(whole.tensors, found.tensors, strict=True):
         # ONNX Runtime's own sums may differ in the last bit between batch sizes.
         assert one.sqnr == pytest.approx(other.sqnr, abs=1e-3)
+
+
+def test_one_batch_of_activations_is_alive_at_a_time(data, given, monkeypatch):
+    alive: list[weakref.ref] = []
+
+    class Watched(Session):
+        def run(self, feeds, sample):
+            # The second model runs the same batch while the first one's activations are there.
+            if sample not in seen:
+                assert not any(ref() is not None for ref in alive)
+            seen.add(sample)
+            arrays = super().run(feeds, sample)
+            alive.extend(map(weakref.ref, arrays))
+            return arrays
+
+    seen: set[str] = set()
+    monkeypatch.setattr("onnx_trtcal.evaluation.twins.Session", Watched)
+    evaluate(perceptron(), data, cache(given), dataclasses.replace(CPU, batch_size=2))
+    assert len(seen) == 5 and len(alive) > 20
 
 
 def test_twice_is_the_same_to_the_bit(data, given, found):
