@@ -35,7 +35,18 @@ from onnx_trtcal.run.session import Session
 # Sizes to try for axes that the model leaves open: one of them fits most models.
 SIZES = (64, 512, 224, 32, 1)
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-COLUMNS = ("model", "nodes", "folded", "left", "observed", "answered", "skipped", "difference", "seconds")
+COLUMNS = (
+    "model",
+    "nodes",
+    "BatchNorm",
+    "folded",
+    "left",
+    "observed",
+    "answered",
+    "skipped",
+    "difference",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,13 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
         seconds = time.perf_counter() - started
         difference, worst = compare(prepared, given)
     except CalibrationError as error:
-        return Row((*[""] * 6, f"refused: {error.what.splitlines()[0][:100]}", ""), True)
+        return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), True)
     except Exception:
         traceback.print_exc()
-        return Row((*[""] * 6, "CRASH", ""), False)
+        return Row((*[""] * 7, "CRASH", ""), False)
     plan, folds = prepared.plan, prepared.folds
+    normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
+    others = len(folds.folded) - normalizations
     reasons = Counter(reason for _, reason in folds.left)
     left = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or "0"
     skipped = (
@@ -90,7 +103,10 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
     return Row(
         (
             str(len(prepared.model.proto.graph.node)),
-            str(len(folds.folded)),
+            str(normalizations + len(folds.left)),
+            f"{normalizations} and {others} per-channel Add, Sub, Mul, Div"
+            if others
+            else str(normalizations),
             left,
             str(len(plan.observed)),
             str(len(plan.answers)) + (f", MISSING {sorted(unaccounted)[:3]}" if unaccounted else ""),
