@@ -16,14 +16,19 @@ __all__ = ["shape_tensors"]
 def shape_tensors(links: Links) -> frozenset[str]:
     """Tensors made by nodes, of any type, that end in shape positions and nowhere else.
 
-    A tensor counts when it is read, is pinned by nothing, and every reader either takes it as a shape
-    (ops.SHAPE_INPUTS) or computes shapes itself: an op of ops.SHAPE_CARRIERS all of whose outputs count.
+    A tensor counts when an op makes it that computes shapes (ops.SHAPE_CARRIERS, ops.SHAPE_SOURCES), it is
+    read, is pinned by nothing, and every reader either takes it as a shape (ops.SHAPE_INPUTS) or computes
+    shapes itself: an op of ops.SHAPE_CARRIERS all of whose outputs count. What a convolution makes stays an
+    activation, even where its maximum alone decides a size.
     TensorRT computes such tensors on the host and lists them in no calibration cache, whatever their type: a
     Resize to half the size of its input multiplies float sizes by 0.5.
     """
     found: set[str] = set()
     for at in range(len(links.nodes) - 1, -1, -1):
-        found.update(t.name for t in links.nodes[at].outputs if t.name and _only_shapes(links, t.name, found))
+        if kind(links.nodes[at]) in ops.SHAPE_CARRIERS | ops.SHAPE_SOURCES:
+            found.update(
+                t.name for t in links.nodes[at].outputs if t.name and _only_shapes(links, t.name, found)
+            )
     return frozenset(found)
 
 

@@ -116,7 +116,8 @@ def _per_channel(links: Links, at: int, tensor: str, anchor: gs.Node) -> bool:
         return names[0] == tensor and not training and all(name in links.constants for name in names[1:])
     if kind(node) == "Add":
         axes = {axis for name in names if (axis := links.vector_axis(name)) is not None}
-        return bool(axes & _channel_axes(links, anchor))
+        rank = links.rank(tensor)
+        return any(rank is None or rank >= -axis for axis in axes & _channel_axes(links, anchor))
     return False
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "RANDOM",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
+    "SHAPE_SOURCES",
     "Activation",
 ]
 
@@ -130,6 +131,9 @@ SHAPE_CARRIERS = _names(
     " LessOrEqual Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round"
     " Slice Split Sqrt Squeeze Sub Sum Unsqueeze Where"
 )
+
+# Ops that a computation of shapes starts from.
+SHAPE_SOURCES = _names("Constant ConstantOfShape NonZero Shape Size")
 
 # Generators whose output is another one in every run, although it depends on no input.
 RANDOM = _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")

@@ -70,3 +70,14 @@ def test_indices_of_a_gather_are_no_shapes():
 
 def test_a_tensor_nobody_reads_is_none():
     assert shapes([toys.node("Relu", "x", "r"), toys.node("Neg", "x", "y")], ["y"]) == frozenset()
+
+
+def test_an_activation_whose_maximum_decides_a_size_stays_one():
+    nodes = [
+        toys.node("Exp", "x", "e"),
+        toys.node("ReduceMax", "e", "m", keepdims=0),
+        toys.node("Cast", "m", "i", to=INT64),
+        toys.node("Unsqueeze", "i zero", "u"),
+        toys.node("Expand", "half u", "y"),
+    ]
+    assert shapes(nodes, ["y"]) == {"m", "i", "u"}
