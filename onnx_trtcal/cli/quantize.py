@@ -138,8 +138,10 @@ def _print_next(made: Quantization, path: str, console: Console, float32: bool) 
     shapes = dynamic_shapes(made.obtained.model.inputs, seen)
     console.line()
     console.line("build an engine:")
-    console.line(f"  TensorRT 11:       {explicit_line(path, 11, shapes, float32=float32)}")
-    console.line(f"  TensorRT 8 to 10:  {explicit_line(path, 10, shapes, float32=float32)}")
+    # Strongly typed builds, which float16 in the model is for, came with TensorRT 9 and 10.
+    older = "TensorRT 8 to 10:" if float32 else "TensorRT 10:"
+    console.line(f"  {'TensorRT 11:':<17}  {explicit_line(path, 11, shapes, float32=float32)}")
+    console.line(f"  {older:<17}  {explicit_line(path, 10, shapes, float32=float32)}")
     unseen = [name for name in dynamic if name not in shapes]
     if unseen:
         console.line(

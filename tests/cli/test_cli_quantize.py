@@ -73,7 +73,7 @@ def test_flags_reach_the_model(cache: str, tmp_path: Path, capsys: Capture) -> N
     model = onnx.load(path)
     assert model.opset_import[0].version == 21
     assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    assert "TensorRT 8 to 10:  trtexec" in capsys.readouterr().out
+    assert f"  TensorRT 10:       trtexec --onnx={path} --stronglyTyped\n" in capsys.readouterr().out
 
 
 def test_options_from_toml(cache: str, tmp_path: Path, capsys: Capture) -> None:
