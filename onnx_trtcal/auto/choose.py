@@ -10,11 +10,17 @@ __all__ = ["choose", "promising", "smoothed"]
 
 _BANDWIDTH = 0.25  # octaves
 _RIDGE = 1e-3  # keeps the fit defined where there are fewer neighbours than coefficients
-_HOPELESS = 6.0
+# Low enough to save work, high enough that the parabolas still see both walls of the valley.
+_HOPELESS = 30.0
+# Unseen samples reach further than those at hand: of thresholds whose errors differ by less than a twentieth,
+# the larger one is safer.
+_ALIKE = 0.05
 
 
 def choose(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> str | None:
-    """The candidate with the least smoothed error, the largest threshold of several.
+    """The candidate with the largest threshold among those with about the least smoothed error.
+
+    About means within a twentieth: so much is luck, and unseen samples are clipped more than those at hand.
 
     Args:
         thresholds: candidate -> threshold, positive.
@@ -26,7 +32,8 @@ def choose(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> str 
     if not errors or max(errors.values()) <= 0:
         return None
     values = smoothed({name: thresholds[name] for name in errors}, errors)
-    return min(values, key=lambda name: (values[name], -thresholds[name]))
+    limit = min(values.values()) + _ALIKE
+    return max((name for name in values if values[name] <= limit), key=lambda name: thresholds[name])
 
 
 def smoothed(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> dict[str, float]:
@@ -52,6 +59,6 @@ def smoothed(thresholds: Mapping[str, float], errors: Mapping[str, float]) -> di
 
 
 def promising(errors: Mapping[str, float]) -> list[str]:
-    """The candidates whose error is at most 6 times the least, in the order given."""
+    """The candidates whose error is at most 30 times the least, in the order given."""
     least = min(errors.values())
     return [name for name, error in errors.items() if error <= _HOPELESS * least]

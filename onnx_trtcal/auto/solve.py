@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Chosen", "most_samples", "solve_auto", "to_judge"]
 
 # Tensors times samples: what bounds the work. At least 8 samples, whatever the number of tensors.
-_BUDGET = 2048
+_BUDGET = 1024
 _FEWEST, _MOST = 8, 128
 # A cache is used without Q/DQ nodes, where TensorRT may run every layer in INT8.
 _EVERYTHING = QdqOptions(min_channels=1, gemv=True)
@@ -60,7 +60,7 @@ def to_judge(prepared: Prepared, tensors: Collection[str]) -> dict[tuple[str, ..
 
 
 def most_samples(judged: int) -> int:
-    """How many samples to judge so many tensors by: 2048 / judged, from 8 to 128."""
+    """How many samples to judge so many tensors by: 1024 / judged, from 8 to 128."""
     return min(max(_BUDGET // max(judged, 1), _FEWEST), _MOST)
 
 

@@ -57,5 +57,11 @@ def test_without_any_error_there_is_no_choice() -> None:
 
 
 def test_only_what_is_far_off_is_dropped() -> None:
-    assert promising({"a": 1.0, "b": 6.0, "c": 6.1, "d": 2.0}) == ["a", "b", "d"]
+    assert promising({"a": 1.0, "b": 30.0, "c": 31.0, "d": 2.0}) == ["a", "b", "d"]
     assert promising({"a": 0.0, "b": 0.0, "c": 1.0}) == ["a", "b"]
+
+
+def test_of_errors_about_alike_the_larger_threshold_is_taken() -> None:
+    thresholds = {"a": 1.0, "b": 0.9, "c": 0.2}
+    assert choose(thresholds, {"a": 1.02, "b": 1.0, "c": 9.0}) == "a"
+    assert choose(thresholds, {"a": 1.2, "b": 1.0, "c": 9.0}) == "b"
