@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small import CPU
+from toys import model, node
 
+from onnx_trtcal import calibrate
 from onnx_trtcal.memory import Chunking, available_memory, chunk
+from onnx_trtcal.run.session import Session
 
 SIZES = {"a": 100, "b": 300, "c": 50}
 
@@ -58,3 +67,25 @@ def test_every_tensor_is_measured_once_and_within_the_limit_where_that_is_possib
 def test_available_memory_is_a_plausible_number() -> None:
     size = available_memory()
     assert size is None or 1 << 20 < size < 1 << 50
+
+
+def test_a_run_never_gives_out_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [node("Relu", "x", "a"), node("Neg", "a", "b"), node("Exp", "b", "c"), node("Abs", "c", "y")]
+    net = model(nodes, {"x": ["N", 3, "H", "W"]}, ["y"])
+    data = [np.random.default_rng(seed).normal(size=(3, 8, 8)).astype(np.float32) for seed in range(6)]
+    sizes: list[int] = []
+
+    class Watched(Session):
+        def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
+            arrays = super().run(feeds, sample)
+            sizes.append(sum(array.nbytes for array in arrays))
+            return arrays
+
+    monkeypatch.setattr("onnx_trtcal.measure.Session", Watched)
+    one = 3 * 8 * 8 * 4
+    wanted = calibrate(net, data, CPU).scales
+    for limit in (one, 2 * one, 5 * one, 7 * one, 40 * one):
+        sizes.clear()
+        assert calibrate(net, data, replace(CPU, memory_limit=limit)).scales == wanted
+        assert max(sizes) <= limit, limit
+        assert max(sizes) > limit / 2 or limit == 40 * one
