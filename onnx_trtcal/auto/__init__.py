@@ -21,6 +21,7 @@ from onnx_trtcal.tied import tied_histograms
 if TYPE_CHECKING:
     import numpy as np
 
+    from onnx_trtcal.auto.samples import Kept
     from onnx_trtcal.auto.solve import Chosen
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.listener import Listener
@@ -42,7 +43,7 @@ class JudgedSamples:
         self.data = data
         self._inputs = prepared.model.inputs
         self._options = options
-        self._kept = None
+        self._kept: Kept | None = None
         self.tensors = _tensors(prepared, options)
         if not self.tensors:
             return
@@ -52,29 +53,32 @@ class JudgedSamples:
         self._most = most_samples(len(to_judge(prepared, self.tensors)))
         if isinstance(data, Iterator):
             self._kept = Kept(self._inputs, self._most)
-            self.data = self._noting(data)
+            self.data = self._noting(data, self._kept)
 
     def feeds(self, collection: Collection) -> list[Mapping[str, np.ndarray]]:
         """One feed per sample; samples that were not counted are left out where the data can be read again."""
+        hashes = frozenset(digest for _, digest in collection.samples)
         if self._kept is not None:
-            return self._kept.feeds()
+            return self._kept.feeds(hashes)
         from onnx_trtcal.auto.samples import read_again
         from onnx_trtcal.data.sources import open_source
 
         options = self._options
         source = open_source(self.data, self._inputs, options.preprocess, options.max_samples)
-        hashes = [digest for _, digest in collection.samples]
         return read_again(source, self._inputs, hashes, self._most)
 
-    def _noting(self, data: Iterator[Any]) -> Iterator[Any]:
+    def _noting(self, data: Iterator[Any], kept: Kept) -> Iterator[Any]:
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
 
-        assert self._kept is not None
+        left = self._options.max_samples
         for element in data:
-            source = open_source([element], self._inputs, self._options.preprocess)
-            for batch in batches(source, self._inputs, 1, threads=1):
-                self._kept.offer(batch)
+            # Elements are asked for ahead of the samples that count.
+            if left is None or left > 0:
+                source = open_source([element], self._inputs, self._options.preprocess, left)
+                for batch in batches(source, self._inputs, 1, threads=1):
+                    kept.offer(batch)
+                    left = None if left is None else left - batch.count
             yield element
 
 

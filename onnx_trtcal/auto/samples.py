@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,23 +36,22 @@ class Kept:
         self._most_bytes = most_bytes
         self._samples: dict[str, Feeds] = {}
         self._below: str | None = None  # no hash from here on is kept
-        self._offered: set[str] = set()
-
-    def covers(self, counted: Iterable[str]) -> bool:
-        """Whether samples of all these hashes were offered."""
-        return self._offered.issuperset(counted)
 
     def offer(self, batch: Batch) -> None:
         """Takes what belongs to the smallest from a batch."""
-        self._offered.update(batch.hashes)
         for row, digest in enumerate(batch.hashes):
             if digest not in self._samples and (self._below is None or digest < self._below):
                 self._samples[digest] = self._feeds(batch, row)
                 self._shrink()
 
-    def feeds(self) -> list[Feeds]:
-        """One feed per kept sample, by rising hash; a fixed batch is filled up with its one sample."""
-        return [self._samples[digest] for digest in sorted(self._samples)]
+    def feeds(self, counted: Container[str] | None = None) -> list[Feeds]:
+        """One feed per kept sample, by rising hash; a fixed batch is filled up with its one sample.
+
+        Args:
+            counted: give only samples of these hashes; None gives all.
+        """
+        chosen = sorted(self._samples)
+        return [self._samples[digest] for digest in chosen if counted is None or digest in counted]
 
     def _feeds(self, batch: Batch, row: int) -> Feeds:
         if self._feeding.verbatim:

@@ -64,6 +64,13 @@ def test_the_result_is_the_same_in_any_order_and_batching(calibrated: tuple[str,
     assert auto(name, iter(list(shuffled)), batch_size=32).cache() == cache
 
 
+def test_data_that_goes_by_once_is_judged_by_the_samples_that_count() -> None:
+    samples = list(rows("calib", "digits_mlp"))
+    whole = auto("digits_mlp", samples[:20]).cache()
+    assert auto("digits_mlp", iter(samples), max_samples=20, batch_size=3).cache() == whole
+    assert auto("digits_mlp", samples, max_samples=20).cache() == whole
+
+
 def test_the_sidecar_names_what_was_chosen(calibrated: tuple[str, Calibration]) -> None:
     _, found = calibrated
     for item in found.scales.values():
