@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.tied import tied_histograms
@@ -41,14 +42,18 @@ class Overclipped:
 
 
 def overclipped(calibration: Calibration) -> list[Overclipped]:
-    """The tensors whose threshold lies below that of `mse` and causes SEVERAL_TIMES its error, worst first."""
+    """The tensors whose threshold lies below that of `mse` and causes SEVERAL_TIMES its error, worst first.
+
+    Tensors that `auto` chose for are left out: it saw that clipping them harder serves the network's outputs.
+    """
     plan = calibration.prepared.plan
     histograms = tied_histograms(plan.merged, calibration.collection)
     least = parse_method("mse")
+    methods = assign_methods(calibration.options, plan.op_types)
 
     def judge(tensor: str) -> Overclipped | None:
         histogram, threshold = histograms[tensor], calibration.thresholds[tensor]
-        if not 0 < threshold < histogram.amax:
+        if methods[tensor].kind.judged or not 0 < threshold < histogram.amax:
             return None
         better = least.solve(histogram)
         error, best = score(histogram, threshold).mse, score(histogram, better).mse

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toys
 from toys import run
 
+from onnx_trtcal.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.listener import LoggingListener
 from onnx_trtcal.methods import parse_method
+from onnx_trtcal.methods.score import score
 from onnx_trtcal.obtain import from_statistics
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
@@ -101,6 +104,26 @@ def test_statistics_alone_give_mse_and_say_so(calibrated: tuple[str, Calibration
     assert fallen.cache() == mse.cache()
     assert "mse" in ears.heard and "data" in ears.heard
     assert {item.method for item in fallen.scales.values()} == {"auto:mse"}
+
+
+def test_the_closing_words_do_not_talk_it_out_of_its_choice() -> None:
+    """x is read through tanh(20 v): whatever exceeds a fraction of its range may be clipped."""
+    random = np.random.default_rng(0)
+    weight = np.eye(32, dtype=np.float32) * 20
+    proto = toys.model(
+        [toys.node("MatMul", "x w", "v"), toys.node("Tanh", "v", "y")],
+        {"x": ("n", 32)},
+        {"y": ("n", 32)},
+        {"w": weight},
+    )
+    data = [random.laplace(size=32).astype(np.float32) for _ in range(64)]
+    found = calibrate(proto, data, Options(method="auto", provider="cpu"))
+    own = score(found.collection.histograms["x"], found.thresholds["x"]).mse
+    least = score(
+        found.collection.histograms["x"], parse_method("mse").solve(found.collection.histograms["x"])
+    ).mse
+    assert own > SEVERAL_TIMES * least
+    assert overclipped(found) == []
 
 
 def test_only_the_tensors_asked_for_are_chosen() -> None:
