@@ -7,7 +7,7 @@ solve     thresholds and scales: a pure function of the other two
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.auto import JudgedSamples, chosen_name, judge
 from onnx_trtcal.cache import check_name, header_for
 from onnx_trtcal.calibration import Calibration, Prepared
-from onnx_trtcal.errors import ModelError, NonFiniteError, OptionError
+from onnx_trtcal.data.iterables import AGAIN
+from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.bodies import count_function_calls
 from onnx_trtcal.graph.fold import FoldReport, fold
 from onnx_trtcal.graph.load import Model, load
@@ -64,15 +65,18 @@ def calibrate(
     ears = listener or LoggingListener()
     check_options(options)
     prepared = prepare(model, options, ears)
+    wants_signed = [
+        tensor
+        for tensor, method in assign_methods(options, prepared.plan.op_types).items()
+        if method.kind.signed
+    ]
+    if wants_signed and isinstance(data, Iterator):
+        raise DataError("method mxnet reads the data twice, and an iterator gives it only once", fix=AGAIN)
     noted = Path(checkpoint) if checkpoint else None
     samples = JudgedSamples(prepared, data, options)
     measured = measure(prepared, samples.data, options, ears, noted)
     check_finite(measured.collection, options)
-    signed = {
-        tensor: measured.collection.histograms[tensor].amax
-        for tensor, method in assign_methods(options, prepared.plan.op_types).items()
-        if method.kind.signed
-    }
+    signed = {tensor: measured.collection.histograms[tensor].amax for tensor in wants_signed}
     # The first pass may have stopped early, and the second must count the same samples.
     same = replace(options, max_samples=len(measured.collection.samples))
     second = measure_signed(prepared, data, same, signed, ears) if signed else {}

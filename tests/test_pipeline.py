@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from small import CPU, Ears, network, samples
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.cache import dumps
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.errors import ModelError, NonFiniteError, OptionError, StatisticsError
+from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
 from onnx_trtcal.pipeline import check_options, prepare, solve
 from onnx_trtcal.sidecar import sidecar_bytes
 
@@ -241,3 +242,16 @@ def test_tells_what_it_does() -> None:
     assert ears.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 6 scales"
     assert "execution provider: CPU (as asked)" in ears.said
     assert [count for count in ears.counts if count] == [4, 4, 2]
+
+
+def test_data_that_goes_by_once_is_refused_for_a_method_of_two_passes() -> None:
+    read = []
+
+    def once() -> Iterator[np.ndarray]:
+        for sample in samples(4):
+            read.append(1)
+            yield sample
+
+    with pytest.raises(DataError, match="reads the data twice"):
+        calibrate(network(), once(), replace(CPU, method_for=("x=mxnet",)))
+    assert not read, "refused before anything was read"

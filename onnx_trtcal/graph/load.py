@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,11 @@ def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()
         path, directory, name = None, None, "the ModelProto"
         data = _serialised(model)
         proto = model
+    elif not isinstance(model, (str, os.PathLike)):
+        raise ModelError(
+            f"a model is a path or an onnx.ModelProto, and this is {type(model).__name__}",
+            fix="onnx.load_model_from_string makes a ModelProto of a serialized model",
+        )
     else:
         path = Path(model)
         directory, name = path.parent, str(path)

@@ -145,3 +145,9 @@ def test_a_thousand_nodes_load_quickly():
     start = time.perf_counter()
     load(proto)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("model", [b"\x08\x08", None, 3])
+def test_what_is_no_model_at_all_is_refused(model):
+    with pytest.raises(ModelError, match=f"this is {type(model).__name__}"):
+        load(model)
