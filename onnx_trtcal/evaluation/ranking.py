@@ -13,7 +13,7 @@ from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.evaluation.labels import Labels, read_labels
-from onnx_trtcal.evaluation.switches import Switchboard, reads_of, switchboard
+from onnx_trtcal.evaluation.switches import Switchboard, readers_of, switchboard
 from onnx_trtcal.evaluation.variants import Damage, Variants
 from onnx_trtcal.listener import Listener, LoggingListener
 from onnx_trtcal.options import Options
@@ -22,8 +22,6 @@ from onnx_trtcal.run.provider import choose_provider
 
 if TYPE_CHECKING:
     import onnx
-
-    from onnx_trtcal.qdq.placement import Read
 
 __all__ = ["Kept", "Ranked", "Sensitivity", "sensitivity"]
 
@@ -144,8 +142,8 @@ def sensitivity(
     obtained = obtain(model, data if source is None else source, options, ears)
     board = switchboard(obtained.model, obtained.scales, qdq)
     kernels = _kernels(board)
-    everything = reads_of(board.placement)
-    tried = {name: everything - reads if leave_out else reads for name, reads in kernels.items()}
+    everything = readers_of(board.placement)
+    tried = {name: everything - nodes if leave_out else nodes for name, nodes in kernels.items()}
     variants = Variants(board, choose_provider(options.provider), options, known, output)
     ears.say(f"{len(kernels)} kernels, {len(tried) + 2} runs of every batch")
     first = _judge(variants, {**tried, "": everything}, data, options, ears)
@@ -162,7 +160,7 @@ def sensitivity(
 
 def _judge(
     variants: Variants,
-    tried: Mapping[str, Iterable[Read]],
+    tried: Mapping[str, Iterable[str]],
     data: Any,
     options: Options,
     listener: Listener,
@@ -179,13 +177,13 @@ def _judge(
     return variants.finish()
 
 
-def _kernels(board: Switchboard) -> dict[str, frozenset[Read]]:
-    """First output of a kernel's first node -> its quantized reads, in graph order."""
+def _kernels(board: Switchboard) -> dict[str, frozenset[str]]:
+    """First output of a kernel's first node -> its nodes that read anything quantized, in graph order."""
     member = {node: group.anchor for group in board.groups for node in group.nodes}
-    found: dict[str, set[Read]] = {}
-    for read in board.switches:
-        found.setdefault(member.get(read.node, read.node), set()).add(read)
-    return {name: frozenset(reads) for name, reads in found.items()}
+    found: dict[str, set[str]] = {}
+    for node in board.switches:
+        found.setdefault(member.get(node, node), set()).add(node)
+    return {name: frozenset(nodes) for name, nodes in found.items()}
 
 
 def _ranked(board: Switchboard, kernel: str, damage: Damage) -> Ranked:
@@ -199,14 +197,10 @@ def _ranked(board: Switchboard, kernel: str, damage: Damage) -> Ranked:
 
 def _without(
     board: Switchboard, worst: Sequence[Ranked], scales: Mapping[str, float], qdq: QdqOptions
-) -> frozenset[Read]:
-    """The reads that stay quantized when these kernels are excluded, as placement then decides."""
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.surgeon import import_graph
+) -> frozenset[str]:
+    """The nodes that stay quantized when these kernels are excluded, as placement then decides."""
     from onnx_trtcal.qdq.place import place
 
-    graph = import_graph(board.source)
-    fold(graph)
     patterns = tuple(kernel.pattern for kernel in worst)
     left = replace(qdq, exclude=(*qdq.exclude, *patterns))
-    return reads_of(place(graph, board.groups, left, scales)) & frozenset(board.switches)
+    return readers_of(place(board.folded, board.groups, left, scales)) & frozenset(board.switches)

@@ -1,10 +1,11 @@
-"""A Q/DQ model in which every quantized read can be switched on and off by a graph input.
+"""A Q/DQ model in which every quantized node can be switched on and off by a graph input.
 
-tensor ─┬─► QuantizeLinear ─► DequantizeLinear ─► Where(switch, quantized, plain) ─► the reader
-        └──────────────────────────────────────────────────────────────▲
+If(switch)   then  tensor ─► QuantizeLinear ─► DequantizeLinear ─► node(quantized weight)
+             else  tensor ─────────────────────────────────────► node(weight)
 
 With all switches off it computes exactly what the folded float model does, with all of them on exactly what the
-Q/DQ model does, and so for anything in between: every variant is a run of one session.
+Q/DQ model does, and so for anything in between: every variant is a run of one session. Only the branch taken
+costs time, and weights stay constants, which ONNX Runtime packs for its fastest kernels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Placement, Read
+from onnx_trtcal.qdq.placement import Placement
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.fuse import Group
     from onnx_trtcal.graph.load import Model
 
-__all__ = ["Switchboard", "reads_of", "switchboard"]
+__all__ = ["Switchboard", "readers_of", "switchboard"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Switchboard:
         graph: takes the model's inputs and a bool scalar per switch.
         model: what `graph` is exported against.
         source: the float model.
-        groups: the kernels of the folded graph.
+        folded: its graph, BatchNorm folded.
+        groups: the kernels of `folded`.
         placement: what is quantized with all switches on.
-        switches: quantized read -> the graph input that turns it on.
+        switches: first output of a node with quantized reads -> the graph input that turns them on.
         names: first output of a node -> the node's name; nodes without one are left out.
         ops: first output of a node -> its op type.
     """
@@ -45,22 +47,23 @@ class Switchboard:
     graph: gs.Graph
     model: Model
     source: Model
+    folded: gs.Graph
     groups: tuple[Group, ...]
     placement: Placement
-    switches: Mapping[Read, str]
+    switches: Mapping[str, str]
     names: Mapping[str, str]
     ops: Mapping[str, str]
 
-    def feeds(self, on: Iterable[Read]) -> dict[str, np.ndarray]:
-        """What to feed for a variant, besides the samples: the reads to quantize; unknown ones are ignored."""
+    def feeds(self, on: Iterable[str]) -> dict[str, np.ndarray]:
+        """What to feed for a variant, besides the samples: the nodes to quantize; unknown ones are ignored."""
         wanted = frozenset(on)
-        return {name: np.array(read in wanted) for read, name in self.switches.items()}
+        return {name: np.array(node in wanted) for node, name in self.switches.items()}
 
 
-def reads_of(placement: Placement) -> frozenset[Read]:
-    """Every quantized read of a placement, of activations and of weights."""
-    activations = (read for activation in placement.activations for read in activation.reads)
-    return frozenset((*activations, *(weight.read for weight in placement.weights)))
+def readers_of(placement: Placement) -> frozenset[str]:
+    """First outputs of the nodes that read anything quantized. A node's reads are quantized together or not."""
+    activations = (read.node for activation in placement.activations for read in activation.reads)
+    return frozenset((*activations, *(weight.read.node for weight in placement.weights)))
 
 
 def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) -> Switchboard:
@@ -74,59 +77,137 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
     Raises:
         ModelError: when no layer can be quantized.
     """
-    import onnx_graphsurgeon as gs
-
     from onnx_trtcal.graph.fold import fold
     from onnx_trtcal.graph.fuse import find_groups
     from onnx_trtcal.graph.surgeon import import_graph
     from onnx_trtcal.qdq.quantize import quantize_model
 
     # Only what is rounded to INT8 counts here, so that everything else can stay float32.
-    plain_options = replace(options, high_precision="fp32")
-    quantized = quantize_model(model, scales, plain_options)
+    quantized = quantize_model(model, scales, replace(options, high_precision="fp32", weights="int8"))
     folded = import_graph(model)
     fold(folded)
-    groups = find_groups(folded, model.shapes)
-    graph, placement = quantized.graph, quantized.placement
-    plain = {node.outputs[0].name: [tensor.name for tensor in node.inputs] for node in folded.nodes}
-    tensors = {**folded.tensors(), **graph.tensors()}
-    made = graph.tensors()
-    switches: dict[Read, str] = {}
-    ordered: list[gs.Node] = []
-    wanted = reads_of(placement)
-    for node in list(graph.nodes):
-        name = node.outputs[0].name if node.outputs else ""
-        for index in range(len(node.inputs)):
-            read = Read(name, index)
-            if read not in wanted:
-                continue
-            switch = gs.Variable(f"quantize {name} {index}", dtype=np.bool_, shape=[])
-            original = tensors[plain[name][index]]
-            if original.name not in made:
-                # A weight that the quantized graph holds as INT8 only; made from scratch, to be its own.
-                original = gs.Constant(original.name, original.values)
-                made[original.name] = original
-            chosen = gs.Variable(f"chosen {name} {index}", dtype=original.dtype, shape=original.shape)
-            where = gs.Node(
-                "Where",
-                name=f"choose {name} {index}",
-                inputs=[switch, node.inputs[index], made[original.name]],
-                outputs=[chosen],
-            )
-            node.inputs[index] = chosen
-            graph.inputs.append(switch)
-            switches[read] = switch.name
-            ordered.append(where)
-        ordered.append(node)
-    graph.nodes.clear()
-    graph.nodes.extend(ordered)
+    plain = {node.outputs[0].name: node for node in folded.nodes if node.outputs}
+    weights = {
+        (weight.read.node, weight.read.index): plain[weight.read.node].inputs[weight.read.index]
+        for weight in quantized.placement.weights
+    }
+    switches = _Switcher(quantized.graph, weights).switch(readers_of(quantized.placement))
     return Switchboard(
-        graph,
+        quantized.graph,
         quantized.model,
         model,
-        groups,
-        placement,
+        folded,
+        find_groups(folded, model.shapes),
+        quantized.placement,
         switches,
-        {node.outputs[0].name: node.name for node in folded.nodes if node.outputs and node.name},
-        {node.outputs[0].name: node.op for node in folded.nodes if node.outputs},
+        {name: node.name for name, node in plain.items() if node.name},
+        {name: node.op for name, node in plain.items()},
     )
+
+
+class _Switcher:
+    """Puts the nodes of a Q/DQ graph that read anything quantized into the branches of Ifs.
+
+    Args:
+        graph: the Q/DQ graph, which is changed.
+        weights: (first output of a node, input index) -> the float weight that was quantized there.
+    """
+
+    def __init__(self, graph: gs.Graph, weights: Mapping[tuple[str, int], gs.Tensor]) -> None:
+        self.graph = graph
+        self.weights = weights
+        self.made = graph.tensors()
+        self.nodes: list[gs.Node] = []
+        self.aliases: dict[str, gs.Variable] = {}
+
+    def switch(self, wanted: frozenset[str]) -> dict[str, str]:
+        """Rewrites the graph; returns the switch of every node of `wanted`."""
+        import onnx_graphsurgeon as gs
+
+        found: dict[str, str] = {}
+        for node in list(self.graph.nodes):
+            name = node.outputs[0].name if node.outputs else ""
+            if name not in wanted:
+                self.nodes.append(node)
+                continue
+            switch = gs.Variable(f"quantize {name}", dtype=np.bool_, shape=[])
+            outer = list(node.outputs)
+            branches = {
+                "then_branch": self._branch(node, f"quantized {name}", list(node.inputs)),
+                "else_branch": self._branch(node, f"plain {name}", self._plain_inputs(node)),
+            }
+            node.inputs.clear()
+            node.outputs.clear()
+            self.nodes.append(
+                gs.Node("If", name=f"If {name}", attrs=branches, inputs=[switch], outputs=outer)
+            )
+            self.graph.inputs.append(switch)
+            found[name] = switch.name
+        self.graph.nodes.clear()
+        self.graph.nodes.extend(self.nodes)
+        return found
+
+    def _branch(self, node: gs.Node, name: str, inputs: list[gs.Tensor]) -> gs.Graph:
+        """A graph of one node; the pair of what it reads is in it, all else comes from outside."""
+        import onnx_graphsurgeon as gs
+
+        inside: list[gs.Node] = []
+        read = [self._inside(tensor, name, inside) for tensor in inputs]
+        outputs = [
+            gs.Variable(f"{name} {index}", dtype=each.dtype) for index, each in enumerate(node.outputs)
+        ]
+        copy = gs.Node(node.op, name=name, attrs=node.attrs, inputs=read, outputs=outputs, domain=node.domain)
+        return gs.Graph(nodes=[*inside, copy], outputs=outputs, name=name, opset=self.graph.opset)
+
+    def _inside(self, tensor: gs.Tensor, name: str, inside: list[gs.Node]) -> gs.Tensor:
+        import onnx_graphsurgeon as gs
+
+        if not tensor.name:
+            return gs.Variable.empty()
+        pair = self._pair(tensor)
+        if pair is None:
+            return gs.Variable(self._from_outside(tensor).name, dtype=tensor.dtype)
+        q, dq = pair
+        read: gs.Tensor = gs.Variable(q.inputs[0].name, dtype=q.inputs[0].dtype)
+        for index, node in enumerate((q, dq)):
+            constants = [
+                gs.Constant(f"{name} {tensor.name} {index} {at}", each.values)
+                for at, each in enumerate(node.inputs[1:])
+            ]
+            made = gs.Variable(f"{name} {node.outputs[0].name}", dtype=node.outputs[0].dtype)
+            inside.append(gs.Node(node.op, attrs=node.attrs, inputs=[read, *constants], outputs=[made]))
+            read = made
+        return read
+
+    @staticmethod
+    def _pair(tensor: gs.Tensor) -> tuple[gs.Node, gs.Node] | None:
+        """The Q and DQ that an activation is read through."""
+        dq = tensor.inputs[0] if tensor.inputs else None
+        if dq is None or dq.op != "DequantizeLinear" or not dq.inputs[0].inputs:
+            return None
+        return dq.inputs[0].inputs[0], dq
+
+    def _plain_inputs(self, node: gs.Node) -> list[gs.Tensor]:
+        """What the node read before: the opset may have changed its other inputs since."""
+        inputs: list[gs.Tensor] = []
+        for index, tensor in enumerate(node.inputs):
+            weight = self.weights.get((node.outputs[0].name, index))
+            pair = self._pair(tensor)
+            if weight is not None:
+                inputs.append(self.made.get(weight.name, weight))
+            else:
+                inputs.append(tensor if pair is None else pair[0].inputs[0])
+        return inputs
+
+    def _from_outside(self, tensor: gs.Tensor) -> gs.Tensor:
+        """A tensor of the main graph that branches may name; constants get a node there, which folds away."""
+        import onnx_graphsurgeon as gs
+
+        if not isinstance(tensor, gs.Constant):
+            return tensor
+        if tensor.name not in self.aliases:
+            values = self.made.setdefault(tensor.name, gs.Constant(tensor.name, tensor.values))
+            alias = gs.Variable(f"outer {tensor.name}", dtype=tensor.dtype, shape=tensor.shape)
+            self.nodes.append(gs.Node("Identity", name=alias.name, inputs=[values], outputs=[alias]))
+            self.aliases[tensor.name] = alias
+        return self.aliases[tensor.name]

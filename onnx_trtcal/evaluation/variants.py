@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.labels import Labels
     from onnx_trtcal.evaluation.switches import Switchboard
     from onnx_trtcal.options import Options
-    from onnx_trtcal.qdq.placement import Read
     from onnx_trtcal.run.provider import Provider
 
 __all__ = ["Damage", "Variants"]
@@ -94,11 +93,11 @@ class Variants:
         self._distances: dict[str, dict[str, Distance]] = {}
         self._tallies: dict[str, Tally] = {}
 
-    def start(self, tried: Mapping[str, Iterable[Read]]) -> None:
+    def start(self, tried: Mapping[str, Iterable[str]]) -> None:
         """Begins a pass over the data.
 
         Args:
-            tried: variant -> the reads it quantizes.
+            tried: variant -> the nodes it quantizes, by their first outputs.
         """
         self.samples = 0
         self._feeds = {name: self.board.feeds(on) for name, on in tried.items()}

@@ -7,7 +7,7 @@ import pytest
 import toys
 from fakes import fake_quantize, fake_quantize_columns, forward, perceptron, samples, scales, weights
 
-from onnx_trtcal.evaluation.switches import reads_of, switchboard
+from onnx_trtcal.evaluation.switches import readers_of, switchboard
 from onnx_trtcal.graph.load import load
 from onnx_trtcal.graph.surgeon import export_model
 from onnx_trtcal.qdq.options import QdqOptions
@@ -34,21 +34,33 @@ def test_all_off_is_the_float_model_to_the_bit(board, data):
 
 def test_all_on_is_the_quantized_model_to_the_bit(board, data):
     made = quantize_model(load(perceptron()), scales(data))
-    assert reads_of(made.placement) == set(board.switches)
+    assert readers_of(made.placement) == set(board.switches)
     assert np.array_equal(run(board, data, board.switches), toys.run(made.proto(), {"x": data})[0])
 
 
 def test_one_kernel_alone(board, data):
     of, values = weights(), forward(data)
-    on = [read for read in board.switches if read.node == "g2"]
-    assert len(on) == 2
+    on = ["g2"]
     middle = fake_quantize(values["r1"], scales(data)["r1"]) @ fake_quantize_columns(of["w2"]) + of["b2"]
     expected = np.maximum(middle, 0) @ of["w3"] + of["b3"]
     np.testing.assert_allclose(run(board, data, on), expected, atol=1e-5)
 
 
-def test_the_weight_alone(board, data):
-    of, values = weights(), forward(data)
-    on = [read for read in board.switches if read.node == "y" and read.index == 1]
-    expected = values["r2"] @ fake_quantize_columns(of["w3"]) + of["b3"]
-    np.testing.assert_allclose(run(board, data, on), expected, atol=1e-5)
+def test_nodes_that_a_higher_opset_writes_otherwise(data):
+    weight = np.random.default_rng(0).normal(0, 1, (16, 16, 1, 1)).astype(np.float32)
+    nodes = [
+        toys.node("Conv", "x w", "c"),
+        toys.node("Upsample", "c by", "u", mode="nearest"),
+        toys.node("Conv", "u w", "y"),
+    ]
+    constants = {"w": weight, "by": np.array([1, 1, 2, 2], np.float32)}
+    model = toys.model(nodes, {"x": [1, 16, 2, 2]}, {"y": [1, 16, 4, 4]}, constants, opset=9, ir_version=4)
+    x = np.random.default_rng(1).normal(0, 1, (1, 16, 2, 2)).astype(np.float32)
+    board = switchboard(load(model), {"x": 0.03, "c": 0.05, "u": 0.05}, QdqOptions())
+    assert "u" in board.switches
+    off, on = (
+        toys.run(export_model(board.graph, board.model), {"x": x, **board.feeds(nodes)}, ["y"])[0]
+        for nodes in ((), board.switches)
+    )
+    assert np.array_equal(off, toys.run(model, {"x": x})[0])
+    assert not np.array_equal(on, off)
