@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx_trtcal.graph.ops import COPIES, MOVES
 
-__all__ = ["COMMUTES", "INT8_CAPABLE", "TIED"]
+__all__ = ["COMMUTES", "INT8_CAPABLE", "READ_NO_VALUES", "TIED"]
 
 # Ops that pass on input 0 with its scale: MaxPool's output has its input's, the others' values are the same.
 TIED = MOVES | COPIES
@@ -14,3 +14,6 @@ COMMUTES = TIED | {"Concat", "Gather", "Slice", "Split"}
 
 # Ops without weights that have INT8 kernels: worth a pair where the tensor is INT8 before and behind them.
 INT8_CAPABLE = frozenset({"Add", "AveragePool", "GlobalAveragePool", "Resize", "Upsample"})
+
+# These look at a tensor's size only: it is all the same to them whether its values are INT8.
+READ_NO_VALUES = frozenset({"Shape", "Size"})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.graph.links import kind
 from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.ops import INT8_CAPABLE
+from onnx_trtcal.qdq.ops import INT8_CAPABLE, READ_NO_VALUES
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.placement import Activation, Placement, Read, Weight
 from onnx_trtcal.qdq.share import shared_by_concat
@@ -143,12 +143,16 @@ class _Placer:
                 self._read(name, output, index)
             self.int8_outputs.add(output)
 
+    def _readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
+        """The nodes that read a tensor's values."""
+        return [each for each in self.flow.consumers(tensor) if kind(each[0]) not in READ_NO_VALUES]
+
     def _read_as_int8(self, tensor: str) -> bool:
         """Whether all that read a tensor, through any ops that commute with Q, read it from a pair."""
         pending, seen = [tensor], {tensor}
         while pending:
             name = pending.pop()
-            consumers, pair = self.flow.consumers(name), set(self.reads.get(name, ()))
+            consumers, pair = self._readers(name), set(self.reads.get(name, ()))
             if self.flow.is_output(name) or not consumers:
                 return False
             for node, index in consumers:
@@ -190,8 +194,8 @@ class _Placer:
             pair = set(self.reads[name])
             between = [node.outputs[0].name for node in chain[: at + 1]]
             if (
-                all(Read(node.outputs[0].name, index) in pair for node, index in self.flow.consumers(name))
-                and all(len(self.flow.consumers(each)) == 1 for each in between[1:])
+                all(Read(node.outputs[0].name, index) in pair for node, index in self._readers(name))
+                and all(len(self._readers(each)) == 1 for each in between[1:])
                 and not any(self.flow.is_output(each) for each in between)
             ):
                 del self.reads[name]

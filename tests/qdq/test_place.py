@@ -225,6 +225,17 @@ def test_average_pool_between_int8_layers_is_quantized() -> None:
     assert pairs(placed(model)) == {"x": [("a", 0)], "a": [("p", 0)], "p": [("y", 0)]}
 
 
+def test_an_op_that_reads_only_the_shape_reads_nothing_in_float() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("AveragePool", "a", "p", kernel_shape=[2, 2]),
+        toys.node("Shape", "p", "size"),
+        conv("p", "y", "w"),
+    ]
+    model = toys.model(nodes, X, ["y", "size"], {"w": weights(16, 16, 3, 3)}, dtypes={"size": 7})
+    assert pairs(placed(model)) == {"x": [("a", 0)], "a": [("p", 0)], "p": [("y", 0)]}
+
+
 def test_average_pool_before_a_float_op_is_not() -> None:
     nodes = [
         conv("x", "a", "w"),
