@@ -6,7 +6,11 @@ that call them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import stat
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +43,8 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Compiles `function` at its first call for the argument types of that call; usable as a decorator.
 
     The machine code is cached beside the module, else in the user's cache directory (or in
-    `NUMBA_CACHE_DIR`, which goes first). Where neither can be written, it is compiled once per process.
+    `NUMBA_CACHE_DIR`, which goes first), else in a folder of the user's own among the temporary files. Where
+    none of them can be written, it is compiled once per process.
     numba notices changes of the file that holds `function`, not of kernels it calls in other files: keep
     kernels that call one another in one file.
 
@@ -47,7 +52,35 @@ def compiled(function: Callable[..., Any]) -> Any:
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     try:
-        dispatcher._cache = _LenientCache(function)
-    except RuntimeError as error:
+        dispatcher._cache = _cache(function)
+    except (RuntimeError, OSError) as error:
         logger.debug("compiled code is not cached: %s", error)
     return dispatcher
+
+
+def _cache(function: Callable[..., Any]) -> _LenientCache:
+    try:
+        return _LenientCache(function)
+    except RuntimeError:
+        if numba.config.CACHE_DIR:
+            raise
+        numba.config.CACHE_DIR = _own_temporary_folder()
+        return _LenientCache(function)
+
+
+def _own_temporary_folder() -> str:
+    """A folder that nobody else can write to: what is read from it is run.
+
+    Raises:
+        OSError: when there is none and none can be made.
+    """
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    path = os.path.join(tempfile.gettempdir(), f"onnx_trtcal-{user}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(path)
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
+        raise PermissionError(f"{path} belongs to somebody else")
+    return path

@@ -29,10 +29,12 @@ CALL = "import numpy, kernel; print(kernel.whole(numpy.ones(3)), sum(kernel.whol
 @pytest.fixture
 def call(tmp_path: Path):
     (tmp_path / "kernel.py").write_text(SOURCE)
+    (tmp_path / "temporary").mkdir()
 
     def run() -> str:
-        # HOME is no folder: nothing but NUMBA_CACHE_DIR or the module's own folder can be written.
+        # HOME is no folder: nothing but the module's own folder and that for temporary files can be written.
         environment = {**os.environ, "HOME": os.devnull, "XDG_CACHE_HOME": os.devnull}
+        environment["TMPDIR"] = str(tmp_path / "temporary")
         environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"
         environment.pop("NUMBA_CACHE_DIR", None)
         done = subprocess.run(
@@ -56,6 +58,31 @@ def test_a_damaged_cache_is_compiled_over(call, tmp_path: Path) -> None:
     assert call() == "inf 0"
 
 
-def test_nowhere_to_write_is_no_failure(call, tmp_path: Path) -> None:
+@pytest.fixture
+def no_module_folder(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").write_text("a file where numba wants a folder")
+
+
+@pytest.mark.usefixtures("no_module_folder")
+def test_temporary_files_are_the_last_resort(call, tmp_path: Path) -> None:
     assert call() == "inf 0"
+    assert call() == "inf 1"
+    (folder,) = (tmp_path / "temporary").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="temporary files are each user's own there")
+@pytest.mark.usefixtures("no_module_folder")
+def test_a_folder_that_others_may_write_to_is_not_trusted(call, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary" / f"onnx_trtcal-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert [call(), call()] == ["inf 0", "inf 0"]
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.usefixtures("no_module_folder")
+def test_nowhere_to_write_is_no_failure(call, tmp_path: Path) -> None:
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    (tmp_path / "temporary" / f"onnx_trtcal-{user}").write_text("a file where a folder is wanted")
+    assert [call(), call()] == ["inf 0", "inf 0"]
