@@ -44,7 +44,7 @@ class Overclipped:
 def overclipped(calibration: Calibration) -> list[Overclipped]:
     """The tensors whose threshold lies below that of `mse` and causes SEVERAL_TIMES its error, worst first.
 
-    Tensors that `auto` chose for are left out: it saw that clipping them harder serves the network's outputs.
+    Tensors whose method ran the model are left out: it saw what clipping them harder does.
     """
     plan = calibration.prepared.plan
     histograms = tied_histograms(plan.merged, calibration.collection)

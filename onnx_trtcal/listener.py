@@ -21,8 +21,11 @@ class Listener(Protocol):
     def warn(self, text: str) -> None:
         """Something the user should look at."""
 
-    def progress(self, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """Opens a count of samples, of `total` if that is known; what it gives is told of each batch's samples."""
+    def progress(self, total: int | None, work: str = "") -> AbstractContextManager[Callable[[int], None]]:
+        """Opens a count of samples, of `total` if that is known; what it gives is told of each batch's samples.
+
+        `work` is what they are run for; "" for what the run as a whole is about.
+        """
 
 
 class LoggingListener:
@@ -34,5 +37,5 @@ class LoggingListener:
     def warn(self, text: str) -> None:
         logger.warning("%s", text)
 
-    def progress(self, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    def progress(self, total: int | None, work: str = "") -> AbstractContextManager[Callable[[int], None]]:
         return nullcontext(lambda count: None)

@@ -35,7 +35,7 @@ from onnx_trtcal.tied import tied_histograms
 if TYPE_CHECKING:
     import onnx
 
-    from onnx_trtcal.auto.solve import Chosen
+    from onnx_trtcal.auto.task import Chosen
     from onnx_trtcal.methods.mxnet import SignedHistogram
 
 __all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]

@@ -71,5 +71,5 @@ class Ears:
     def warn(self, text: str) -> None:
         self.warned.append(text)
 
-    def progress(self, total: int | None) -> AbstractContextManager[object]:
+    def progress(self, total: int | None, work: str = "") -> AbstractContextManager[object]:
         return nullcontext(self.counts.append)

@@ -8,6 +8,9 @@ near the best of all together. Scores of neighbouring thresholds are smoothed be
 rounding error is a matter of luck on few samples, clipping error is not.
 
 Tensors that no INT8 kernel reads, such as outputs of the network, are solved by `mse`.
+
+Method `easyquant` has the same machinery and another score, that of each layer alone: see easyquant.py. With
+it, `mse` also solves what no weighted layer reads.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnx_trtcal.auto.samples import Kept
-    from onnx_trtcal.auto.solve import Chosen
+    from onnx_trtcal.auto.task import Chosen
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.listener import Listener
     from onnx_trtcal.methods import Method
@@ -37,6 +40,7 @@ class JudgedSamples:
 
     Attributes:
         data: what to calibrate with; where the original can be read only once, it is noted what goes by.
+        tensors: per method that runs the model, what it is to solve.
     """
 
     def __init__(self, prepared: Prepared, data: Any, options: Options) -> None:
@@ -47,10 +51,12 @@ class JudgedSamples:
         self.tensors = _tensors(prepared, options)
         if not self.tensors:
             return
+        from onnx_trtcal.auto.budget import most_samples, multiply_adds
         from onnx_trtcal.auto.samples import Kept
-        from onnx_trtcal.auto.solve import most_samples, to_judge
+        from onnx_trtcal.auto.task import to_judge
 
-        self._most = most_samples(len(to_judge(prepared, self.tensors)))
+        together = to_judge(prepared, [name for names in self.tensors.values() for name in names])
+        self._most = most_samples(len(together), multiply_adds(prepared.folded))
         if isinstance(data, Iterator):
             self._kept = Kept(self._inputs, self._most)
             self.data = self._noting(data, self._kept)
@@ -89,35 +95,41 @@ def judge(
     options: Options,
     listener: Listener,
 ) -> dict[str, Chosen]:
-    """What `auto` chooses for the tensors it is to solve; empty when there are none.
+    """What the methods that run the model choose for the tensors they are to solve; empty without any.
 
     Raises:
         DataError, ModelError: from reading the samples again, and from running parts of the model.
     """
     if not samples.tensors:
         return {}
+    from onnx_trtcal.auto.easyquant import solve_easyquant
     from onnx_trtcal.auto.solve import solve_auto
+    from onnx_trtcal.auto.task import Task
     from onnx_trtcal.run.provider import choose_provider
 
     histograms = tied_histograms(prepared.plan.merged, collection)
-    return solve_auto(
-        prepared,
-        histograms,
-        samples.tensors,
-        samples.feeds(collection),
-        options,
-        choose_provider(options.provider),
-        listener,
-    )
+    feeds = samples.feeds(collection)
+    session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
+    solvers = {"auto": solve_auto, "easyquant": solve_easyquant}
+    found: dict[str, Chosen] = {}
+    for method, tensors in samples.tensors.items():
+        task = Task(prepared, histograms, tensors, feeds, session_options, listener)
+        found.update(solvers[method](task))
+    return found
 
 
 def chosen_name(method: Method, chosen: Chosen | None) -> str:
-    """How a threshold's method is called: `auto:mse`, `auto:amax*0.707`, or as it was asked for."""
+    """How a threshold's method is called: `auto:mse`, `auto:amax*0.707`, `easyquant`, or as asked for."""
     if not method.kind.judged:
         return str(method)
-    return f"{method}:{chosen.candidate if chosen else method.kind.module}"
+    candidate = chosen.candidate if chosen else method.kind.module
+    return f"{method}:{candidate}" if candidate else str(method)
 
 
-def _tensors(prepared: Prepared, options: Options) -> list[str]:
-    methods = assign_methods(options, prepared.plan.op_types)
-    return [name for name, method in methods.items() if method.kind.judged]
+def _tensors(prepared: Prepared, options: Options) -> dict[str, list[str]]:
+    """Per method that runs the model, what it is to solve."""
+    found: dict[str, list[str]] = {}
+    for name, method in assign_methods(options, prepared.plan.op_types).items():
+        if method.kind.judged:
+            found.setdefault(method.name, []).append(name)
+    return found

@@ -92,7 +92,7 @@ class ConsoleListener:
         self.console.warn(text)
 
     @contextlib.contextmanager
-    def progress(self, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
         """A bar of samples."""
-        with self.console.progress("calibrating", total) as bar:
+        with self.console.progress(work or "calibrating", total) as bar:
             yield bar.advance

@@ -111,9 +111,9 @@ class EvaluationListener:
         self.console.warn(text)
 
     @contextlib.contextmanager
-    def progress(self, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
         """A bar of samples."""
-        with self.console.progress(self.work, total) as bar:
+        with self.console.progress(work or self.work, total) as bar:
             yield bar.advance
 
 

@@ -65,6 +65,11 @@ METHODS: Mapping[str, Kind] = {
         judged=True,
         module="mse",
     ),
+    "easyquant": Kind(
+        "per layer input the scale that turns the layer's INT8 output least (EasyQuant); runs each layer",
+        judged=True,
+        module="mse",
+    ),
 }
 
 

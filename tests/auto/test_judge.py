@@ -8,8 +8,9 @@ import pytest
 from toys import model, node, run
 
 from onnx_trtcal.auto.cut import Cutter
-from onnx_trtcal.auto.judge import Judge, quantized
-from onnx_trtcal.auto.solve import to_judge
+from onnx_trtcal.auto.judge import Judge
+from onnx_trtcal.auto.part import quantized
+from onnx_trtcal.auto.task import to_judge
 from onnx_trtcal.auto.watched import watched
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
@@ -43,7 +44,7 @@ def branched(end: tuple[onnx.NodeProto, ...] = (), outputs: tuple[str, ...] = ("
 def judged(proto: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -> tuple[Judge, dict]:
     prepared = prepare(proto, Options(provider="cpu"))
     groups = to_judge(prepared, set(prepared.plan.observed))
-    judge = Judge(Cutter(prepared.folded, prepared.model), samples, choose_provider("cpu"), 1)
+    judge = Judge(Cutter(prepared.folded, prepared.model), samples, (choose_provider("cpu"), 1, ()))
     return judge, {name: group for names, group in groups.items() for name in names}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def run(job: Path, *flags: str) -> int:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def test_the_bar_says_what_goes_on(job: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run(job) == 0
+    said = capsys.readouterr().err
+    assert "calibrating" in said and "judging" not in said
+    assert run(job, "--method", "easyquant") == 0
+    said = capsys.readouterr().err
+    assert said.index("calibrating") < said.index("judging")
 
 
 def test_writes_the_cache_and_its_sidecar_and_nothing_else(job: Path, capsys: Capture) -> None:

@@ -30,7 +30,7 @@ class Watch:
         """Nor are warnings: random weights give rise to some."""
 
     @contextlib.contextmanager
-    def progress(self, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
         self.began = time.perf_counter()
         yield self._advance
 

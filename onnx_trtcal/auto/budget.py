@@ -1,0 +1,72 @@
+"""How many samples `auto` judges by: what the model costs says how many can be afforded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.graph.ops import ANCHORS
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+__all__ = ["most_samples", "multiply_adds"]
+
+# Tensors times samples times multiply-adds: about a minute of CPU time.
+_WORK = 2.0**38
+# Tensors times samples.
+_LEAST_RUNS, _UNKNOWN_RUNS, _MOST_RUNS = 512, 1024, 4096
+_FEWEST, _MOST = 8, 512
+
+
+def most_samples(judged: int, cost: int | None) -> int:
+    """How many samples to judge so many tensors by.
+
+    Tensors times samples is 4096 for a model of up to 67 million multiply-adds and falls in proportion to
+    what it costs beyond that, to 512 from 537 million on; 1024 where the cost is not known. The number of
+    samples is at least 8 and at most 512, whatever comes out.
+
+    Args:
+        judged: how many tensors are quantized one at a time.
+        cost: the model's multiply-adds per sample, from `multiply_adds`.
+    """
+    runs = _UNKNOWN_RUNS
+    if cost is not None:
+        runs = int(min(max(_WORK / max(cost, 1), _LEAST_RUNS), _MOST_RUNS))
+    return min(max(runs // max(judged, 1), _FEWEST), _MOST)
+
+
+def multiply_adds(graph: gs.Graph) -> int | None:
+    """The multiply-adds of the weighted ops for one sample; None where a shape is not known.
+
+    A free first axis counts as 1: it is the batch. A fixed one counts as it is: a single sample fills it.
+    """
+    total = 0
+    for node in graph.nodes:
+        if node.op in ANCHORS and len(node.inputs) >= 2:
+            cost = _cost(node)
+            if cost is None:
+                return None
+            total += cost
+    return total
+
+
+def _cost(node: gs.Node) -> int | None:
+    left, right, output = (_sizes(t.shape) for t in (*node.inputs[:2], node.outputs[0]))
+    if left is None or right is None or output is None or not left:
+        return None
+    if node.op == "Conv":
+        return math.prod(output) * math.prod(right[1:])
+    if node.op == "ConvTranspose":
+        return math.prod(left) * math.prod(right[1:])
+    transposed = node.op == "Gemm" and node.attrs.get("transA", 0)
+    return math.prod(output) * left[0 if transposed else -1]
+
+
+def _sizes(shape: Sequence[int | str | None] | None) -> list[int] | None:
+    if shape is None:
+        return None
+    sizes = [1 if axis == 0 and not isinstance(size, int) else size for axis, size in enumerate(shape)]
+    known = [size for size in sizes if isinstance(size, int) and size >= 0]
+    return known if len(known) == len(sizes) else None
