@@ -18,6 +18,7 @@ Where it goes its own way:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from onnx_trtcal.auto.cut import Cutter
 from onnx_trtcal.auto.layers import layers_of
-from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, quantized
+from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, inner, quantized
 from onnx_trtcal.auto.task import Chosen, placement_of, together
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def similarities(
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     """Over the places where both are finite; 0 where one of them is all zero."""
     both = np.isfinite(one) & np.isfinite(other)
-    a, b = (one.ravel(), other.ravel()) if both.all() else (one[both], other[both])
-    length = float(np.sqrt(a @ a) * np.sqrt(b @ b))
-    return float(a @ b) / length if length > 0 else 0.0
+    if not both.all():
+        one, other = one[both], other[both]
+    length = math.sqrt(inner(one, one)) * math.sqrt(inner(other, other))
+    return inner(one, other) / length if length > 0 else 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.auto.choose import promising
-from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, quantized
+from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, inner, quantized
 from onnx_trtcal.auto.watched import watched
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def _power(array: np.ndarray) -> float:
     """The sum of squares of the finite values."""
     flat = array.ravel()
     flat = flat[np.isfinite(flat)]
-    return float(flat @ flat)
+    return inner(flat, flat)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.placement import Read
     from onnx_trtcal.run.provider import Provider
 
-__all__ = ["Feeds", "Part", "Runner", "SessionOptions", "quantized"]
+__all__ = ["Feeds", "Part", "Runner", "SessionOptions", "inner", "quantized"]
 
 Feeds = Mapping[str, np.ndarray]
 SessionOptions = tuple["Provider", int | None, Sequence[str]]
@@ -30,6 +30,12 @@ def quantized(values: np.ndarray, threshold: float) -> np.ndarray:
     np.clip(np.rint(steps, out=steps), -127, 127, out=steps)
     steps *= scale
     return steps.astype(values.dtype, copy=False)
+
+
+def inner(one: np.ndarray, other: np.ndarray) -> float:
+    """The sum of products of two float64 arrays of one shape, added up in one order whatever the machine."""
+    # BLAS splits the sum among threads, and those that wait spin on the cores that run the network.
+    return float(np.einsum("i,i->", one.ravel(), other.ravel()))
 
 
 class Part:
