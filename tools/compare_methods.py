@@ -25,6 +25,7 @@ import numpy as np
 from compare.cases import read_cases
 
 from onnx_trtcal.evaluation.side_by_side import evaluate
+from onnx_trtcal.methods import parse_method
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
@@ -45,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument("cases", metavar="CASES", help="TOML or JSON file")
     parser.add_argument("--only", action="append", metavar="NAME", help="this case only (repeatable)")
-    parser.add_argument("--methods", default=_SINGLE, metavar="LIST", help=f"single methods ({_SINGLE})")
+    parser.add_argument("--methods", default=_SINGLE, metavar="LIST", help=f"methods beside auto ({_SINGLE})")
     parser.add_argument("--splits", type=int, default=1, metavar="N", help="deals of the samples (1)")
     parser.add_argument("--provider", default="cpu", help="auto, cuda or cpu (cpu)")
     args = parser.parse_args()
@@ -71,7 +72,11 @@ def _compare(case: Case, methods: list[str], seed: int, provider: str) -> dict[s
     seconds = (time.perf_counter() - between) - (between - begin)
     found = {"auto": _sqnr(judged, test), "seconds": max(seconds, 0.0)}
     for method in methods:
-        single = solve(collected.prepared, collected.collection, replace(options, method=method))
+        asked = replace(options, method=method)
+        if parse_method(method).kind.judged:
+            single = calibrate(case.model, calibration, asked)
+        else:
+            single = solve(collected.prepared, collected.collection, asked)
         found[method] = _sqnr(single, test)
     return found
 
