@@ -26,18 +26,19 @@ _FEWEST_BINS = 128
 def solve(histogram: Histogram) -> float:
     """The threshold T that minimises sum c * (x - s * min(round(x / s), 127))^2, s = T / 127.
 
-    x are the bin centres of |x| (amax, where it is below its bin's centre) and c their counts; zeros have
-    no error. The best of `candidates` is refined
-    to the nearest minimum over all real T, so the answer is never worse than any candidate.
+    x are the bin centres of |x| and c their counts; for the topmost bin in use x is amax, which is known, and
+    is all there is in it where values are constant or saturate. Zeros have no error. The best of `candidates`
+    is refined to the nearest minimum over all real T, so the answer is never worse than any candidate; only
+    not into the topmost bin, where nothing but amax can be told from amax.
 
     Returns:
-        The threshold, at most amax; 0.0 for an all-zero tensor.
+        The threshold: amax, or below its bin; 0.0 for an all-zero tensor.
     """
     if histogram.amax == 0:
         return 0.0
-    counts = np.ascontiguousarray(histogram.counts, dtype=np.int64)
     grid = candidates(histogram.amax / histogram.width)
-    return float(min(_search(counts, grid) * histogram.width, histogram.amax))
+    best = _search(histogram.used(), grid)
+    return histogram.amax if best == grid[0] else float(best * histogram.width)
 
 
 def candidates(top: float) -> np.ndarray:
@@ -64,18 +65,21 @@ def _search(counts: Any, grid: Any) -> Any:
         gain = s * (s * b - 2 * a)
         if gain < error:
             best, error = t, gain
+    edge = counts.size - 1.0  # where the topmost bin begins
+    tried = best if best <= edge else grid[0]
     # For the levels as they are, s = A / B is the best scale; for that scale, rounding is the best choice of
     # levels. Alternating the two never increases the error and stops at a minimum.
     while True:
         a, b = _level_sums(above, moment, best / LEVELS)
         if b == 0:
-            return best
+            break
         s = min(a / b, grid[0] / LEVELS)
         a, b = _level_sums(above, moment, s)
         gain = s * (s * b - 2 * a)
         if not gain < error:
-            return best
+            break
         best, error = s * LEVELS, gain
+    return best if best <= edge else tried
 
 
 @compiled
@@ -84,14 +88,15 @@ def _tails(counts: Any, top: Any) -> Any:
     moment = np.zeros(counts.size + 1, dtype=np.float64)
     for j in range(counts.size - 1, -1, -1):
         above[j] = above[j + 1] + counts[j]
-        moment[j] = moment[j + 1] + counts[j] * min(j + 0.5, top)
+        moment[j] = moment[j + 1] + counts[j] * (j + 0.5 if j < counts.size - 1 else top)
     return above, moment
 
 
 @compiled
 def _level_sums(above: Any, moment: Any, s: Any) -> Any:
     a, b = 0.0, 0.0
-    last = above.size - 1
+    # Every boundary is below amax, and so the topmost bin above every boundary.
+    last = above.size - 2
     for q in range(1, LEVELS + 1):
         # first bin whose centre j + 0.5 reaches the boundary (q - 0.5) s
         j = min(max(int(np.ceil((q - 0.5) * s - 0.5)), 0), last)

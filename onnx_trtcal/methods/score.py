@@ -31,7 +31,7 @@ class Score:
 
 
 def score(histogram: Histogram, threshold: float) -> Score:
-    """Scores a threshold on the bin centres of a histogram (amax, where it is below its bin's centre).
+    """Scores a threshold on the bin centres of a histogram; amax stands for its own bin, the topmost in use.
 
     A value x becomes s * min(round(x / s), 127) with s = threshold / 127; zeros stay exact. A threshold
     of 0 makes every value 0.
@@ -39,7 +39,7 @@ def score(histogram: Histogram, threshold: float) -> Score:
     if histogram.amax == 0:
         return Score(0.0, 0.0, math.inf, 1.0)
     width = histogram.width
-    counts = np.ascontiguousarray(histogram.counts, dtype=np.int64)
+    counts = histogram.used()
     clipped, noise, signal, dot, power = _sums(counts, histogram.amax / width, threshold / width)
     return Score(
         clipped=clipped / histogram.total,
@@ -51,14 +51,15 @@ def score(histogram: Histogram, threshold: float) -> Score:
 
 @compiled
 def _sums(counts: Any, top: Any, threshold: Any) -> Any:
-    # In units of one bin: values clipped, sum c (x - q)^2, sum c x^2, sum c x q, sum c q^2.
+    # Of the bins up to that of `top`, in units of one bin:
+    # values clipped, sum c (x - q)^2, sum c x^2, sum c x q, sum c q^2.
     clipped, noise, signal, dot, power = 0, 0.0, 0.0, 0.0, 0.0
     s = threshold / 127
     for j in range(counts.size):
         c = counts[j]
         if c == 0:
             continue
-        x = min(j + 0.5, top)
+        x = j + 0.5 if j < counts.size - 1 else top
         q = s * min(np.rint(x / s), 127.0) if s > 0 else 0.0
         clipped += c if x > threshold else 0
         noise += c * (x - q) ** 2

@@ -174,6 +174,11 @@ class Histogram:
         self.inf += other.inf
         self.total += other.total
 
+    def used(self) -> np.ndarray:
+        """int64[bins]: the counts up to the bin of amax, the topmost that is not empty."""
+        occupied = np.flatnonzero(self.counts)
+        return np.ascontiguousarray(self.counts[: occupied[-1] + 1 if occupied.size else 0], dtype=np.int64)
+
     def coarse(self) -> tuple[np.ndarray, float]:
         """What TensorRT's search sees: (int64[2048] with the zeros in bin 0, width of a bin).
 

@@ -31,6 +31,13 @@ def histogram(values: np.ndarray, rule: str = "stable") -> Histogram:
     return result
 
 
+def centres(tensor: Histogram) -> np.ndarray:
+    """What stands for the values of each bin: its centre; amax for the topmost bin with any."""
+    values = (np.arange(tensor.counts.size) + 0.5) * tensor.width
+    values[np.flatnonzero(tensor.counts)[-1]] = tensor.amax
+    return values
+
+
 def _scaled(shape: str, seed: int, size: int, scale: float) -> np.ndarray:
     values = sample(shape, seed, size) * np.float32(scale)
     return values if values.any() else np.append(values, np.float32(scale))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from method_shapes import SHAPES, activations, histogram, sample
+from method_shapes import SHAPES, activations, centres, histogram, sample
 
 from onnx_trtcal.methods.mse import candidates, solve
 from onnx_trtcal.stats.histogram import Histogram
@@ -11,7 +11,7 @@ from onnx_trtcal.stats.histogram import Histogram
 
 def error(tensor: Histogram, threshold: float) -> float:
     """The definition, bin by bin."""
-    x = np.minimum((np.arange(tensor.counts.size) + 0.5) * tensor.width, tensor.amax)
+    x = centres(tensor)
     scale = threshold / 127
     return float((tensor.counts * (x - scale * np.minimum(np.rint(x / scale), 127)) ** 2).sum())
 
@@ -43,6 +43,20 @@ def test_levels_meet_the_values_of_a_quantized_tensor() -> None:
 def test_one_outlier_is_clipped_when_the_rest_loses_more() -> None:
     values = np.append(np.random.default_rng(0).standard_normal(10**6), 40.0)
     assert 4 < solve(histogram(values)) < 30
+
+
+@pytest.mark.parametrize("rule", ["stable", "tensorrt"])
+@pytest.mark.parametrize("value", [2.0, 1.999, 0.3, 5e-42])
+def test_a_constant_is_kept_exactly(value: float, rule: str) -> None:
+    tensor = histogram(np.full(9, value, np.float32), rule)
+    assert solve(tensor) == tensor.amax == np.float32(value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(activations())
+def test_is_amax_or_below_its_bin(values: np.ndarray) -> None:
+    tensor = histogram(values)
+    assert solve(tensor) == tensor.amax or solve(tensor) <= (tensor.used().size - 1) * tensor.width
 
 
 def test_candidates_reach_from_amax_to_128_bins_in_quarter_levels() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_shapes import activations, histogram
+from method_shapes import activations, centres, histogram
 
 from onnx_trtcal.methods.score import Score, score
 
@@ -15,8 +15,7 @@ from onnx_trtcal.methods.score import Score, score
 @given(activations(), st.floats(0.05, 1.2))
 def test_is_what_quantizing_the_bin_centres_gives(values: np.ndarray, share: float) -> None:
     tensor = histogram(values)
-    centres = np.minimum((np.arange(tensor.counts.size) + 0.5) * tensor.width, tensor.amax)
-    x = np.append(np.repeat(centres, tensor.counts), np.zeros(tensor.zeros))
+    x = np.append(np.repeat(centres(tensor), tensor.counts), np.zeros(tensor.zeros))
     threshold = share * tensor.amax
     q = np.clip(np.rint(x / (threshold / 127)), -127, 127) * (threshold / 127)
     got = score(tensor, threshold)
@@ -46,3 +45,9 @@ def test_of_nothing_and_with_nothing() -> None:
 def test_nothing_is_clipped_at_amax() -> None:
     tensor = histogram(np.array([0.3, 5.000001]))
     assert score(tensor, tensor.amax).clipped == 0
+
+
+def test_a_constant_above_the_threshold_is_clipped_whole() -> None:
+    tensor = histogram(np.full(5, 2.0))
+    got = score(tensor, 2.0 - tensor.width / 4)
+    assert got.clipped == 1 and got.mse == pytest.approx((tensor.width / 4) ** 2)
