@@ -64,7 +64,7 @@ def read_labels(path: str | Path) -> Labels:
     """Reads labels; those that are whole numbers become int, all others stay text.
 
     A CSV file has a header line with a column `label` beside a column `file` or `index`; without a header, the
-    first column is the file, or the index where all of its fields are whole numbers.
+    first of its two columns is the file, or the index where all of its fields are whole numbers.
 
     Raises:
         DataError: when the file cannot be read or says something else.
@@ -108,6 +108,13 @@ def _columns(rows: list[list[str]], where: str) -> tuple[int, int, bool, list[li
                 fix="name the columns file,label or index,label",
             )
         return header.index(named), header.index("label"), named == "index", rows[1:]
+    wide = next((row for row in rows if len(row) > 2), None)
+    if wide is not None:
+        raise DataError(
+            f"a row has {len(wide)} columns, and no header says which is the label: {','.join(wide)!r}",
+            where=where,
+            fix="put a line that names the columns first, as in file,label or index,label",
+        )
     return 0, 1, all(row[0].strip().isdecimal() for row in rows), rows
 
 

@@ -147,7 +147,9 @@ def _guarded(path: str, name: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == Path(path)]
+        # Python names an imported file by its absolute path, however it was given.
+        file = Path(path).resolve()
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
         line = f", line {frames[-1].lineno}" if frames else ""
         raise OptionError(
             f"the metric {name!r} failed: {type(error).__name__}: {error}", where=f"{path}{line}"

@@ -48,6 +48,8 @@ def test_labels_from_npy(tmp_path, values):
         ("file,label\na,1\na,2\n", "two labels"),
         ("name,label\na,1\n", "name,label"),
         ("index,label\nx,1\n", "no whole number"),
+        ("a.png,3,cat\nb.png,1,dog\n", "3 columns, and no header"),
+        ("a.png,3\nb.png,1,dog\n", "3 columns, and no header"),
     ],
 )
 def test_a_bad_file_is_told(tmp_path, text, said):

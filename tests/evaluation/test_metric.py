@@ -91,11 +91,14 @@ def test_what_goes_wrong_is_told(file, name, said):
         run(f"{file}:{name}")
 
 
-def test_an_error_names_the_line(file):
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_error_names_the_line(file, relative, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    path = file.name if relative else str(file)
     with pytest.raises(OptionError) as caught:
-        run(f"{file}:broken")
+        run(f"{path}:broken")
     line = METRIC.splitlines().index('    return outputs["nothing"]') + 1
-    assert caught.value.where == f"{file}, line {line}"
+    assert caught.value.where == f"{path}, line {line}"
 
 
 @pytest.mark.parametrize("text", ["my.py", "my.txt:f", ":f", "none.py:f"])
