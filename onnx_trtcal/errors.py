@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CacheError",
@@ -15,6 +15,7 @@ __all__ = [
     "ProviderError",
     "StatisticsError",
     "did_you_mean",
+    "listed",
 ]
 
 
@@ -74,3 +75,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns "did you mean 'x'?" for the known name nearest to `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -22,17 +22,17 @@ def merge_files(paths: Sequence[str | Path]) -> Collection:
 
     Raises:
         StatisticsError: when a file cannot be read, when two do not belong together (another model, range
-            rule, preprocessing …), or when two count the same sample; both files are named.
+            rule, preprocessing …), or when two count the same content; both files are named.
     """
     total = store.load(paths[0])
-    counted = dict.fromkeys(total.samples, paths[0])
+    counted = dict.fromkeys((content for _, content in total.samples), paths[0])
     for path in paths[1:]:
         shard = store.load(path)
-        samples = shard.samples
-        first = next((counted[sample] for sample in samples if sample in counted), paths[0])
+        contents = [content for _, content in shard.samples]
+        first = next((counted[content] for content in contents if content in counted), paths[0])
         try:
             total.merge(shard)
         except StatisticsError as error:
             raise StatisticsError(error.what, where=f"{first} and {path}", fix=error.fix) from error
-        counted.update(dict.fromkeys(samples, path))
+        counted.update(dict.fromkeys(contents, path))
     return total

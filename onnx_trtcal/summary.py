@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.errors import listed
 from onnx_trtcal.methods.score import Score, score
 from onnx_trtcal.tables import names_with_colon
 from onnx_trtcal.trtexec import dynamic_shapes, trtexec_line
@@ -31,6 +32,9 @@ __all__ = [
 
 # Under a few values a bin, the shape that the entropy search goes by is mostly chance.
 FEW_VALUES = 2048
+
+# Half a step of INT8, as a share of the threshold: what is clipped by less is rounded no worse than the rest.
+HALF_STEP = 1 / 254
 
 # INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
 SETTLED = 0.02
@@ -129,7 +133,7 @@ def colon_warning(calibration: Calibration) -> str:
     if not names:
         return ""
     return (
-        f"{_some(names)}: named with a colon, at the first of which ONNX Runtime's TensorRT provider cuts a name "
+        f"{_tensors(names)}: named with a colon, at the first of which ONNX Runtime's TensorRT provider cuts a name "
         "in a TensorRT cache (trtexec does not): for that provider add --format ort-flatbuffers"
     )
 
@@ -157,7 +161,7 @@ def _clipped_inputs(calibration: Calibration, advised: Container[str]) -> list[s
         for spec in calibration.prepared.model.inputs
         if spec.name not in advised
         and (scale := calibration.scales.get(spec.name))
-        and 0 < scale.threshold < scale.amax
+        and 0 < scale.threshold * (1 + HALF_STEP) < scale.amax
     ]
 
 
@@ -170,14 +174,14 @@ def _few_values(calibration: Calibration) -> list[str]:
     if not few:
         return []
     return [
-        f"{_some(few)}: fewer than {FEW_VALUES} values each, too few for a steady scale: use more samples"
+        f"{_tensors(few)}: fewer than {FEW_VALUES} values each, too few for a steady scale: use more samples"
     ]
 
 
 def _all_zero(calibration: Calibration) -> list[str]:
     zero = [name for name, item in calibration.scales.items() if item.all_zero and item.how == "measured"]
     written = "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
-    return [f"{_some(zero)}: only zeros were seen; written as {written}"] if zero else []
+    return [f"{_tensors(zero)}: only zeros were seen; written as {written}"] if zero else []
 
 
 def _nonfinite(calibration: Calibration) -> list[str]:
@@ -197,8 +201,5 @@ def _subgraphs(calibration: Calibration) -> list[str]:
     ]
 
 
-def _some(names: object) -> str:
-    listed = list(names)  # type: ignore[call-overload]
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    noun = "tensor" if len(listed) == 1 else "tensors"
-    return f"{noun} {', '.join(map(repr, listed[:3]))}{more}"
+def _tensors(names: Collection[str]) -> str:
+    return f"{'tensor' if len(names) == 1 else 'tensors'} {listed([repr(name) for name in names])}"

@@ -59,6 +59,16 @@ class TestRefusals:
         assert "'s4.npy'" in error.what and "twice" in error.what
         assert error.where == f"{files[1]} and {files[2]}"
 
+    def test_a_sample_counted_twice_under_two_names(self, tmp_path: Path) -> None:
+        files = [collect(tmp_path, "a", range(3)), collect(tmp_path, "b", range(3, 6))]
+        data = tmp_path / "root" / "sub"
+        data.mkdir(parents=True)
+        np.save(data / "copy.npy", DATA[4])
+        store.save(tmp_path / "c", calibrate(network(), data.parent, CPU).collection)
+        error = self.refused(*files, tmp_path / "c")
+        assert "'s4.npy', called 'sub/copy.npy' in the other" in error.what
+        assert error.where == f"{files[1]} and {tmp_path / 'c'}"
+
     def test_another_model(self, tmp_path: Path) -> None:
         a, b = collect(tmp_path, "a", range(2)), collect(tmp_path, "b", range(2, 4), model=network(2))
         error = self.refused(a, b)

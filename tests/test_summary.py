@@ -80,6 +80,15 @@ class TestWarnings:
         assert shlex.split(said)[-2:] == ["--method-for", "x=minmax"]
         assert not warnings(calibrate(network(), samples(100), replace(CPU, method="minmax")))
 
+    @pytest.mark.parametrize(("share", "said"), [(1 / 250, True), (1 / 260, False)])
+    def test_of_an_input_clipped_by_half_a_step_or_more(
+        self, calibration: Calibration, share: float, said: bool
+    ) -> None:
+        scale = calibration.scales["x"]
+        changed = {**calibration.scales, "x": replace(scale, threshold=scale.amax / (1 + share))}
+        texts = warnings(replace(calibration, scales=changed))
+        assert any("input 'x' is clipped" in text for text in texts) == said
+
     def test_of_too_few_values(self) -> None:
         (said,) = warnings(unary("x", [np.ones(4, np.float32)]))
         assert "tensors 'x', 'y': fewer than 2048 values" in said

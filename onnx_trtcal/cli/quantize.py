@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
     from onnx_trtcal.explicit import Quantization
@@ -95,14 +96,16 @@ def _print_origin(obtained: Obtained, console: Console) -> None:
     console.line(f"{given} tensors of the model have a scale in the cache")
     if obtained.carried:
         console.line(
-            f"{len(obtained.carried)} more hold the values of one of them or vanish in its kernel, and take its "
-            f"scale: {_some(obtained.carried)}"
+            f"{len(obtained.carried)} more hold the values of one of them or vanish in its group, and take its "
+            f"scale: {listed(obtained.carried, _MOST_NAMES)}"
         )
     if obtained.missing:
-        console.warn(f"{len(obtained.missing)} float tensors have no scale: {_some(obtained.missing)}")
+        console.warn(
+            f"{len(obtained.missing)} float tensors have no scale: {listed(obtained.missing, _MOST_NAMES)}"
+        )
     if obtained.foreign:
         console.line(
-            f"{len(obtained.foreign)} entries name no tensor of the model: {_some(obtained.foreign)}"
+            f"{len(obtained.foreign)} entries name no tensor of the model: {listed(obtained.foreign, _MOST_NAMES)}"
         )
     for names, text in ((obtained.missing, "no scale"), (obtained.foreign, "not in the model")):
         for name in names:
@@ -118,7 +121,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
     )
     for reason, count in made.reasons.most_common():
         names = [layer.name for layer in layers if layer.reason == reason]
-        console.line(f"  {count} left in floating point: {reason}: {_some(names)}")
+        console.line(f"  {count} left in floating point: {reason}: {listed(names, _MOST_NAMES)}")
     for reason, count in Counter(placement.float_skips.values()).items():
         console.line(f"  {count} skip inputs of residual Adds left in floating point: {reason}")
     for layer in layers:
@@ -145,10 +148,6 @@ def _print_next(made: Quantization, path: str, console: Console, float32: bool) 
     unseen = [name for name in dynamic if name not in shapes]
     if unseen:
         console.line(
-            f"  with --minShapes, --optShapes and --maxShapes for {_some(unseen)}: no data was run, so none are known"
+            f"  with --minShapes, --optShapes and --maxShapes for {listed(unseen, _MOST_NAMES)}: "
+            "no data was run, so none are known"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

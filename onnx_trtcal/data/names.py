@@ -11,7 +11,7 @@ from onnx_trtcal.errors import DataError, did_you_mean
 from onnx_trtcal.files import natural_key
 from onnx_trtcal.inputs import InputSpec
 
-__all__ = ["listed", "match_inputs", "missing_inputs", "path_key", "posix_name"]
+__all__ = ["match_inputs", "missing_inputs", "path_key", "posix_name"]
 
 
 def match_inputs(inputs: Sequence[InputSpec], found: Iterable[str]) -> dict[str, str]:
@@ -56,12 +56,6 @@ def posix_name(path: Path) -> str:
 def path_key(path: Path) -> tuple[object, ...]:
     """Natural order, folder by folder."""
     return tuple(natural_key(part) for part in path.parts)
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import StatisticsError, listed
 from onnx_trtcal.files import natural_key
 from onnx_trtcal.stats.device import Activation, DeviceArray
 from onnx_trtcal.stats.histogram import Histogram, as_counted
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.cuda.gpu import Gpu
 
 __all__ = ["Collection"]
-
-NAMED = 3  # samples or tensors an error names before it only counts them
 
 
 class Collection:
@@ -134,11 +132,11 @@ class Collection:
         """
         self.check_same(part.model, part.rule, part.options, list(self._histograms))
         if unknown := [name for name in part.histograms if name not in self._histograms]:
-            raise StatisticsError(f"a part has histograms of other tensors: {_some(unknown)}")
+            raise StatisticsError(f"a part has histograms of other tensors: {_quoted(unknown)}")
         if self._samples and self._samples != part._samples:
             odd = [name for name, _ in sorted(self._samples ^ part._samples)]
             raise StatisticsError(
-                f"a part was collected over other samples: only one of the two has {_some(odd)}",
+                f"a part was collected over other samples: only one of the two has {_quoted(odd)}",
                 fix="collect every part over the same data",
             )
         self._samples |= part._samples
@@ -151,7 +149,8 @@ class Collection:
         Merging is commutative and associative: shards give what one run over all samples would.
 
         Raises:
-            StatisticsError: when the two do not belong together, or share a sample; nothing is merged then.
+            StatisticsError: when the two do not belong together, or share a sample, be it under two names;
+                nothing is merged then.
         """
         self.check_same(other.model, other.rule, other.options, list(other.histograms))
         if self.rule == "tensorrt":
@@ -160,8 +159,8 @@ class Collection:
                 "first batch, so the bins do not line up",
                 fix="collect with --range stable",
             )
-        self._check_fresh(other.samples)
-        self._samples.update(other.samples)
+        self._check_apart(other)
+        self._samples.update(other._samples)
         for name, histogram in other.histograms.items():
             self.histograms[name].merge(histogram)
         for name, sample in other.first_nonfinite.items():
@@ -182,7 +181,7 @@ class Collection:
         if self.rule != rule:
             raise StatisticsError(
                 f"the statistics follow another range rule: {self.rule} against {rule}",
-                fix=f"collect both with --range {rule}",
+                fix="collect both with --range stable",
             )
         if self.options != wanted:
             raise StatisticsError(
@@ -191,7 +190,7 @@ class Collection:
             )
         if list(self._histograms) != list(tensors):
             odd = sorted(self._histograms.keys() ^ set(tensors))
-            which = f"only one of the two has {_some(odd)}" if odd else "the same names in another order"
+            which = f"only one of the two has {_quoted(odd)}" if odd else "the same names in another order"
             raise StatisticsError(
                 f"the statistics observe other tensors: {which}",
                 fix="collect both with the same version of onnx_trtcal",
@@ -220,8 +219,24 @@ class Collection:
         double = sorted(sample for sample in times if times[sample] > 1 or sample in self._samples)
         if double:
             raise StatisticsError(
-                f"samples would be counted twice: {_some([name for name, _ in double])}",
+                f"samples would be counted twice: {_quoted([name for name, _ in double])}",
                 fix="give each sample (same name and same content) once",
+            )
+
+    def _check_apart(self, other: Collection) -> None:
+        # The names depend on the folder that a run was given; the same content in two runs is one sample.
+        ours = {content: name for name, content in sorted(self._samples, reverse=True)}
+        double = []
+        for sample in other.samples:
+            name, content = sample
+            if sample in self._samples:
+                double.append(repr(name))
+            elif content in ours:
+                double.append(f"{ours[content]!r}, called {name!r} in the other")
+        if double:
+            raise StatisticsError(
+                f"samples would be counted twice: {listed(double)}",
+                fix="collect one of the two again without what the other holds (content counts, not names)",
             )
 
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
@@ -233,9 +248,11 @@ def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: S
     unknown = [name for name in given if name not in wanted]
     missing = [name for name in wanted if name not in given]
     if unknown:
-        raise StatisticsError(f"the batch has unexpected values of {_some(unknown)}", where=_some(samples))
+        raise StatisticsError(
+            f"the batch has unexpected values of {_quoted(unknown)}", where=_quoted(samples)
+        )
     if missing:
-        raise StatisticsError(f"the batch has no values of {_some(missing)}", where=_some(samples))
+        raise StatisticsError(f"the batch has no values of {_quoted(missing)}", where=_quoted(samples))
 
 
 def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
@@ -246,9 +263,8 @@ def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
     return [name for name, finite in zip(names, rows, strict=True) if not finite]
 
 
-def _some(names: Sequence[str]) -> str:
-    named = ", ".join(repr(name) for name in names[:NAMED])
-    return f"{named} and {len(names) - NAMED} more" if len(names) > NAMED else named
+def _quoted(names: Sequence[str]) -> str:
+    return listed([repr(name) for name in names])
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -158,6 +158,15 @@ def test_merge_refuses_a_shared_sample_whole() -> None:
     assert dumps(whole) == before
 
 
+def test_merge_refuses_the_same_content_under_another_name() -> None:
+    whole, part = collected([1, 2]), collected([9])
+    part.add(["sub/copy.png"], ["hash2"], {tensor: array[None] for tensor, array in sample(2).items()})
+    before = dumps(whole)
+    with pytest.raises(StatisticsError, match=r"twice: 'img2\.png', called 'sub/copy\.png' in the other"):
+        whole.merge(part)
+    assert dumps(whole) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -173,6 +182,13 @@ def test_merge_refuses_strangers_with_the_reason(changes: dict[str, object], rea
     with pytest.raises(StatisticsError) as caught:
         empty().merge(empty(**changes))
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("stable", "tensorrt"), ("tensorrt", "stable")])
+def test_what_is_advised_can_be_merged(ours: str, theirs: str) -> None:
+    with pytest.raises(StatisticsError) as caught:
+        empty(rule=ours).merge(empty(rule=theirs))
+    assert caught.value.fix == "collect both with --range stable"
 
 
 def test_tensorrt_statistics_do_not_merge() -> None:
