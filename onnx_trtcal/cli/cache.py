@@ -10,6 +10,7 @@ from onnx_trtcal.cache import Cache, read_cache, write_cache
 from onnx_trtcal.cachefiles import PREFERENCES, Differences, diff, dynamic_range, merge, rename, set_version
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
+from onnx_trtcal.destinations import check_destinations
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.namemap import read_names
 from onnx_trtcal.trtversion import ALGORITHMS
@@ -99,6 +100,8 @@ def _show(args: argparse.Namespace, console: Console) -> int:
 
 
 def _diff(args: argparse.Namespace, console: Console) -> int:
+    if args.top is not None and args.top < 0:
+        raise OptionError(f"--top is {args.top}", fix="give 0 or more, or leave it out to see all")
     found = diff(read_cache(args.first), read_cache(args.second))
     if args.json:
         console.result(json_text(_diff_fields(found, args)))
@@ -126,6 +129,7 @@ def _print_diff(found: Differences, args: argparse.Namespace, console: Console) 
 
 
 def _merge(args: argparse.Namespace, console: Console) -> int:
+    check_destinations([args.output], args.files)
     caches = [read_cache(file) for file in args.files]
     merged = merge(caches, args.prefer)
     headers = dict.fromkeys(cache.header for cache in caches)
@@ -150,6 +154,8 @@ def _merge(args: argparse.Namespace, console: Console) -> int:
 def _set_version(args: argparse.Namespace, console: Console) -> int:
     if args.output and len(args.files) > 1:
         raise OptionError("one -o cannot take several files", fix="use --in-place, or one file at a time")
+    if args.output:
+        check_destinations([args.output], args.files)
     changed = [(file, set_version(read_cache(file), args.trt_version, args.algorithm)) for file in args.files]
     for file, cache in changed:
         write_cache(args.output or file, cache)
@@ -158,8 +164,9 @@ def _set_version(args: argparse.Namespace, console: Console) -> int:
 
 
 def _rename(args: argparse.Namespace, console: Console) -> int:
-    renamed = rename(read_cache(args.file), read_names(args.map))
     target = args.output or args.file
+    check_destinations([target], [args.map, *([args.file] if args.output else [])])
+    renamed = rename(read_cache(args.file), read_names(args.map))
     write_cache(target, renamed.cache)
     if renamed.unknown:
         listed = ", ".join(repr(name) for name in renamed.unknown)

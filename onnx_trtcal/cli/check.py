@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
+from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
     from onnx_trtcal.coverage import Coverage
@@ -49,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.coverage import check
 
     console = Console(args.quiet, args.verbose)
+    if args.write_completed:
+        read = [args.model, args.cache, *([args.log] if args.log else [])]
+        check_destinations([args.write_completed], read)
     cache = read_cache(args.cache)
     coverage = check(args.model, cache, args.log, args.ort_custom_ops)
     if args.write_completed:
@@ -87,7 +92,7 @@ def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> No
         found = ", ".join(coverage.quantized)
         console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
     if coverage.zeros:
-        console.warn(f"the scale is 0, for all zeros seen in calibration: {_some(coverage.zeros, console)}")
+        console.warn(f"the scale is 0, for all zeros seen in calibration: {_named(coverage.zeros, console)}")
     offers = sum(gap.offer is not None for gap in coverage.gaps)
     if args.write_completed:
         left = sum(gap.offer is None for gap in costly)
@@ -118,7 +123,7 @@ def _print_reasons(console: Console, title: str, reasons: Mapping[str, str]) -> 
     for name, why in reasons.items():
         by_reason.setdefault(why, []).append(name)
     for why, names in by_reason.items():
-        console.line(f"    {len(names)}: {why}: {_some(names, console)}")
+        console.line(f"    {len(names)}: {why}: {_named(names, console)}")
 
 
 def _print_triage(account: Triage, console: Console) -> None:
@@ -150,7 +155,5 @@ def _print_triage(account: Triage, console: Console) -> None:
         console.warn("TensorRT refused the cache for its header: see `onnx-trtcal cache set-version`")
 
 
-def _some(names: Sequence[str], console: Console) -> str:
-    shown = list(names) if console.verbose else list(names)[:5]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+def _named(names: Sequence[str], console: Console) -> str:
+    return listed(names, len(names) if console.verbose else 5)

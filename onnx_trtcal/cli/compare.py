@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
+from onnx_trtcal.destinations import check_destinations
 
 if TYPE_CHECKING:
     from onnx_trtcal.comparison import Row
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the comparison, or writes it."""
     options = options_from(args)
     console = Console(args.quiet, args.verbose)
+    check_destinations([args.csv] if args.csv else [], [args.stats, args.model])
 
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.comparison import columns, comparable_methods, compare, csv_text, sort_rows

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.destinations import check_destinations
 
 __all__ = ["configure", "run"]
 
@@ -20,6 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the sum of the files."""
+    check_destinations([args.output], args.stats)
+
     from onnx_trtcal.shards import merge_files
     from onnx_trtcal.stats import store
 

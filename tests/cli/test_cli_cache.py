@@ -46,6 +46,12 @@ def test_diff(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -
     assert main(["cache", "diff", "--exit-code", files[0], files[0]]) == 0
 
 
+def test_a_negative_top_is_refused(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "diff", files[0], files[1], "--top", "-1"]) == 1
+    said = capsys.readouterr()
+    assert "--top is -1" in said.err and not said.out
+
+
 def test_merge(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "merge", *files[:2], "-o", files[2], "--prefer", "smaller"]) == 0
     assert (
@@ -74,6 +80,26 @@ def test_nothing_is_written_when_one_of_several_is_bad(
     assert "new.cache, line 5" in capsys.readouterr().err
     assert main(["cache", "set-version", files[0], files[0], "--trt-version", "8.4", "-o", files[2]]) == 1
     assert "several files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("merge", "old", "new", "-o", "new"),
+        ("set-version", "old", "--trt-version", "8.5", "-o", "old"),
+        ("rename", "old", "--map", "map", "-o", "old"),
+        ("rename", "old", "--map", "map", "-o", "map"),
+    ],
+)
+def test_no_input_is_overwritten_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    contents = {"old": OLD, "new": NEW, "map": b"mid,middle\n"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert main(["cache", *(str(tmp_path / flag) if flag in contents else flag for flag in flags)]) == 1
+    assert "would overwrite an input" in capsys.readouterr().err
+    assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
 
 
 def test_rename(files: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,3 +84,15 @@ def test_log_of_another_cache(net: str, tmp_path: Path, capsys: pytest.CaptureFi
         "(Unnamed Layer* 5) [Shuffle]_output has 1; the largest magnitude of slope / 127 is 0.0019685"
         in said.out
     )
+
+
+@pytest.mark.parametrize("given", ["m.onnx", "c.cache", "build.log"])
+def test_no_input_is_overwritten(
+    net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    path = cache(tmp_path, x=1.0)
+    before = (tmp_path / given).read_bytes()
+    flags = ["--log", str(tmp_path / "build.log"), "--write-completed", str(tmp_path / given)]
+    assert main(["check", net, path, *flags]) == 1
+    assert "overwrite an input" in capsys.readouterr().err
+    assert (tmp_path / given).read_bytes() == before

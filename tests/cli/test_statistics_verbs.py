@@ -97,6 +97,12 @@ class TestMerge:
         assert "counted twice: 's0.npy', 's1.npy'" in said and stats in said
         assert not list(tmp_path.iterdir())
 
+    def test_overwrites_no_shard(self, job: Path, tmp_path: Path, capsys: Capture) -> None:
+        shard = tmp_path / "a.stats"
+        shard.write_bytes((job / "a.stats").read_bytes())
+        assert main(["merge", str(shard), "-o", str(shard)]) == 1
+        assert "overwrite an input" in capsys.readouterr().err
+
 
 class TestCompare:
     def compare(self, job: Path, *flags: str, model: str = "model.onnx") -> int:
@@ -137,6 +143,13 @@ class TestCompare:
     def test_refusals(self, job: Path, capsys: Capture, flags: tuple[str, ...], said: str) -> None:
         assert self.compare(job, *flags) == 1
         assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize("given", ["a.stats", "model.onnx"])
+    def test_overwrites_no_input(self, job: Path, capsys: Capture, given: str) -> None:
+        before = (job / given).read_bytes()
+        assert self.compare(job, "--csv", str(job / given)) == 1
+        assert "overwrite an input" in capsys.readouterr().err
+        assert (job / given).read_bytes() == before
 
     def test_of_another_model(self, job: Path, capsys: Capture) -> None:
         assert self.compare(job, model="other.onnx") == 1
