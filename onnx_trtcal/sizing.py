@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_chunking"]
 
-_DEFAULT_BATCH_SIZE = 8
-
 
 def choose_chunking(
     prepared: Prepared, source: Source, options: Options, provider: Provider, gpu: Gpu | None = None
@@ -46,7 +44,7 @@ def choose_chunking(
         DataError, ModelError: as reading and running the first sample do.
     """
     inputs, observed = prepared.model.inputs, prepared.plan.observed
-    batch_size = effective_batch_size(inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
+    batch_size = effective_batch_size(inputs, options.batch_size)
     limit = options.memory_limit
     if limit is None and options.batch_size is None:
         # Half of it: the model's own intermediate results and the next batch need room as well.

@@ -30,6 +30,8 @@ __all__ = ["Feeding", "Shape", "effective_batch_size", "feeding_of", "is_fixed",
 
 Shape = tuple[int | str | None, ...]
 
+_DEFAULT_BATCH_SIZE = 8
+
 # What exporters write where an axis has no name of its own: sharing it means nothing.
 _NAMELESS = {"", "?", "none", "unk", "-1"}
 _NO_BATCH = re.compile(
@@ -82,13 +84,18 @@ def feeding_of(inputs: Sequence[InputSpec]) -> Feeding:
     return Feeding(reason, first if isinstance(first, int) and is_fixed(first) and not reason else None)
 
 
-def effective_batch_size(inputs: Sequence[InputSpec], asked: int) -> int:
+def effective_batch_size(inputs: Sequence[InputSpec], asked: int | None) -> int:
     """Samples per run: a fixed batch axis wins over what was asked, and a model fed verbatim takes 1.
+
+    Args:
+        asked: None for 8 where the batch axis is dynamic.
 
     Raises:
         OptionError: when `asked` is no positive number.
         DataError: when the model has no inputs.
     """
+    if asked is None:
+        asked = _DEFAULT_BATCH_SIZE
     if asked < 1:
         raise OptionError(f"batch_size is {asked}, wanted a positive number")
     feeding = feeding_of(inputs)

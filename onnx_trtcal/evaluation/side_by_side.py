@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_DEFAULT_BATCH_SIZE = 8
-
 
 def evaluate(
     model: str | Path | onnx.ModelProto,
@@ -81,7 +79,7 @@ def evaluate(
     for line in stream.description:
         ears.say(line)
     comparison = Comparison(twins, known, make_meter, output, options.threads)
-    size = effective_batch_size(float_model.inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
+    size = effective_batch_size(float_model.inputs, options.batch_size)
     with comparison, ears.progress(stream.count) as advance:
         for step in twins.run(stream, size):
             comparison.take(step)
