@@ -6,18 +6,21 @@ If(switch)   then  tensor ─► QuantizeLinear ─► DequantizeLinear ─► n
 With all switches off it computes exactly what the folded float model does, with all of them on exactly what the
 Q/DQ model does, and so for anything in between: every variant is a run of one session. Only the branch taken
 costs time, and weights stay constants, which ONNX Runtime packs for its fastest kernels.
+
+Where an op that only moves values reads a pair for the sake of others (tensor ─► Q ─► DQ ─► MaxPool ─► node),
+the pair is behind it here, with the same scale and the same values: it is the others that INT8 is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Placement
+from onnx_trtcal.qdq.placement import Placement, Read
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -61,8 +64,12 @@ class Switchboard:
 
 
 def readers_of(placement: Placement) -> frozenset[str]:
-    """First outputs of the nodes that read anything quantized. A node's reads are quantized together or not."""
-    activations = (read.node for activation in placement.activations for read in activation.reads)
+    """First outputs of the nodes that read anything quantized. A node's reads are quantized together or not.
+
+    A pair that an op only passes on is read by those it passes it on to.
+    """
+    direct = (read for activation in placement.activations for read in activation.reads)
+    activations = (final.node for read in direct for final in placement.lifted.get(read.node, (read,)))
     return frozenset((*activations, *(weight.read.node for weight in placement.weights)))
 
 
@@ -91,7 +98,8 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
         (weight.read.node, weight.read.index): plain[weight.read.node].inputs[weight.read.index]
         for weight in quantized.placement.weights
     }
-    switches = _Switcher(quantized.graph, weights).switch(readers_of(quantized.placement))
+    switcher = _Switcher(quantized.graph, weights, quantized.placement.lifted)
+    switches = switcher.switch(readers_of(quantized.placement))
     return Switchboard(
         quantized.graph,
         quantized.model,
@@ -111,12 +119,22 @@ class _Switcher:
     Args:
         graph: the Q/DQ graph, which is changed.
         weights: (first output of a node, input index) -> the float weight that was quantized there.
+        lifted: first output of a node that passes a pair on -> the reads it does so for.
     """
 
-    def __init__(self, graph: gs.Graph, weights: Mapping[tuple[str, int], gs.Tensor]) -> None:
+    def __init__(
+        self,
+        graph: gs.Graph,
+        weights: Mapping[tuple[str, int], gs.Tensor],
+        lifted: Mapping[str, Sequence[Read]],
+    ) -> None:
         self.graph = graph
         self.weights = weights
         self.made = graph.tensors()
+        self.lowered: dict[tuple[str, int], tuple[gs.Node, gs.Node]] = {}
+        for node in graph.nodes:
+            if node.outputs and node.outputs[0].name in lifted:
+                self._lower(node, lifted[node.outputs[0].name])
         self.nodes: list[gs.Node] = []
         self.aliases: dict[str, gs.Variable] = {}
 
@@ -133,7 +151,7 @@ class _Switcher:
             switch = gs.Variable(f"quantize {name}", dtype=np.bool_, shape=[])
             outer = list(node.outputs)
             branches = {
-                "then_branch": self._branch(node, f"quantized {name}", list(node.inputs)),
+                "then_branch": self._branch(node, f"quantized {name}"),
                 "else_branch": self._branch(node, f"plain {name}", self._plain_inputs(node)),
             }
             node.inputs.clear()
@@ -147,32 +165,53 @@ class _Switcher:
         self.graph.nodes.extend(self.nodes)
         return found
 
-    def _branch(self, node: gs.Node, name: str, inputs: list[gs.Tensor]) -> gs.Graph:
-        """A graph of one node; the pair of what it reads is in it, all else comes from outside."""
+    def _lower(self, node: gs.Node, reads: Iterable[Read]) -> None:
+        """Moves a pair in front of a node behind it, to the reads it is for."""
+        pair = self._pair(node.inputs[0])
+        assert pair is not None
+        node.inputs[0] = pair[0].inputs[0]
+        self.lowered.update({(read.node, read.index): pair for read in reads})
+
+    def _branch(self, node: gs.Node, name: str, plain: list[gs.Tensor] | None = None) -> gs.Graph:
+        """A graph of one node; the pairs of what it reads are in it, all else comes from outside.
+
+        Args:
+            plain: what it reads where nothing is quantized.
+        """
         import onnx_graphsurgeon as gs
 
         inside: list[gs.Node] = []
-        read = [self._inside(tensor, name, inside) for tensor in inputs]
+        if plain is not None:
+            read = [self._inside(tensor, None, name, inside) for tensor in plain]
+        else:
+            read = [
+                self._inside(tensor, self._pair_of(node, index), f"{name} input {index}", inside)
+                for index, tensor in enumerate(node.inputs)
+            ]
         outputs = [
             gs.Variable(f"{name} {index}", dtype=each.dtype) for index, each in enumerate(node.outputs)
         ]
         copy = gs.Node(node.op, name=name, attrs=node.attrs, inputs=read, outputs=outputs, domain=node.domain)
         return gs.Graph(nodes=[*inside, copy], outputs=outputs, name=name, opset=self.graph.opset)
 
-    def _inside(self, tensor: gs.Tensor, name: str, inside: list[gs.Node]) -> gs.Tensor:
+    def _pair_of(self, node: gs.Node, index: int) -> tuple[gs.Node, gs.Node] | None:
+        return self.lowered.get((node.outputs[0].name, index)) or self._pair(node.inputs[index])
+
+    def _inside(
+        self, tensor: gs.Tensor, pair: tuple[gs.Node, gs.Node] | None, name: str, inside: list[gs.Node]
+    ) -> gs.Tensor:
         import onnx_graphsurgeon as gs
 
         if not tensor.name:
             return gs.Variable.empty()
-        pair = self._pair(tensor)
         if pair is None:
             return gs.Variable(self._from_outside(tensor).name, dtype=tensor.dtype)
         q, dq = pair
-        read: gs.Tensor = gs.Variable(q.inputs[0].name, dtype=q.inputs[0].dtype)
+        source = q.inputs[0] if self._pair(tensor) else tensor
+        read: gs.Tensor = gs.Variable(source.name, dtype=source.dtype)
         for index, node in enumerate((q, dq)):
             constants = [
-                gs.Constant(f"{name} {tensor.name} {index} {at}", each.values)
-                for at, each in enumerate(node.inputs[1:])
+                gs.Constant(f"{name} {index} {at}", each.values) for at, each in enumerate(node.inputs[1:])
             ]
             made = gs.Variable(f"{name} {node.outputs[0].name}", dtype=node.outputs[0].dtype)
             inside.append(gs.Node(node.op, attrs=node.attrs, inputs=[read, *constants], outputs=[made]))

@@ -92,6 +92,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     notes: list[str] = []
     covered: dict[str, str] = {}
     found = {tensor: _scale(tensor, on, covered, symmetric_only) for tensor, on in stripped.pairs.items()}
+    # Activations that are put back change what nodes are called after: their first outputs.
+    precisions = precisions_of(Flow(graph), stripped.read_quantized)
     restored = restore_activations(graph, stripped.pairs)
     if restored:
         notes.append(
@@ -108,7 +110,7 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
         without_pairs(with_metadata(rebased(model, graph.opset), RECORD_KEY, None)),
         scales,
         missing,
-        precisions_of(graph, stripped.read_quantized),
+        precisions,
         covered,
         tuple(notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.links import captured, kind, link
@@ -72,6 +72,30 @@ class Flow:
             tensor = node.inputs[0].name
             node = self._producer.get(tensor)
         return chain
+
+    def reads_dequantized(self, node: gs.Node, index: int, read: Container[tuple[str, int]]) -> bool:
+        """Whether a node reads an input from a DQ: directly, or through ops that TensorRT moves the DQ through.
+
+        Args:
+            node: the reader.
+            index: of its input.
+            read: (first output of a node, input index) of what is read directly from a DQ.
+        """
+        if index >= len(node.inputs):
+            return False
+        pending = [(node, index)]
+        seen: set[tuple[str, int]] = set()
+        while pending:
+            reader, at = pending.pop()
+            place = (reader.outputs[0].name, at)
+            if place in read or place in seen:
+                continue
+            seen.add(place)
+            producer = self._producer.get(reader.inputs[at].name)
+            if producer is None or not self.data_inputs(producer):
+                return False
+            pending += [(producer, each) for each in range(len(self.data_inputs(producer)))]
+        return True
 
     def uncast(self, tensor: str) -> str:
         """The tensor that this one is but another type of."""

@@ -55,8 +55,13 @@ class _Advice:
         for tensor in self.stripped.pairs:
             yield from self._several(tensor)
 
-    def _read(self, node: gs.Node, index: int) -> bool:
+    def _next_to(self, node: gs.Node, index: int) -> bool:
+        """Whether an input is the output of a DQ."""
         return (node.outputs[0].name, index) in self.stripped.read_quantized
+
+    def _read(self, node: gs.Node, index: int) -> bool:
+        """Whether an input comes from a DQ, which may be before ops that it moves through."""
+        return self.flow.reads_dequantized(node, index, self.stripped.read_quantized)
 
     def _scale(self, tensor: str) -> float:
         return max(float(quantizer.scale.max()) for quantizer in self.stripped.pairs[tensor])
@@ -82,7 +87,7 @@ class _Advice:
         scales = {
             tensor.name: self._scale(tensor.name)
             for index, tensor in enumerate(node.inputs)
-            if self._read(node, index) and tensor.name in self.stripped.pairs
+            if self._next_to(node, index) and tensor.name in self.stripped.pairs
         }
         output = node.outputs[0].name
         if scales and output in self.stripped.pairs:
@@ -109,7 +114,7 @@ class _Advice:
         inside = {name: self.flow.node[name] for name in group.nodes}
         for tensor in group.inner:
             for node, index in self.flow.consumers(tensor):
-                if not (self._read(node, index) and node.outputs[0].name in inside):
+                if not (self._next_to(node, index) and node.outputs[0].name in inside):
                     continue
                 if group.residual is not None and group.residual in {each.name for each in node.inputs}:
                     yield _advice(

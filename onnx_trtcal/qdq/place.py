@@ -62,6 +62,7 @@ class _Placer:
         self.left: dict[str, str] = {}
         self.float_skips: dict[str, str] = {}
         self.int8_outputs: set[str] = set()
+        self.lifted: dict[str, tuple[Read, ...]] = {}
 
     def place(self) -> Placement:
         """Weighted ops first, then what passes INT8 on between them, from the outputs backwards."""
@@ -86,6 +87,7 @@ class _Placer:
                 for pattern in self.options.exclude
                 if not any(_matches(pattern, node) for node in self.flow.nodes)
             ),
+            lifted=dict(self.lifted),
         )
 
     def _weighted(self, node: gs.Node) -> None:
@@ -184,7 +186,8 @@ class _Placer:
     def _lift_through_moves(self) -> None:
         """One pair for a tensor and what only moves its values, where nothing in between is read in float.
 
-        With `a` read by one Conv and MaxPool(a) by another, both read from the pair on `a`.
+        With `a` read by one Conv and MaxPool(a) by another, both read from the pair on `a`: unless the MaxPool
+        is to stay in floating point, which then has its output quantized behind it.
         """
         for name in [tensor for tensor in self.flow.tensors if tensor in self.reads]:
             chain = self.flow.moves_above(name)
@@ -197,8 +200,9 @@ class _Placer:
                 all(Read(node.outputs[0].name, index) in pair for node, index in self._readers(name))
                 and all(len(self._readers(each)) == 1 for each in between[1:])
                 and not any(self.flow.is_output(each) for each in between)
+                and not any(self._excluded(node) for node in chain[: at + 1])
             ):
-                del self.reads[name]
+                self.lifted[between[at]] = tuple(self.reads.pop(name))
                 self._read(chain[at].inputs[0].name, between[at], 0)
 
     def _read(self, tensor: str, node: str, index: int) -> None:

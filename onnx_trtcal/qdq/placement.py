@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Activation", "Placement", "Read", "Shared", "Weight"]
 
@@ -53,6 +53,8 @@ class Placement:
         float_skips: first output of a quantized op's residual Add whose skip input has no pair -> why.
         shared: sets of tensors that share a scale.
         unmatched: patterns of `exclude` that no node matches.
+        lifted: first output of an op that only moves values and reads a pair for others -> the reads, behind
+            it, of the ops that run in INT8 because of that.
     """
 
     activations: tuple[Activation, ...]
@@ -62,6 +64,7 @@ class Placement:
     float_skips: Mapping[str, str]
     shared: tuple[Shared, ...]
     unmatched: tuple[str, ...] = ()
+    lifted: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:

@@ -192,6 +192,8 @@ def _remove_dequantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
     at = next(index for index, each in enumerate(producer.outputs) if each is source)
     _redirect(graph, source, output)
     producer.outputs[at] = output
+    if at == 0:
+        found.read = {(output.name if name == source.name else name, index) for name, index in found.read}
     if source.name in found.pairs:
         found.pairs.setdefault(output.name, []).extend(found.pairs.pop(source.name))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import toys
 from fakes import cache, forward, perceptron, samples, scales, weights
@@ -85,6 +86,35 @@ def test_an_unweighted_op_that_runs_in_int8_is_a_kernel_too():
     x = random.normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
     found = sensitivity(model, x, options=CPU, worst=1)
     assert {kernel.name for kernel in found.ranked} >= {"conv", "fc", "pool"}
+
+
+def inception() -> onnx.ModelProto:
+    """A stem, a Conv behind it, and two Convs behind a MaxPool of it."""
+    random = np.random.default_rng(0)
+    constants = {f"w{i}": random.normal(0, 1, (16, 16, 1, 1)).astype(np.float32) for i in range(4)}
+    nodes = [
+        toys.node("Conv", "x w0", "a", name="stem"),
+        toys.node("MaxPool", "a", "mp", name="pool", kernel_shape=[3, 3], pads=[1] * 4),
+        toys.node("Conv", "a w1", "b1", name="beside"),
+        toys.node("Conv", "mp w2", "b2", name="behind"),
+        toys.node("Conv", "mp w3", "b3", name="behind_too"),
+        toys.node("Concat", "b1 b2 b3", "y", axis=1),
+    ]
+    return toys.model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 48, 4, 4]}, constants)
+
+
+def test_a_pair_that_a_pool_passes_on_counts_for_those_behind_it():
+    model, x = inception(), np.random.default_rng(1).normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
+    found = sensitivity(model, x, options=CPU, worst=3)
+    names = {"stem", "beside", "behind", "behind_too"}
+    assert {kernel.name for kernel in found.ranked} == names
+    assert "pool" not in found.layer_precisions
+    for kernel in found.ranked:
+        alone = evaluate(model, x, x, CPU, QdqOptions(exclude=tuple(names - {kernel.name})))
+        assert kernel.damage.sqnr == pytest.approx(alone.outputs[0].sqnr, abs=1e-3)
+    for count, damage in [(0, found.everything), *((kept.kernels, kept.damage) for kept in found.kept)]:
+        real = evaluate(model, x, x, CPU, QdqOptions(exclude=found.exclude[:count]))
+        assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
 def test_worst_must_be_a_number_of_kernels(data):

@@ -37,6 +37,20 @@ def conv(data: str, out: str, weight: str, kernel: int = 3, **attributes: object
     )
 
 
+def pool_branch() -> onnx.ModelProto:
+    """An Inception block: x -> stem relu, which one Conv reads, and another one behind a MaxPool."""
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Relu", "a", "ar"),
+        toys.node("MaxPool", "ar", "mp", name="pool", kernel_shape=[3, 3], pads=[1] * 4),
+        conv("ar", "b1", "w1"),
+        conv("mp", "b2", "w2"),
+        toys.node("Concat", "b1 b2", "y", axis=1),
+    ]
+    constants = {name: weights(16, 16, 3, 3, seed=seed) for seed, name in enumerate(("w", "w1", "w2"))}
+    return toys.model(nodes, {"x": ["N", 16, 6, 6]}, ["y"], constants)
+
+
 def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:  # noqa: B008
     """The placement on a model's folded graph."""
     loaded = load(model)

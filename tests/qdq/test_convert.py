@@ -9,7 +9,7 @@ import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
-from qdq_toys import conv, float_arithmetic, weights
+from qdq_toys import conv, float_arithmetic, pool_branch, weights
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.load import load
@@ -193,6 +193,27 @@ def test_layer_precisions_name_what_ran_in_int8() -> None:
     back = dequantize_model(load(made))
     assert layer_precisions(back.precisions) == "node_a:int8,node_y:fp16"
     assert layer_precisions({"a,b": "int8", "a:0": "int8", "c": "fp16"}) == "c:fp16"
+
+
+def test_a_layer_behind_a_pool_that_reads_a_pair_runs_in_int8() -> None:
+    back = dequantize_model(
+        load(quantize_model(load(pool_branch()), {"x": 0.1, "ar": 0.1, "mp": 0.1}).proto())
+    )
+    assert back.precisions == dict.fromkeys(("node_a", "pool", "node_b1", "node_b2"), "int8")
+
+
+W_PAIR = [toys.node("DequantizeLinear", "wq s z", "wd")]
+FOLLOWING = {"t": [toys.node("Softmax", "t_dq", "y")], "t_dq": []}
+
+
+@pytest.mark.parametrize(("dtype", "output"), [(np.uint8, "t"), (np.int8, "t_dq")])
+def test_a_layer_whose_output_gets_another_name_keeps_its_precision(dtype: type, output: str) -> None:
+    # An activation put back takes the layer's output name; so does a DQ that makes a graph output.
+    nodes = [*pair("x", "d"), *W_PAIR, conv("d", "t", "wd"), *pair("t", "t_dq", "z2"), *FOLLOWING[output]]
+    constants = {"s": np.array(0.02, np.float32), **Z, "z2": np.array(0, dtype)}
+    constants["wq"] = np.ones((16, 16, 3, 3), np.int8)
+    back = dequantize_model(load(toys.model(nodes, X, ["y" if output == "t" else "t_dq"], constants)))
+    assert back.precisions["node_t"] == "int8"
 
 
 def test_what_cannot_be_negative_needs_no_relu() -> None:

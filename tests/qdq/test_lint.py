@@ -9,11 +9,12 @@ import onnx
 import pytest
 import toys
 from onnx import numpy_helper
-from qdq_toys import conv, weights
+from qdq_toys import conv, pool_branch, weights
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.load import load
 from onnx_trtcal.qdq.lint import ADVICE, ERROR, lint_model
+from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.quantize import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
@@ -223,6 +224,12 @@ def test_planted_bad_placements_are_found(rule: str) -> None:
     findings = lint_model(toys.model(nodes, X, ["y"], constants))
     assert [(f.level, f.rule, f.node) for f in findings] == [(ADVICE, rule, where)]
     assert findings[0].what and findings[0].consequence
+
+
+@pytest.mark.parametrize("exclude", [(), ("pool",)])
+def test_a_pair_in_front_of_a_pool_is_read_behind_it(exclude: tuple[str, ...]) -> None:
+    scales = {"x": 0.1, "ar": 0.1, "mp": 0.1}
+    assert lint_model(quantize_model(load(pool_branch()), scales, QdqOptions(exclude=exclude)).proto()) == ()
 
 
 def test_a_float_model_is_refused() -> None:

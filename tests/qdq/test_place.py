@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toys
-from qdq_toys import conv, pairs, placed, weights
+from qdq_toys import conv, pairs, placed, pool_branch, weights
 
 from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.placement import Read
 
 X = {"x": ["N", 16, 8, 8]}
 
@@ -87,6 +88,18 @@ def test_one_pair_serves_a_tensor_and_what_only_moves_its_values() -> None:
     model = toys.model(nodes, X, ["a", "b"], {"w": weights(16, 16, 3, 3)})
     # MaxPool reads the pair on x, and gets none of its own.
     assert pairs(placed(model)) == {"x": [("a", 0), ("p", 0)]}
+
+
+def test_what_only_moves_values_reads_the_pair_for_the_op_behind_it() -> None:
+    placement = placed(pool_branch())
+    assert pairs(placement) == {"x": [("a", 0)], "ar": [("b1", 0), ("mp", 0)]}
+    assert placement.lifted == {"mp": (Read("b2", 0),)}
+
+
+def test_an_excluded_pool_reads_floats_and_is_quantized_behind() -> None:
+    placement = placed(pool_branch(), QdqOptions(exclude=("pool",)))
+    assert pairs(placement) == {"x": [("a", 0)], "ar": [("b1", 0)], "mp": [("b2", 0)]}
+    assert placement.lifted == {} and placement.unmatched == ()
 
 
 def test_moved_tensor_that_is_also_read_in_float_keeps_its_own_pair() -> None:
