@@ -37,13 +37,15 @@ __all__ = ["factors", "search", "similarities", "solve_easyquant"]
 
 _MOST_SAMPLES = 50  # as many as the paper uses
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
+_NOTHING = np.zeros(0)
 
 
 def solve_easyquant(task: Task) -> dict[str, Chosen]:
     """The threshold of every tensor, by what it does to the outputs of the layers that read it.
 
-    On at most 50 samples, each layer runs 100 times per sample, and once what comes before it. Deterministic
-    for the same samples.
+    On at most 50 samples, each layer runs 100 times per sample, and once what comes before it: together some
+    100 runs of the network per sample, two to three times the work of `auto`. Deterministic for the same
+    samples.
 
     Raises:
         ModelError: when ONNX Runtime cannot run a part of the model.
@@ -137,7 +139,8 @@ def similarities(
     total, count = np.zeros(len(thresholds)), 0
     for feeds in samples:
         arrays = runner.arrays(feeds)
-        exact = runner.run(arrays, {})[0]
+        # An output of a type that is compared nowhere, such as bfloat16, is left out by the runner.
+        exact = next(iter(runner.run(arrays, {})), _NOTHING)
         if not exact[np.isfinite(exact)].any():
             continue
         count += 1
