@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ADVICE", "ERROR", "Finding", "lint_model"]
 
-# With scales that do not fit their weights there is no float model to place anything in.
-_UNREADABLE = ("axis", "sizes")
+# Without scales, or with some that do not fit their weights, there is no float model to place anything in.
+_UNREADABLE = ("axis", "scale-missing", "sizes")
 
 
 def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:

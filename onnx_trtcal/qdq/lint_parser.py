@@ -17,7 +17,15 @@ from onnx_trtcal.graph.links import kind
 from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
 from onnx_trtcal.qdq.finding import ERROR, Finding
-from onnx_trtcal.qdq.pairs import Quantizer, has_zero_point, read_quantizer
+from onnx_trtcal.qdq.pairs import (
+    Quantizer,
+    has_scale,
+    has_zero_point,
+    is_dequantizer,
+    is_quantizer,
+    read_quantizer,
+)
+from onnx_trtcal.qdq.weighted import is_weighted, weight_axis
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -26,6 +34,7 @@ __all__ = ["ParserFindings", "parser_findings"]
 
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _TYPES = frozenset({"int8", "int4", "float8_e4m3fn", "float4_e2m1fn"})
+_SCALE_TYPES = frozenset({"float32", "float16", "bfloat16"})
 _REFUSED = "TensorRT's parser refuses the model"
 _FIRST_OPSET, _PER_CHANNEL_OPSET, _FLOAT16_OPSET = 10, 13, 19
 
@@ -59,6 +68,9 @@ def parser_findings(graph: gs.Graph) -> ParserFindings:
 def _faults(node: gs.Node, opset: int) -> Iterator[tuple[str, str]]:
     if opset < _FIRST_OPSET:
         yield "opset", f"{node.op} exists from opset {_FIRST_OPSET} on; the model has {opset}"
+    if not has_scale(node):
+        yield "scale-missing", "it has no scale"
+        return
     quantizer = read_quantizer(node)
     if quantizer is None:
         if constant_value(node.inputs[1]) is None:
@@ -94,6 +106,8 @@ def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]
 
 def _scale(quantizer: Quantizer, opset: int) -> Iterator[tuple[str, str]]:
     scale = quantizer.scale
+    if quantizer.dtype.name not in _SCALE_TYPES:
+        yield "scale-type", f"its scale is {quantizer.dtype}; give it as float32"
     bad = scale[~(np.isfinite(scale) & (scale > 0))].ravel()
     if bad.size:
         yield "scale-positive", f"{bad.size} of its {scale.size} scales are not positive, {bad[0]:g} for one"
@@ -107,18 +121,43 @@ def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str
     shape, axis, count = _weight_shape(node), quantizer.axis, quantizer.scale.size
     if shape is None:
         yield "per-channel-activation", f"it has {count} scales on an activation; only weights may"
-    elif int(node.attrs.get("block_size", 0)):
         return
-    elif not -len(shape) <= axis < len(shape):
+    if int(node.attrs.get("block_size", 0)):
+        return
+    if "axis" not in node.attrs:
+        yield "axis-missing", "it has no axis: ONNX then takes axis 1, TensorRT's parser axis 0"
+    if not -len(shape) <= axis < len(shape):
         yield "axis", f"axis {axis} does not exist in a weight of {len(shape)} dimensions"
     elif shape[axis] != count:
         yield "axis", f"it has {count} scales, but axis {axis} of its weight has {shape[axis]} slices"
+    elif "axis" in node.attrs:
+        yield from _channels(node, axis % len(shape), len(shape))
+
+
+def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[tuple[str, str]]:
+    """Whether the scales are those of the output channels of every weighted op that reads the weight."""
+    pending = [(tensor, axis) for tensor in node.outputs]
+    while pending:
+        tensor, at = pending.pop()
+        for reader in tensor.outputs:
+            index = next(i for i, each in enumerate(reader.inputs) if each is tensor)
+            if is_weighted(reader) and index < 2:
+                wanted = weight_axis(reader, index, rank)
+                if wanted not in (None, at):
+                    label = reader.name or reader.outputs[0].name
+                    what = f"its scales are along axis {at} of the weight that {reader.op} {label!r} reads"
+                    yield "channel-axis", f"{what}, whose output channels are axis {wanted}"
+            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) == "Identity":
+                pending += [(each, at) for each in reader.outputs]
+            elif kind(reader) == "Transpose":
+                order = list(reader.attrs.get("perm", range(rank)[::-1]))
+                pending += [(each, order.index(at)) for each in reader.outputs]
 
 
 def _weight_shape(node: gs.Node) -> tuple[int, ...] | None:
     """The shape of the weight a Q or DQ works on; None when it works on an activation."""
     tensor = node.inputs[0]
-    while len(tensor.inputs) == 1 and kind(tensor.inputs[0]) == "QuantizeLinear":
+    while len(tensor.inputs) == 1 and kind(tensor.inputs[0]) == "QuantizeLinear" and tensor.inputs[0].inputs:
         tensor = tensor.inputs[0].inputs[0]
     return constant_shape(tensor)
 

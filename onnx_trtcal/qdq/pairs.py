@@ -13,7 +13,7 @@ from onnx_trtcal.qdq.constants import constant_value
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-__all__ = ["Quantizer", "has_zero_point", "is_dequantizer", "is_quantizer", "read_quantizer"]
+__all__ = ["Quantizer", "has_scale", "has_zero_point", "is_dequantizer", "is_quantizer", "read_quantizer"]
 
 _QUANTIZERS = frozenset({"QuantizeLinear", "com.microsoft:QuantizeLinear"})
 _DEQUANTIZERS = frozenset({"DequantizeLinear", "com.microsoft:DequantizeLinear"})
@@ -88,7 +88,9 @@ class Quantizer:
 
 
 def read_quantizer(node: gs.Node) -> Quantizer | None:
-    """Reads a Q or DQ node; None when its scale or zero-point is not constant."""
+    """Reads a Q or DQ node; None when its scale is missing, or scale or zero-point are not constant."""
+    if not has_scale(node):
+        return None
     scale = constant_value(node.inputs[1])
     zero: np.ndarray | None = np.zeros((), _implied_type(node))
     if has_zero_point(node):
@@ -96,6 +98,11 @@ def read_quantizer(node: gs.Node) -> Quantizer | None:
     if scale is None or zero is None:
         return None
     return Quantizer(node, np.asarray(scale, np.float32), zero, int(node.attrs.get("axis", 1)), scale.dtype)
+
+
+def has_scale(node: gs.Node) -> bool:
+    """Whether a Q or DQ node has a scale, which ONNX demands."""
+    return len(node.inputs) > 1 and bool(node.inputs[1].name)
 
 
 def has_zero_point(node: gs.Node) -> bool:

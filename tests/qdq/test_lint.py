@@ -78,6 +78,26 @@ def no_such_axis(model: onnx.ModelProto) -> None:
     node_of(model, "w_DequantizeLinear").attribute[0].i = 7
 
 
+def other_axis(model: onnx.ModelProto) -> None:
+    node_of(model, "w_DequantizeLinear").attribute[0].i = 1
+
+
+def no_axis(model: onnx.ModelProto) -> None:
+    del node_of(model, "w_DequantizeLinear").attribute[0]
+
+
+def no_scale(model: onnx.ModelProto) -> None:
+    del node_of(model, "x_QuantizeLinear").input[1:]
+
+
+def unnamed_scale(model: onnx.ModelProto) -> None:
+    node_of(model, "x_DequantizeLinear").input[1] = ""
+
+
+def float64_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.array(0.1, np.float64))
+
+
 def per_channel_activation(model: onnx.ModelProto) -> None:
     set_values(model, "x_scale", np.full(16, 0.1, np.float32))
     set_values(model, "x_zero_point", np.zeros(16, np.int8))
@@ -116,6 +136,11 @@ ERRORS: dict[Callable[[onnx.ModelProto], None], tuple[str, str]] = {
     wrong_sizes: ("sizes", "w_DequantizeLinear"),
     wrong_axis: ("axis", "w_DequantizeLinear"),
     no_such_axis: ("axis", "w_DequantizeLinear"),
+    other_axis: ("channel-axis", "w_DequantizeLinear"),
+    no_axis: ("axis-missing", "w_DequantizeLinear"),
+    no_scale: ("scale-missing", "x_QuantizeLinear"),
+    unnamed_scale: ("scale-missing", "x_DequantizeLinear"),
+    float64_scale: ("scale-type", "x_QuantizeLinear"),
     per_channel_activation: ("per-channel-activation", "x_QuantizeLinear"),
     integer_operator: ("unsupported-op", "dynamic"),
     old_opset: ("opset", "w_DequantizeLinear"),
@@ -132,6 +157,25 @@ def test_planted_errors_are_found(plant: Callable[[onnx.ModelProto], None]) -> N
     plant(model)
     found = {(f.rule, f.node) for f in lint_model(model) if f.level == ERROR}
     assert ERRORS[plant] in found
+
+
+@pytest.mark.parametrize(("perm", "faults"), [([1, 0], 0), ([0, 1], 1)])
+def test_the_channel_axis_is_followed_through_a_transpose(perm: list[int], faults: int) -> None:
+    nodes = [
+        *qdq("x"),
+        toys.node("DequantizeLinear", "wq scales zeros", "w", axis=0),
+        toys.node("Transpose", "w", "wt", perm=perm),
+        toys.node("MatMul", "x_dq wt", "y"),
+    ]
+    constants = {
+        "s": np.array(0.1, np.float32),
+        "z": np.array(0, np.int8),
+        "scales": np.full(16, 0.1, np.float32),
+        "zeros": np.zeros(16, np.int8),
+        "wq": np.ones((16, 16), np.int8),
+    }
+    found = lint_model(toys.model(nodes, {"x": ["N", 16]}, ["y"], constants))
+    assert [each.rule for each in found] == ["channel-axis"] * faults
 
 
 def qdq(tensor: str, scale: str = "s") -> list[onnx.NodeProto]:
