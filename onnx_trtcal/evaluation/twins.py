@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto
 
 from onnx_trtcal.data.batching import Batch, batches
+from onnx_trtcal.data.layout import Shape, is_fixed, shape_text
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.links import kind, link
+from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.run.session import Session
@@ -74,7 +77,7 @@ class Twins:
         provider: Provider,
         options: Options,
     ) -> None:
-        _check_interfaces(model, graph)
+        _check_interfaces(model, quantized)
         float_graph = import_graph(model)
         links = link(graph)
         both = link(float_graph).tensors.keys() & links.tensors.keys()
@@ -113,18 +116,46 @@ def _named(session: Session, batch: Batch) -> dict[str, np.ndarray]:
     return dict(zip(session.outputs, session.run(batch.feeds, batch.names[0]), strict=True))
 
 
-def _check_interfaces(model: Model, graph: gs.Graph) -> None:
-    for what, ours, theirs in (
-        ("input", {spec.name for spec in model.inputs}, {tensor.name for tensor in graph.inputs}),
-        ("output", set(model.outputs), {tensor.name for tensor in graph.outputs}),
-    ):
-        lacking = sorted(ours - theirs)
-        if lacking:
-            raise ModelError(
-                f"the quantized model has no {what} {lacking[0]!r}",
-                where=str(model.path or ""),
-                fix="give the float model that the quantized one was made from",
-            )
+def _check_interfaces(model: Model, quantized: Model) -> None:
+    ours, theirs = _interface(model), _interface(quantized)
+    for (what, name), (elem_type, shape) in ours.items():
+        if (what, name) not in theirs:
+            problem = f"the quantized model has no {what} {name!r}"
+        elif not _alike(what, (elem_type, shape), theirs[what, name]):
+            one, other = _words(*theirs[what, name]), _words(elem_type, shape)
+            problem = f"{what} {name!r} is {one} in the quantized model, {other} in the float model"
+        else:
+            continue
+        raise ModelError(
+            problem,
+            where=str(quantized.path or model.path or ""),
+            fix="give the float model that the quantized one was made from",
+        )
+
+
+def _interface(model: Model) -> dict[tuple[str, str], tuple[int, Shape | None]]:
+    """("input" or "output", name) -> its element type, 0 if unknown, and its shape, None if unknown."""
+    names = [("input", spec.name) for spec in model.inputs] + [("output", name) for name in model.outputs]
+    return {key: (model.elem_types.get(key[1], 0), model.shapes.get(key[1])) for key in names}
+
+
+def _alike(what: str, ours: tuple[int, Shape | None], theirs: tuple[int, Shape | None]) -> bool:
+    """Whether both can be fed the same, or their values be compared, as far as the models tell."""
+    types = {ours[0], theirs[0]}
+    # Outputs of different precision compare; an input is fed as the float model wants it.
+    if len(types) > 1 and 0 not in types and not (what == "output" and types <= FLOATS):
+        return False
+    if ours[1] is None or theirs[1] is None:
+        return True
+    if len(ours[1]) != len(theirs[1]):
+        return False
+    pairs = zip(ours[1], theirs[1], strict=True)
+    return all(one == other or not (is_fixed(one) and is_fixed(other)) for one, other in pairs)
+
+
+def _words(elem_type: int, shape: Shape | None) -> str:
+    known = TensorProto.DataType.Name(elem_type).lower() if elem_type else "of some type"
+    return known if shape is None else f"{known} {shape_text(shape)}"
 
 
 def _read_as(graph: gs.Graph, tensors: frozenset[str]) -> dict[str, str]:

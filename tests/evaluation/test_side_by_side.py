@@ -165,6 +165,43 @@ def test_models_that_do_not_belong_together(data):
         evaluate(perceptron(), data, options=CPU, quantized=other)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "dtypes", "said"),
+    [
+        (
+            {"x": ["n", 32, 1]},
+            {"y": None},
+            {},
+            r"input 'x' is float \(n, 32, 1\) in the .* float \(batch, 32\) in",
+        ),
+        ({"x": ["n", 16]}, {"y": None}, {}, r"input 'x' is float \(n, 16\)"),
+        ({"x": ["n", 32]}, {"y": ["n", 32]}, {"x": 10, "y": 10}, r"input 'x' is float16"),
+        (
+            {"x": ["n", 32]},
+            {"y": ["n", 32]},
+            {},
+            r"output 'y' is float \(n, 32\) in the .* float \(batch, 7\)",
+        ),
+    ],
+)
+def test_models_whose_inputs_or_outputs_differ(data, inputs, outputs, dtypes, said):
+    other = toys.model([toys.node("Relu", "x", "y")], inputs, outputs, dtypes=dtypes)
+    with pytest.raises(ModelError, match=said):
+        evaluate(perceptron(), data, options=CPU, quantized=other)
+
+
+def test_names_of_axes_and_the_precision_of_outputs_may_differ(data, given):
+    theirs = quantize(perceptron(), cache(given)).proto()
+    theirs.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    theirs.graph.node.append(toys.node("Cast", "y", "half", to=onnx.TensorProto.FLOAT16))
+    for node in theirs.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [{"y": "z", "half": "y"}.get(name, name) for name in names]
+    theirs.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    found = evaluate(perceptron(), data, options=CPU, quantized=theirs)
+    assert 20 < found.outputs[0].sqnr < 60
+
+
 def test_a_quantized_model_is_no_reference(data, given):
     with pytest.raises(ModelError, match="quantized itself"):
         evaluate(quantize(perceptron(), cache(given)).proto(), data, options=CPU, quantized=perceptron())
