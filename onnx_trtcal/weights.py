@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError
 
-__all__ = ["DEAD", "WeightScales", "by_output_channel", "channel_axis", "quantize_weight", "weight_scales"]
+__all__ = ["DEAD", "WeightScales", "channel_axis", "quantize_weight", "weight_scales"]
 
 DEAD = 1e-4
 """A channel whose largest magnitude is below this is dead: its own scale would be too small to be safe."""
@@ -91,21 +91,6 @@ def weight_scales(weight: np.ndarray, axis: int | None, name: str = "") -> Weigh
     floor = min(np.float32(DEAD), amax.max(initial=0.0)) or np.float32(DEAD)
     scales = (np.maximum(amax, floor) / np.float32(127)).astype(np.float32)
     return WeightScales(scales, amax, axis, tuple(int(k) for k in np.flatnonzero(amax < np.float32(DEAD))))
-
-
-def by_output_channel(scales: np.ndarray, group: int) -> np.ndarray:
-    """The scale of every output channel of a ConvTranspose with groups.
-
-    Its weight's axis 1 counts the output channels of one group, and channel o of the output is number
-    o % (out / group) there: one scale serves that channel of every group.
-
-    Args:
-        scales: float32[out / group].
-
-    Returns:
-        float32[out].
-    """
-    return np.tile(scales, group)
 
 
 def quantize_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None) -> np.ndarray:

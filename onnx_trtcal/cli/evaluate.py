@@ -12,7 +12,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 
 if TYPE_CHECKING:
-    from onnx_trtcal.evaluation.accuracy import Score
+    from onnx_trtcal.evaluation.accuracy import Merit
     from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
 
 __all__ = ["EvaluationListener", "add_scales", "configure", "db", "run", "source_from"]
@@ -179,5 +179,5 @@ def _words(tensor: TensorError) -> str:
     return text + (f", {tensor.nonfinite} values NaN or Inf" if tensor.nonfinite else "")
 
 
-def _points(score: Score) -> str:
+def _points(score: Merit) -> str:
     return f"{100 * (score.int8 - score.fp32):+.2f} ± {100 * (score.error or 0):.2f} points"

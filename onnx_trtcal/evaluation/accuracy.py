@@ -10,13 +10,13 @@ import numpy as np
 
 from onnx_trtcal.errors import DataError
 
-__all__ = ["Score", "Tally", "as_classes", "class_output", "paired"]
+__all__ = ["Merit", "Tally", "as_classes", "class_output", "paired"]
 
 _WIDE = 5
 
 
 @dataclass(frozen=True)
-class Score:
+class Merit:
     """A figure of merit of both models; for accuracies the share of samples that are right (0 to 1).
 
     Attributes:
@@ -30,16 +30,16 @@ class Score:
     error: float | None
 
 
-def paired(fp32: np.ndarray, int8: np.ndarray) -> Score:
+def paired(fp32: np.ndarray, int8: np.ndarray) -> Merit:
     """The means of two arrays with one value per sample each, or two numbers, compared.
 
     The standard error is the standard deviation of the differences over the square root of their number.
     """
     if fp32.ndim == 0 or fp32.shape != int8.shape:
-        return Score(float(fp32.mean()), float(int8.mean()), None)
+        return Merit(float(fp32.mean()), float(int8.mean()), None)
     difference = int8 - fp32
     error = float(np.sqrt(np.mean((difference - difference.mean()) ** 2) / difference.size))
-    return Score(float(fp32.mean()), float(int8.mean()), error)
+    return Merit(float(fp32.mean()), float(int8.mean()), error)
 
 
 def as_classes(sample: np.ndarray) -> np.ndarray | None:
@@ -99,7 +99,7 @@ class Tally:
         return self.same / self.samples
 
     @property
-    def scores(self) -> dict[str, Score]:
+    def scores(self) -> dict[str, Merit]:
         """`top-1`, and `top-5` where there are more classes; empty without labels."""
         if not self.labelled:
             return {}
@@ -117,11 +117,11 @@ class _Pairs:
         self.second += second
         self.discordant += first != second
 
-    def score(self) -> Score:
+    def score(self) -> Merit:
         # Variance of the differences d in {-1, 0, 1}: E[d²] - E[d]², over the number of samples.
         mean = (self.second - self.first) / self.count
         variance = max(self.discordant / self.count - mean * mean, 0.0)
-        return Score(self.first / self.count, self.second / self.count, math.sqrt(variance / self.count))
+        return Merit(self.first / self.count, self.second / self.count, math.sqrt(variance / self.count))
 
 
 def _rank(values: np.ndarray, label: int) -> int:

@@ -9,7 +9,7 @@ from os import cpu_count
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.evaluation.accuracy import Score, Tally, as_classes, class_output, paired
+from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, paired
 from onnx_trtcal.evaluation.distance import Distance
 from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.evaluation.metric import Meter
@@ -116,7 +116,7 @@ class Comparison:
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:
         """The result."""
         twins = self.twins
-        metric: dict[str, Score] = {}
+        metric: dict[str, Merit] = {}
         if self.meters:
             fp32, int8 = (meter.result() for meter in self.meters)
             metric = {name: paired(fp32[name], int8[name]) for name in fp32 if name in int8}

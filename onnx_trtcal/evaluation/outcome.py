@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnx_trtcal.evaluation.accuracy import Score
+from onnx_trtcal.evaluation.accuracy import Merit
 
 __all__ = ["CLEAN", "Evaluation", "TensorError"]
 
@@ -63,8 +63,8 @@ class Evaluation:
     outputs: tuple[TensorError, ...]
     classes: str | None
     agreement: float | None
-    scores: Mapping[str, Score]
-    metric: Mapping[str, Score]
+    scores: Mapping[str, Merit]
+    metric: Mapping[str, Merit]
     equal: Mapping[str, float]
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.evaluation.accuracy import Score, Tally, as_classes, class_output
+from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output
 from onnx_trtcal.evaluation.distance import Distance, decibels
 from onnx_trtcal.evaluation.twins import samples_of
 from onnx_trtcal.graph.probe import probe
@@ -37,7 +37,7 @@ class Damage:
 
     noise_to_signal: float
     agreement: float | None
-    top1: Score | None
+    top1: Merit | None
 
     @property
     def sqnr(self) -> float:

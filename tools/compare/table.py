@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from compare.cases import Case
 from compare.rows import Row
-from onnx_trtcal.evaluation.accuracy import Score
+from onnx_trtcal.evaluation.accuracy import Merit
 
 __all__ = ["case_table"]
 
@@ -40,14 +40,14 @@ def case_table(case: Case, rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", *failures, ""])
 
 
-def _score(row: Row) -> tuple[str, Score] | None:
+def _score(row: Row) -> tuple[str, Merit] | None:
     """The metric's first figure, or else top-1."""
     assert row.found is not None
     named = {**row.found.metric, **row.found.scores}
     return next(iter(named.items()), None)
 
 
-def _cells(row: Row, score: tuple[str, Score] | None) -> list[str]:
+def _cells(row: Row, score: tuple[str, Merit] | None) -> list[str]:
     assert row.found is not None
     found = row.found
     accuracy, difference = "", ""
@@ -71,7 +71,7 @@ def _number(name: str, value: float) -> str:
     return f"{value:.2%}" if name.startswith("top-") else f"{value:.4f}"
 
 
-def _difference(name: str, score: Score) -> str:
+def _difference(name: str, score: Merit) -> str:
     percent = name.startswith("top-")
     factor, digits = (100, 2) if percent else (1, 4)
     text = f"{factor * (score.int8 - score.fp32):+.{digits}f}"
