@@ -54,14 +54,15 @@ def multiply_adds(graph: gs.Graph) -> int | None:
 
 def _cost(node: gs.Node) -> int | None:
     left, right, output = (_sizes(t.shape) for t in (*node.inputs[:2], node.outputs[0]))
-    if left is None or right is None or output is None or not left:
+    if node.op == "ConvTranspose":
+        return None if left is None or right is None else math.prod(left) * math.prod(right[1:])
+    if right is None or output is None:
         return None
     if node.op == "Conv":
         return math.prod(output) * math.prod(right[1:])
-    if node.op == "ConvTranspose":
-        return math.prod(left) * math.prod(right[1:])
-    transposed = node.op == "Gemm" and node.attrs.get("transA", 0)
-    return math.prod(output) * left[0 if transposed else -1]
+    # Every row of the output is a row of the left times all of a right matrix, transposed or not.
+    rows = output if len(right) < 2 else output[:-1]
+    return math.prod(rows) * math.prod(right[-2:])
 
 
 def _sizes(shape: Sequence[int | str | None] | None) -> list[int] | None:

@@ -44,7 +44,7 @@ def solve_easyquant(task: Task) -> dict[str, Chosen]:
     """The threshold of every tensor, by what it does to the outputs of the layers that read it.
 
     On at most 50 samples, each layer runs 100 times per sample, and once what comes before it: together some
-    100 runs of the network per sample, two to three times the work of `auto`. Deterministic for the same
+    100 runs of the network per sample, one to three times the work of `auto`. Deterministic for the same
     samples.
 
     Raises:

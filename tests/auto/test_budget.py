@@ -30,6 +30,9 @@ def test_multiply_adds_are_counted_one_by_one() -> None:
     weights = {"g": ones(9, 8), "m": ones(9, 5)}
     assert cost(two, {"x": ("N", 8)}, {"y": None}, weights) == 8 * 9 + 9 * 5
     assert cost(two, {"x": (3, 8)}, {"y": None}, weights) == 3 * (8 * 9 + 9 * 5)
+    product = [node("MatMul", "a b", "y")]
+    assert cost(product, {"a": ("N", 7, 4, 8), "b": ("N", 7, 8, 3)}, {"y": None}) == 7 * 4 * 8 * 3
+    assert cost(product, {"a": ("N", 8), "b": (8,)}, {"y": None}) == 8
 
 
 def test_a_free_size_other_than_the_batch_leaves_the_cost_open() -> None:
