@@ -25,7 +25,7 @@ _COSTS = {
     "concat": ("yes", f"shares the scale of {{source}}; {_FLOATING}"),
     "group": (
         "maybe",
-        "inside the kernel that makes {source}; costs INT8 only where TensorRT does not fuse it so",
+        "inside the group that makes {source}; costs INT8 only where TensorRT does not fuse it so",
     ),
     "folded": ("maybe", "folded into {source}; costs INT8 only where TensorRT does not fold it so"),
     "constant": ("no", "a constant: the layer that reads it takes in its values"),

@@ -69,7 +69,7 @@ def test_what_each_gap_costs(net: onnx.ModelProto) -> None:
         "stored": "no",
         "dims": "no",
     }
-    assert "kernel that makes 'relu'" in gap(coverage, "conv").why
+    assert "group that makes 'relu'" in gap(coverage, "conv").why
     assert all(item.offer is None for item in coverage.gaps)
 
 

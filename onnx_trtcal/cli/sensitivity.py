@@ -28,14 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out",
         action="store_true",
-        help="quantize all but one kernel at a time, rather than one alone",
+        help="quantize all but one group at a time, rather than one alone",
     )
     parser.add_argument(
         "--worst",
         type=int,
         default=3,
         metavar="K",
-        help="try the K worst kernels in floating point (default 3)",
+        help="try the K worst groups in floating point (default 3)",
     )
     parser.add_argument(
         "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
@@ -75,17 +75,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(found: Sensitivity, console: Console) -> None:
-    how = "all quantized but this kernel, the most helpful first" if found.left_out else "this kernel alone"
-    columns = ("kernel", "op", "output SQNR dB", "same answer", "top-1")
+    how = "all quantized but this group, the most helpful first" if found.left_out else "this group alone"
+    columns = ("group", "op", "output SQNR dB", "same answer", "top-1")
     console.line()
     console.table(
         columns,
-        [(kernel.name, kernel.op, *_cells(kernel.damage)) for kernel in found.ranked],
+        [(group.name, group.op, *_cells(group.damage)) for group in found.ranked],
         title=f"{how}, {found.samples} samples:",
     )
     console.line()
     rows = [("everything in INT8", "", *_cells(found.everything))]
-    rows += [(f"without the worst {kept.kernels}", kept.last, *_cells(kept.damage)) for kept in found.kept]
+    rows += [(f"without the worst {kept.groups}", kept.last, *_cells(kept.damage)) for kept in found.kept]
     if found.fp32 is not None:
         rows.append(("FP32", "", "exact", "", f"{found.fp32:.2%}"))
     console.table(("kept in floating point", "the last of them", *columns[2:]), rows)
@@ -121,7 +121,7 @@ def _fields(found: Sensitivity) -> dict[str, object]:
         "left_out": found.left_out,
         "fp32": found.fp32,
         "everything": damage(found.everything),
-        "ranked": [{**asdict(kernel), "damage": damage(kernel.damage)} for kernel in found.ranked],
+        "ranked": [{**asdict(group), "damage": damage(group.damage)} for group in found.ranked],
         "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],
         "exclude": list(found.exclude),
         "layer_precisions": found.layer_precisions,

@@ -1,4 +1,4 @@
-"""sensitivity(): which kernels of a model INT8 hurts most, and what leaving them in floating point buys back."""
+"""sensitivity(): which groups of a model INT8 hurts most, and what leaving them in floating point buys back."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ from onnx_trtcal.run.provider import choose_provider
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Kept", "Ranked", "Sensitivity", "sensitivity"]
-
-_DEFAULT_BATCH_SIZE = 8
+__all__ = ["Ranked", "Sensitivity", "Spared", "sensitivity"]
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One kernel: a weighted op with what is fused to it, or an unweighted op that runs in INT8.
+    """One group: a weighted op with what is fused to it, or an unweighted op that runs in INT8.
 
     Attributes:
         name: name of its first node, or that node's first output where it has none.
         op: op type of that node.
         pattern: what `exclude` takes to leave it out.
         layers: the names of all its nodes that have one, for `--layerPrecisions`.
-        damage: of this kernel quantized alone, or of all others quantized.
+        damage: of this group quantized alone, or of all others quantized.
     """
 
     name: str
@@ -48,28 +46,28 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the model is worth with the worst kernels in floating point.
+class Spared:
+    """What the model is worth with the worst groups in floating point.
 
     Attributes:
-        kernels: how many.
+        groups: how many.
         last: the name of the one added last.
         damage: with all others in INT8.
     """
 
-    kernels: int
+    groups: int
     last: str
     damage: Damage
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The kernels of a model by the damage INT8 does there.
+    """The groups of a model by the damage INT8 does there.
 
     Attributes:
         samples: how many were run.
-        left_out: whether each kernel was left out alone, rather than quantized alone.
-        ranked: the most damaging kernel first.
+        left_out: whether each group was left out alone, rather than quantized alone.
+        ranked: the most damaging group first.
         everything: the damage with all of them quantized.
         kept: with the worst one, the worst two, … in floating point.
         fp32: top-1 of the float model; None without labels.
@@ -79,17 +77,17 @@ class Sensitivity:
     left_out: bool
     ranked: tuple[Ranked, ...]
     everything: Damage
-    kept: tuple[Kept, ...]
+    kept: tuple[Spared, ...]
     fp32: float | None
 
     @property
     def exclude(self) -> tuple[str, ...]:
-        """What `exclude` takes to leave the worst kernels out."""
-        return tuple(kernel.pattern for kernel in self.ranked[: len(self.kept)])
+        """What `exclude` takes to leave the worst groups out."""
+        return tuple(group.pattern for group in self.ranked[: len(self.kept)])
 
     @property
     def layer_precisions(self) -> str:
-        """What trtexec's `--layerPrecisions` takes to run the worst kernels in FP16 in an implicit build.
+        """What trtexec's `--layerPrecisions` takes to run the worst groups in FP16 in an implicit build.
 
         trtexec separates layers by commas and the name from its precision by a colon, and knows no quoting:
         layers with either in their names are left out.
@@ -97,7 +95,7 @@ class Sensitivity:
         from onnx_trtcal.qdq.precisions import layer_precisions
 
         worst = self.ranked[: len(self.kept)]
-        return layer_precisions({layer: "fp16" for kernel in worst for layer in kernel.layers})
+        return layer_precisions({layer: "fp16" for group in worst for layer in group.layers})
 
 
 def sensitivity(
@@ -113,10 +111,10 @@ def sensitivity(
     output: str = "",
     listener: Listener | None = None,
 ) -> Sensitivity:
-    """Ranks the kernels of a model by the damage INT8 does there.
+    """Ranks the groups of a model by the damage INT8 does there.
 
     Damage is noise in the model's outputs. All variants are runs of one session, made batch by batch: the time
-    is about that of (kernels + 2) inferences of every sample, the memory that of one.
+    is about that of (groups + 2) inferences of every sample, the memory that of one.
 
     Args:
         model: the float model.
@@ -124,8 +122,8 @@ def sensitivity(
         source: where the scales come from: other data, a statistics file, a cache; None takes `data` itself.
         options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
         qdq: what is quantized at all.
-        leave_out: quantize all but one kernel, rather than one alone.
-        worst: how many kernels to try in floating point together.
+        leave_out: quantize all but one group, rather than one alone.
+        worst: how many groups to try in floating point together.
         labels: right answers, see `labels.read_labels`.
         output: the output that holds one value per class; default: the first that does.
         listener: is told how it goes.
@@ -141,20 +139,20 @@ def sensitivity(
     known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
     obtained = obtain(model, data if source is None else source, options, ears)
     board = switchboard(obtained.model, obtained.scales, qdq)
-    kernels = _kernels(board)
+    groups = _groups(board)
     everything = readers_of(board.placement)
-    tried = {name: everything - nodes if leave_out else nodes for name, nodes in kernels.items()}
+    tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     variants = Variants(board, choose_provider(options.provider), options, known, output)
-    ears.say(f"{len(kernels)} kernels, {len(tried) + 2} runs of every batch")
+    ears.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
     first = _judge(variants, {**tried, "": everything}, data, options, ears)
-    order = sorted(kernels, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
+    order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(_ranked(board, name, first[name]) for name in order)
     shown = min(worst, len(ranked))
     smaller = {
         str(count): _without(board, ranked[:count], obtained.scales, qdq) for count in range(1, shown + 1)
     }
     second = _judge(variants, smaller, data, options, ears)
-    kept = tuple(Kept(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
+    kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
 
@@ -168,7 +166,7 @@ def _judge(
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
     inputs = variants.board.model.inputs
     stream = open_source(data, inputs, options.preprocess, options.max_samples)
-    size = effective_batch_size(inputs, options.batch_size or _DEFAULT_BATCH_SIZE)
+    size = effective_batch_size(inputs, options.batch_size)
     variants.start(tried)
     with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
         for batch in fed:
@@ -177,8 +175,8 @@ def _judge(
     return variants.finish()
 
 
-def _kernels(board: Switchboard) -> dict[str, frozenset[str]]:
-    """First output of a kernel's first node -> its nodes that read anything quantized, in graph order."""
+def _groups(board: Switchboard) -> dict[str, frozenset[str]]:
+    """First output of a group's first node -> its nodes that read anything quantized, in graph order."""
     member = {node: group.anchor for group in board.groups for node in group.nodes}
     found: dict[str, set[str]] = {}
     for node in board.switches:
@@ -186,21 +184,21 @@ def _kernels(board: Switchboard) -> dict[str, frozenset[str]]:
     return {name: frozenset(nodes) for name, nodes in found.items()}
 
 
-def _ranked(board: Switchboard, kernel: str, damage: Damage) -> Ranked:
-    nodes = next((group.nodes for group in board.groups if group.anchor == kernel), (kernel,))
-    name = board.names.get(kernel, kernel)
+def _ranked(board: Switchboard, anchor: str, damage: Damage) -> Ranked:
+    nodes = next((group.nodes for group in board.groups if group.anchor == anchor), (anchor,))
+    name = board.names.get(anchor, anchor)
     # Of a node whose name is also another node's, or an op type, the output says which one is meant.
     unique = list(board.names.values()).count(name) == 1 and name not in board.ops.values()
     layers = tuple(board.names[node] for node in nodes if node in board.names)
-    return Ranked(name, board.ops[kernel], name if unique else kernel, layers, damage)
+    return Ranked(name, board.ops[anchor], name if unique else anchor, layers, damage)
 
 
 def _without(
     board: Switchboard, worst: Sequence[Ranked], scales: Mapping[str, float], qdq: QdqOptions
 ) -> frozenset[str]:
-    """The nodes that stay quantized when these kernels are excluded, as placement then decides."""
+    """The nodes that stay quantized when these groups are excluded, as placement then decides."""
     from onnx_trtcal.qdq.place import place
 
-    patterns = tuple(kernel.pattern for kernel in worst)
+    patterns = tuple(group.pattern for group in worst)
     left = replace(qdq, exclude=(*qdq.exclude, *patterns))
     return readers_of(place(board.folded, board.groups, left, scales)) & frozenset(board.switches)

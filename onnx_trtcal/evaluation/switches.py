@@ -40,7 +40,7 @@ class Switchboard:
         model: what `graph` is exported against.
         source: the float model.
         folded: its graph, BatchNorm folded.
-        groups: the kernels of `folded`.
+        groups: those of `folded`.
         placement: what is quantized with all switches on.
         switches: first output of a node with quantized reads -> the graph input that turns them on.
         names: first output of a node -> the node's name; nodes without one are left out.

@@ -73,8 +73,8 @@ def test_sensitivity_prints_what_to_pass_on(capsys: Capture) -> None:
     flags = ["--max-samples", "24", "--worst", "1", "--labels", labels]
     assert main(["sensitivity", *ROWS, *CALIB, *flags]) == 0
     said = capsys.readouterr().out
-    assert "3 kernels, 5 runs of every batch" in said
-    assert "this kernel alone, 24 samples:" in said
+    assert "3 groups, 5 runs of every batch" in said
+    assert "this group alone, 24 samples:" in said
     worst = said.split("without the worst 1")[1].split()[0]
     assert f"onnx-trtcal quantize … --exclude {worst}" in said
     assert f"--layerPrecisions={worst}:fp16" in said
@@ -84,5 +84,5 @@ def test_sensitivity_as_json(capsys: Capture) -> None:
     assert main(["sensitivity", *ROWS, *CALIB, "--max-samples", "8", "--leave-out", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["left_out"] is True and len(found["ranked"]) == len(found["exclude"]) == 3
-    ratios = [kernel["damage"]["noise_to_signal"] for kernel in found["ranked"]]
+    ratios = [group["damage"]["noise_to_signal"] for group in found["ranked"]]
     assert ratios == sorted(ratios)

@@ -26,7 +26,7 @@ def test_the_bad_layer_comes_first(data, leave_out, tensor, layer):
     bad = cache({**given, tensor: given[tensor] * 40})
     found = sensitivity(perceptron(), data, bad, CPU, leave_out=leave_out, worst=1)
     assert found.ranked[0].name == layer
-    assert {kernel.name for kernel in found.ranked} == {"one", "two", "three"}
+    assert {group.name for group in found.ranked} == {"one", "two", "three"}
     assert found.exclude == (layer,)
     assert (found.samples, found.left_out) == (10, leave_out)
     assert found.kept[0].damage.sqnr > found.everything.sqnr + 10
@@ -38,8 +38,8 @@ def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
     labels = tmp_path / "labels.npy"
     found = sensitivity(perceptron(), data, given, CPU, worst=2, labels=labels)
     assert found.fp32 == 1.0
-    assert [kept.kernels for kept in found.kept] == [1, 2]
-    for count, damage in [(0, found.everything), *((kept.kernels, kept.damage) for kept in found.kept)]:
+    assert [kept.groups for kept in found.kept] == [1, 2]
+    for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
         real = evaluate(
             perceptron(), data, given, CPU, QdqOptions(exclude=found.exclude[:count]), labels=labels
         )
@@ -50,13 +50,13 @@ def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
 def test_alone_is_the_layer_alone(data):
     given = cache(scales(data))
     found = sensitivity(perceptron(), data, given, CPU, worst=1)
-    for kernel in found.ranked:
-        others = tuple({"one", "two", "three"} - {kernel.name})
+    for group in found.ranked:
+        others = tuple({"one", "two", "three"} - {group.name})
         real = evaluate(perceptron(), data, given, CPU, QdqOptions(exclude=others))
-        assert kernel.damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+        assert group.damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
-def test_the_layer_precisions_name_the_whole_kernel(data):
+def test_the_layer_precisions_name_the_whole_group(data):
     given = scales(data)
     found = sensitivity(perceptron(), data, cache({**given, "x": given["x"] * 40}), CPU, worst=1)
     assert found.layer_precisions == "one:fp16,relu_one:fp16"
@@ -73,7 +73,7 @@ def test_a_node_named_like_an_op_type_is_excluded_by_its_output(data):
     assert found.kept[0].damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
-def test_an_unweighted_op_that_runs_in_int8_is_a_kernel_too():
+def test_an_unweighted_op_that_runs_in_int8_is_a_group_too():
     random = np.random.default_rng(0)
     constants = {"w": random.normal(0, 1, (16, 16, 1, 1)).astype(np.float32), "m": weights()["w1"][:16]}
     nodes = [
@@ -85,7 +85,7 @@ def test_an_unweighted_op_that_runs_in_int8_is_a_kernel_too():
     model = toys.model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 24]}, constants)
     x = random.normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
     found = sensitivity(model, x, options=CPU, worst=1)
-    assert {kernel.name for kernel in found.ranked} >= {"conv", "fc", "pool"}
+    assert {group.name for group in found.ranked} >= {"conv", "fc", "pool"}
 
 
 def inception() -> onnx.ModelProto:
@@ -107,17 +107,17 @@ def test_a_pair_that_a_pool_passes_on_counts_for_those_behind_it():
     model, x = inception(), np.random.default_rng(1).normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
     found = sensitivity(model, x, options=CPU, worst=3)
     names = {"stem", "beside", "behind", "behind_too"}
-    assert {kernel.name for kernel in found.ranked} == names
+    assert {group.name for group in found.ranked} == names
     assert "pool" not in found.layer_precisions
-    for kernel in found.ranked:
-        alone = evaluate(model, x, x, CPU, QdqOptions(exclude=tuple(names - {kernel.name})))
-        assert kernel.damage.sqnr == pytest.approx(alone.outputs[0].sqnr, abs=1e-3)
-    for count, damage in [(0, found.everything), *((kept.kernels, kept.damage) for kept in found.kept)]:
+    for group in found.ranked:
+        alone = evaluate(model, x, x, CPU, QdqOptions(exclude=tuple(names - {group.name})))
+        assert group.damage.sqnr == pytest.approx(alone.outputs[0].sqnr, abs=1e-3)
+    for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
         real = evaluate(model, x, x, CPU, QdqOptions(exclude=found.exclude[:count]))
         assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
-def test_worst_must_be_a_number_of_kernels(data):
+def test_worst_must_be_a_number_of_groups(data):
     with pytest.raises(OptionError, match="worst is 0"):
         sensitivity(perceptron(), data, options=CPU, worst=0)
     assert len(sensitivity(perceptron(), data, options=CPU, worst=99).kept) == 3
