@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes what was asked for and says what could not be carried over."""
     from onnx_trtcal.cache import Cache, header_for, write_cache
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.destinations import check_destinations
     from onnx_trtcal.errors import OptionError
     from onnx_trtcal.graph.load import load
     from onnx_trtcal.qdq.convert import dequantize_model
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(args.quiet, args.verbose)
     if not (args.output or args.cache or args.layer_precisions):
         raise OptionError("nothing to do", fix="give -o FILE, --cache FILE or --layer-precisions")
+    check_destinations([path for path in (args.output, args.cache) if path], [args.model])
     header = header_for(args.trt_version)
     done = dequantize_model(load(args.model), symmetric_only=args.symmetric_only)
     for note in done.notes:

@@ -66,7 +66,7 @@ def _refuse_originals(model: Model, outside: list[onnx.TensorProto], targets: tu
             raise ModelError(
                 "this file belongs to the input model, which is never overwritten",
                 where=str(target),
-                fix="give another path for the folded model",
+                fix="give another path for the output",
             )
 
 

@@ -66,8 +66,8 @@ class Dequantized:
 def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantized:
     """Takes a Q/DQ model apart into a float model and a scale per tensor.
 
-    A model this package made gives back every scale it was made from, to the bit, as long as its pairs are
-    those that were written. Of any other model each pair's scale is taken, and carried on to tensors that
+    A model this package made gives back the scales it was made from, to the bit and no others, as long as its
+    pairs are those that were written. Of any other model each pair's scale is taken, and carried on to tensors that
     hold the same values or vanish in the same kernel.
 
     Args:
@@ -103,13 +103,15 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
     recorded = {} if record is None else dict(record.scales)
     carried, missing = carry_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
-    scales = recorded | {name: scale for name, scale in carried.items() if name not in recorded}
+    # What the record does not name is no tensor of the original model: quantizing made it, for an opset or type.
+    scales = recorded or carried
+    unknown = {*carried, *missing} - scales.keys()
     _note_weights(stripped, notes)
     return Dequantized(
         graph,
         without_pairs(with_metadata(rebased(model, graph.opset), RECORD_KEY, None)),
         scales,
-        missing,
+        tuple(name for name in flow.tensors if name in unknown),
         precisions,
         covered,
         tuple(notes),

@@ -78,6 +78,24 @@ def test_misuse_is_a_message(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("output", "cache", "message"),
+    [
+        ("same", "same", "two outputs have one path"),
+        ("model.int8.onnx", "c.cache", "overwrite an input"),
+        ("float.onnx", "model.int8.onnx", "overwrite an input"),
+    ],
+)
+def test_dequantize_overwrites_nothing(
+    model: Path, output: str, cache: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = model.read_bytes()
+    paths = ["-o", str(model.with_name(output)), "--cache", str(model.with_name(cache))]
+    assert main(["dequantize", str(model), *paths]) == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in model.parent.iterdir()] == [model.name] and model.read_bytes() == before
+
+
 def test_a_float_model_is_a_message(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     float_model = model.with_name("float.onnx")
     main(["dequantize", str(model), "-o", str(float_model)])

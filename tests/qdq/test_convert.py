@@ -53,6 +53,19 @@ def test_cache_to_qdq_and_back_to_the_bit(values: list[float], stored: str) -> N
     assert back.missing == () and back.covered == {} and back.notes == ()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_quantizing_added_to_the_graph_is_in_no_cache(precision: str) -> None:
+    # Below opset 13 Softmax works on a matrix, which becomes Flatten, Softmax and Reshape.
+    nodes = [conv("x", "a", "w"), toys.node("Softmax", "a", "y", axis=1)]
+    model = toys.model(nodes, X, ["y"], {"w": weights(16, 16, 3, 3)}, opset=11)
+    scales = {"x": 0.5, "a": 0.25, "y": 0.125}
+    back = dequantize_model(
+        load(quantize_model(load(model), scales, QdqOptions(high_precision=precision)).proto())
+    )
+    assert list(back.scales.items()) == list(scales.items())
+    assert back.missing and not set(back.missing) & set(scales)
+
+
 def test_without_the_record_every_pair_gives_its_scale_and_carries_it_on() -> None:
     scales = dict(zip(TENSORS, np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).tolist(), strict=True))
     made = quantize_model(load(network()), scales).proto()
