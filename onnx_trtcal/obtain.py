@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ class Obtained:
         carried: tensors the cache does not name whose scale follows from one that it does name.
         missing: float tensors without a scale.
         foreign: entries of the cache that name no tensor of the model, folded or not.
+        unusable: entries of the cache whose scale is no positive number (inf, nan), and which therefore count
+            as missing.
     """
 
     model: Model
@@ -44,6 +47,7 @@ class Obtained:
     carried: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
 
 def kind_of(source: Any) -> str:
@@ -180,12 +184,17 @@ def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Opti
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.fold import fold
     from onnx_trtcal.graph.fuse import find_groups
+    from onnx_trtcal.graph.links import kind
     from onnx_trtcal.graph.load import load
+    from onnx_trtcal.graph.ops import QUANTIZED
     from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.pipeline import check_not_quantized
     from onnx_trtcal.qdq.carry import carry_scales
 
     loaded = load(model, options.ort_custom_ops)
     graph = import_graph(loaded)
+    found = sorted({kind(node) for node in graph.nodes} & QUANTIZED)
+    check_not_quantized(found, str(loaded.path or "the model in memory"), options)
     fold(graph)
     tensors = {*graph.tensors(), *loaded.elem_types}
     foreign = tuple(tensor for tensor in cache.scales if tensor not in tensors)
@@ -195,14 +204,16 @@ def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Opti
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )
-    known = {tensor: scale for tensor, scale in cache.scales.items() if tensor in tensors}
+    usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
+    known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = carry_scales(graph, find_groups(graph, loaded.shapes), known)
     carried = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
     return Obtained(
         model=loaded,
-        scales={**cache.scales, **carried},
+        scales={**usable, **carried},
         kind="cache",
         carried=tuple(carried),
         missing=missing,
         foreign=foreign,
+        unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
     )

@@ -7,7 +7,7 @@ solve     thresholds and scales: a pure function of the other two
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,17 +186,30 @@ def solve(
     return Calibration(prepared, options, collection, thresholds, scales)
 
 
-def _check_plan(plan: Plan, model: Model, options: Options) -> None:
-    where = str(model.path or "the model in memory")
-    for name in plan.answers:
-        check_name(name, where)
-    if plan.quantized and not options.allow_quantized:
+def check_not_quantized(found: Sequence[str], where: str, options: Options) -> None:
+    """Refuses a model that somebody quantized already, unless the options allow it.
+
+    Args:
+        found: op types that show it.
+        where: the model file.
+
+    Raises:
+        ModelError: naming the op types.
+    """
+    if found and not options.allow_quantized:
         raise ModelError(
-            f"the model is quantized already: it holds {', '.join(plan.quantized)}",
+            f"the model is quantized already: it holds {', '.join(found)}",
             where=where,
             fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), turn it back with "
             "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
         )
+
+
+def _check_plan(plan: Plan, model: Model, options: Options) -> None:
+    where = str(model.path or "the model in memory")
+    for name in plan.answers:
+        check_name(name, where)
+    check_not_quantized(plan.quantized, where, options)
     if plan.merged and options.range == "tensorrt":
         raise OptionError(
             "--tie-concat adds up histograms, and those of --range tensorrt do not line up",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 import toys
 
-from onnx_trtcal import Options, calibrate
+from onnx_trtcal import Options, calibrate, quantize
 from onnx_trtcal.cache import Cache, write_cache
-from onnx_trtcal.errors import CacheError, DataError, StatisticsError
+from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
 from onnx_trtcal.obtain import kind_of, obtain
 from onnx_trtcal.stats import store
 
@@ -73,6 +75,36 @@ def test_what_a_cache_lacks_is_carried_or_missing():
     assert set(found.carried) == {"c", "f"}
     assert found.missing == ("y",)
     assert found.foreign == ("(Unnamed Layer* 3) [Shuffle]_output",)
+
+
+@pytest.mark.parametrize("scale", [float("inf"), float("nan"), -1.0])
+def test_an_entry_that_is_no_number_counts_as_missing(scale):
+    found = obtain(net(), Cache(HEADER, {"x": scale, "r": 0.25, "y": 0.5}), CPU)
+    assert found.unusable == found.missing == ("x",) and "x" not in found.scales
+    # What holds the same values has the scale for it.
+    found = obtain(net(), Cache(HEADER, {"x": 0.125, "r": 0.25, "f": scale, "y": 0.5}), CPU)
+    assert found.unusable == ("f",) and found.missing == () and found.scales["f"] == 0.25
+
+
+def test_a_layer_whose_entry_is_no_number_stays_in_floating_point():
+    nodes = [toys.node("Conv", "x w", "c", name="one"), toys.node("Conv", "c w", "y", name="two")]
+    weight = np.ones((16, 16, 1, 1), np.float32)
+    model = toys.model(nodes, {"x": ["n", 16, 2, 2]}, {"y": ["n", 16, 2, 2]}, {"w": weight})
+    made = quantize(model, Cache(HEADER, {"x": float("inf"), "c": 0.25, "y": 0.5}))
+    assert {layer.name: layer.reason for layer in made.layers} == {
+        "one": "no scale for its input 'x'",
+        "two": "",
+    }
+
+
+def test_a_model_that_is_quantized_already_is_refused_whatever_the_source(data):
+    scales = Cache(HEADER, {"x": 0.5, "c": 0.25, "r": 0.25, "f": 0.25, "y": 0.125})
+    made = quantize(net(), scales).proto()
+    for source in (scales, data):
+        with pytest.raises(ModelError, match="quantized already: it holds DequantizeLinear"):
+            obtain(made, source, CPU)
+    allowed = obtain(made, scales, replace(CPU, allow_quantized=True))
+    assert allowed.scales["x"] == 0.5
 
 
 def test_a_cache_of_another_model_is_refused():

@@ -92,12 +92,18 @@ def _print_origin(obtained: Obtained, console: Console) -> None:
     if obtained.kind != "cache":
         console.line(f"{len(obtained.scales)} tensors have a scale")
         return
-    given = len(obtained.scales) - len(obtained.carried) - len(obtained.foreign)
+    foreign = [name for name in obtained.foreign if name not in obtained.unusable]
+    given = len(obtained.scales) - len(obtained.carried) - len(foreign)
     console.line(f"{given} tensors of the model have a scale in the cache")
     if obtained.carried:
         console.line(
             f"{len(obtained.carried)} more hold the values of one of them or vanish in its group, and take its "
             f"scale: {listed(obtained.carried, _MOST_NAMES)}"
+        )
+    if obtained.unusable:
+        console.warn(
+            f"{len(obtained.unusable)} entries of the cache are no numbers to quantize with and count as missing, "
+            f"calibrate again for them: {listed(obtained.unusable, _MOST_NAMES)}"
         )
     if obtained.missing:
         console.warn(
