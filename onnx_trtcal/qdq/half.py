@@ -16,6 +16,7 @@ import onnx
 from onnx import defs
 
 from onnx_trtcal.graph.links import captured
+from onnx_trtcal.qdq.names import Names
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -44,7 +45,7 @@ class _Halver:
         self.wide = wide
         self.pinned = {tensor.name for tensor in graph.outputs}
         self.pinned |= {name for node in graph.nodes for name in captured(node)}
-        self.taken = set(graph.tensors()) | {node.name for node in graph.nodes}
+        self.names = Names(graph)
         self.versions: dict[tuple[str, Any], gs.Tensor] = {}
         self.casts: dict[int, list[gs.Node]] = {}
         self.first: list[gs.Node] = []
@@ -100,7 +101,9 @@ class _Halver:
             tensor.dtype = np.dtype(wanted)
             self.versions[tensor.name, wanted] = tensor
             return
-        half = gs.Variable(self._name(f"{tensor.name}_fp16"), dtype=np.dtype(wanted), shape=tensor.shape)
+        half = gs.Variable(
+            self.names.fresh(f"{tensor.name}_fp16"), dtype=np.dtype(wanted), shape=tensor.shape
+        )
         node.outputs[index] = half
         self.versions[tensor.name, wanted] = half
         self.versions[tensor.name, _type(tensor)] = tensor
@@ -117,11 +120,11 @@ class _Halver:
             made: gs.Tensor = tensor
             if _type(tensor) is not wanted:
                 values = np.asarray(np.clip(tensor.values, -_LARGEST, _LARGEST), wanted)
-                made = gs.Constant(self._name(f"{tensor.name}_fp16"), values)
+                made = gs.Constant(self.names.fresh(f"{tensor.name}_fp16"), values)
         else:
             suffix = "fp16" if wanted is np.float16 else "fp32"
             made = gs.Variable(
-                self._name(f"{tensor.name}_{suffix}"), dtype=np.dtype(wanted), shape=tensor.shape
+                self.names.fresh(f"{tensor.name}_{suffix}"), dtype=np.dtype(wanted), shape=tensor.shape
             )
             self._cast(tensor.inputs[0] if tensor.inputs else None, tensor, made)
         self.versions[tensor.name, wanted] = made
@@ -131,17 +134,9 @@ class _Halver:
         import onnx_graphsurgeon as gs
 
         to = _TYPES[_type(target)]
-        name = self._name(f"{target.name}_Cast")
+        name = self.names.fresh(f"{target.name}_Cast")
         cast = gs.Node("Cast", name=name, attrs={"to": to}, inputs=[source], outputs=[target])
         (self.first if behind is None else self.casts.setdefault(id(behind), [])).append(cast)
-
-    def _name(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.taken.add(name)
-        return name
 
 
 def _type(tensor: gs.Tensor) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.half import HALF_LIMIT, to_float16
+from onnx_trtcal.qdq.names import Names
 from onnx_trtcal.qdq.opset import raise_opset
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.placement import Placement, Weight
@@ -107,7 +108,7 @@ class _Writer:
         self.options = options
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
-        self.taken = set(self.tensors) | {node.name for node in graph.nodes}
+        self.names = Names(graph)
         self.pairs: dict[str, gs.Variable] = {}
         self.behind: dict[str, list[gs.Node]] = {}
         self.before: dict[str, list[gs.Node]] = {}
@@ -168,11 +169,11 @@ class _Writer:
         if self.options.weights == "float":
             source = tensor
             if not isinstance(tensor, gs.Constant):
-                source = gs.Constant(self._name(f"{weight.tensor}_constant"), values)
+                source = gs.Constant(self.names.fresh(f"{weight.tensor}_constant"), values)
             nodes = list(self._pair(source, scale, weight.axis))
         else:
             stored = gs.Constant(
-                self._name(f"{weight.tensor}_quantized"), quantize_weight(values, scale, weight.axis)
+                self.names.fresh(f"{weight.tensor}_quantized"), quantize_weight(values, scale, weight.axis)
             )
             nodes = [
                 self._dequantize(weight.tensor, stored, *self._parameters(weight.tensor, scale), weight.axis)
@@ -187,11 +188,11 @@ class _Writer:
         name = tensor.name
         parameters = self._parameters(name, scale)
         quantized = gs.Variable(
-            self._name(f"{name}_QuantizeLinear_Output"), dtype=np.int8, shape=tensor.shape
+            self.names.fresh(f"{name}_QuantizeLinear_Output"), dtype=np.int8, shape=tensor.shape
         )
         q = gs.Node(
             "QuantizeLinear",
-            name=self._name(f"{name}_QuantizeLinear"),
+            name=self.names.fresh(f"{name}_QuantizeLinear"),
             attrs={} if axis is None else {"axis": axis},
             inputs=[tensor, *parameters],
             outputs=[quantized],
@@ -204,11 +205,13 @@ class _Writer:
         import onnx_graphsurgeon as gs
 
         output = gs.Variable(
-            self._name(f"{name}_DequantizeLinear_Output"), dtype=scale.values.dtype, shape=quantized.shape
+            self.names.fresh(f"{name}_DequantizeLinear_Output"),
+            dtype=scale.values.dtype,
+            shape=quantized.shape,
         )
         return gs.Node(
             "DequantizeLinear",
-            name=self._name(f"{name}_DequantizeLinear"),
+            name=self.names.fresh(f"{name}_DequantizeLinear"),
             attrs={} if axis is None else {"axis": axis},
             inputs=[quantized, scale, zero],
             outputs=[output],
@@ -218,22 +221,14 @@ class _Writer:
         import onnx_graphsurgeon as gs
 
         return (
-            gs.Constant(self._name(f"{name}_scale"), scale),
-            gs.Constant(self._name(f"{name}_zero_point"), np.zeros(scale.shape, np.int8)),
+            gs.Constant(self.names.fresh(f"{name}_scale"), scale),
+            gs.Constant(self.names.fresh(f"{name}_zero_point"), np.zeros(scale.shape, np.int8)),
         )
 
     def _scale_dtype(self, tensor: gs.Tensor) -> np.dtype:
         """The type of a tensor's scales, which is what its DQ makes."""
         half = self.options.high_precision == "fp16" or tensor.dtype == np.float16
         return np.dtype(np.float16 if half else np.float32)
-
-    def _name(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.taken.add(name)
-        return name
 
     def finish(self) -> None:
         """Puts the new nodes where they can run: pairs behind what they quantize, weights before a reader."""

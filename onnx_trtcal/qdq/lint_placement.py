@@ -121,11 +121,11 @@ class _Advice:
                         "residual-side",
                         node,
                         f"the {group.op} side of this residual Add is quantized",
-                        "the Add does not run inside the kernel; quantize its skip input only",
+                        "the Add does not run inside the group; quantize its skip input only",
                     )
                 else:
                     yield _advice(
-                        "inside-kernel",
+                        "inside-group",
                         node,
                         f"a pair sits between {group.op} and {node.op}",
                         f"{group.op} and {node.op} do not become one kernel, and values are rounded twice",
@@ -156,7 +156,7 @@ class _Advice:
                         "residual-skip",
                         node,
                         f"the skip input {tensor.name!r} of this residual Add is not quantized",
-                        "the fused kernel then writes floating point, whatever reads it",
+                        "the group then writes floating point, whatever reads it",
                     )
 
     def _useful(self, tensor: str) -> bool:

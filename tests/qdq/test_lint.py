@@ -239,7 +239,7 @@ MISMATCH = [
 ]
 
 ADVISED = {
-    "inside-kernel": (RELU_BETWEEN, "act"),
+    "inside-group": (RELU_BETWEEN, "act"),
     "bias": (BIAS, "biased"),
     "output-pair": (OUTPUT, "node_a"),
     "one-input": (ONE_INPUT, "node_y"),
