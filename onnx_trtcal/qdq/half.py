@@ -3,7 +3,8 @@
 Graph inputs and outputs stay float32, with a Cast behind or before them, so that callers see no difference.
 Nodes stay float32, between Casts, where float16 cannot be: operators of other domains, those with subgraphs,
 those that ONNX defines for float32 only, those that make values of nothing (their Cast is folded), and those
-next to a tensor that float16 cannot hold.
+next to a tensor that float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 and
+has float32 around it.
 """
 
 from __future__ import annotations
@@ -21,20 +22,41 @@ from onnx_trtcal.qdq.names import Names
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-__all__ = ["HALF_LIMIT", "to_float16"]
+__all__ = ["beyond_float16", "not_below", "to_float16"]
 
 # Half of float16's largest value: room for what calibration did not see.
-HALF_LIMIT = 32752.0
+_LIMIT = 32752.0
+# Below it float16 has ever fewer digits: an INT8 step, or what is that small altogether, would change its size.
+_SMALLEST = float(np.finfo(np.float16).smallest_normal)
 _LARGEST = float(np.finfo(np.float16).max)
 _TYPES: Mapping[Any, int] = {np.float16: onnx.TensorProto.FLOAT16, np.float32: onnx.TensorProto.FLOAT}
+
+
+def beyond_float16(scales: Mapping[str, float]) -> frozenset[str]:
+    """The tensors that float16 cannot hold: too large for it, or too small to keep 8 bits.
+
+    Args:
+        scales: tensor -> scale; 0 stands for a tensor of zeros, which any type holds.
+    """
+    return frozenset(name for name, scale in scales.items() if 127 * scale > _LIMIT or 0 < scale < _SMALLEST)
+
+
+def not_below(scale: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Scales in a narrower type: never rounded down, so that nothing is clipped, and neither 0 nor infinite."""
+    largest = np.finfo(dtype).max
+    wanted = np.clip(scale, float(np.finfo(dtype).smallest_subnormal), float(largest))
+    value = np.asarray(wanted).astype(dtype)
+    short = value.astype(np.float64) < wanted
+    return np.asarray(np.where(short, np.nextafter(value, largest), value), dtype)
 
 
 def to_float16(graph: gs.Graph, wide: Iterable[str]) -> None:
     """Converts a graph in place.
 
     Args:
-        graph: its tensors must carry their element types; Q and DQ must have float16 scales already.
-        wide: tensors that hold values beyond `HALF_LIMIT`.
+        graph: its tensors must carry their element types; the scales of Q and DQ must have the type that is
+            read and made there.
+        wide: tensors that float16 cannot hold, and what DQ makes of them.
     """
     _Halver(graph, frozenset(wide)).run()
 
@@ -49,6 +71,7 @@ class _Halver:
         self.versions: dict[tuple[str, Any], gs.Tensor] = {}
         self.casts: dict[int, list[gs.Node]] = {}
         self.first: list[gs.Node] = []
+        self.copied: set[int] = set()
 
     def run(self) -> None:
         nodes = list(self.graph.nodes)
@@ -64,7 +87,10 @@ class _Halver:
         self.graph.nodes.clear()
         self.graph.nodes.extend(self.first)
         for node in nodes:
-            self.graph.nodes.append(node)
+            if id(node) in self.copied and not node.outputs[0].outputs:
+                node.inputs.clear()
+            else:
+                self.graph.nodes.append(node)
             self.graph.nodes.extend(self.casts.get(id(node), ()))
 
     def _types(self, node: gs.Node) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -72,9 +98,10 @@ class _Halver:
         floats = [index for index, tensor in enumerate(node.inputs) if _type(tensor) in _TYPES]
         made = [index for index, tensor in enumerate(node.outputs) if _type(tensor) in _TYPES]
         if node.op in ("QuantizeLinear", "DequantizeLinear"):
-            return ({0: np.float16} if 0 in floats else {}), dict.fromkeys(made, np.float16)
+            of_scale = _type(node.inputs[1])
+            return ({0: of_scale} if 0 in floats else {}), dict.fromkeys(made, of_scale)
         if self._stays(node, floats):
-            return {i: _type(node.inputs[i]) for i in floats}, {i: _type(node.outputs[i]) for i in made}
+            return {i: _type_read(node, i) for i in floats}, {i: _type(node.outputs[i]) for i in made}
         schema = defs.get_schema(node.op, self.graph.opset)
         return (
             {i: np.float16 if _allows(schema.inputs, i) else np.float32 for i in floats},
@@ -110,7 +137,7 @@ class _Halver:
         self._cast(node, half, tensor)
 
     def _version(self, tensor: gs.Tensor, wanted: Any) -> gs.Tensor:
-        """A tensor in a type: itself, a constant of that type, or a Cast of it, made once."""
+        """A tensor in a type: itself, a constant or a DQ of that type, or a Cast of it, made once."""
         import onnx_graphsurgeon as gs
 
         known = self.versions.get((tensor.name, wanted))
@@ -126,9 +153,25 @@ class _Halver:
             made = gs.Variable(
                 self.names.fresh(f"{tensor.name}_{suffix}"), dtype=np.dtype(wanted), shape=tensor.shape
             )
-            self._cast(tensor.inputs[0] if tensor.inputs else None, tensor, made)
+            if _is_dequantized(tensor):
+                self._dequantize(tensor.inputs[0], made)
+            else:
+                self._cast(tensor.inputs[0] if tensor.inputs else None, tensor, made)
         self.versions[tensor.name, wanted] = made
         return made
+
+    def _dequantize(self, node: gs.Node, target: gs.Variable) -> None:
+        """Makes in another type what a DQ makes, without a Cast between DQ and its reader, so that they fuse."""
+        import onnx_graphsurgeon as gs
+
+        scale = gs.Constant(
+            self.names.fresh(f"{node.inputs[1].name}_fp32"), node.inputs[1].values.astype(target.dtype)
+        )
+        inputs = [node.inputs[0], scale, *node.inputs[2:]]
+        name = self.names.fresh(f"{target.name}_DequantizeLinear")
+        copy = gs.Node("DequantizeLinear", name=name, attrs=node.attrs, inputs=inputs, outputs=[target])
+        self.casts.setdefault(id(node), []).append(copy)
+        self.copied.add(id(node))
 
     def _cast(self, behind: gs.Node | None, source: gs.Tensor, target: gs.Tensor) -> None:
         import onnx_graphsurgeon as gs
@@ -144,6 +187,18 @@ def _type(tensor: gs.Tensor) -> Any:
     if tensor.dtype is None or isinstance(tensor.dtype, int):
         return None
     return next((each for each in _TYPES if tensor.dtype == each), None)
+
+
+def _is_dequantized(tensor: gs.Tensor) -> bool:
+    return len(tensor.inputs) == 1 and tensor.inputs[0].op == "DequantizeLinear"
+
+
+def _type_read(node: gs.Node, index: int) -> Any:
+    """The type that a node which stays as it is reads: of what has a DQ in front of it, the type it makes."""
+    tensor = node.inputs[index]
+    if _is_dequantized(tensor) and node.outputs and _type(node.outputs[0]) is not None:
+        return _type(node.outputs[0])
+    return _type(tensor)
 
 
 def _allows(formals: Any, index: int) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.half import HALF_LIMIT, to_float16
+from onnx_trtcal.qdq.half import beyond_float16, not_below, to_float16
 from onnx_trtcal.qdq.names import Names
 from onnx_trtcal.qdq.opset import raise_opset
 from onnx_trtcal.qdq.options import QdqOptions
@@ -88,7 +88,10 @@ def quantize_graph(
         ModelError: the opset cannot be raised.
     """
     wanted = pair_scales(placement, scales)
-    writer = _Writer(graph, options)
+    wide: frozenset[str] = frozenset()
+    if options.high_precision == "fp16":
+        wide = beyond_float16({**scales, **wanted}) - {weight.tensor for weight in placement.weights}
+    writer = _Writer(graph, options, wide)
     raise_opset(graph, writer.opset(placement))
     written = {a.tensor: writer.activation(a.tensor, wanted[a.tensor]) for a in placement.activations}
     for activation in placement.activations:
@@ -98,14 +101,15 @@ def quantize_graph(
         writer.weight(weight)
     writer.finish()
     if options.high_precision == "fp16":
-        to_float16(graph, [name for name, scale in scales.items() if 127 * scale > HALF_LIMIT])
+        to_float16(graph, [*wide, *(writer.pairs[name].name for name in written if name in wide)])
     return Inserted(written, dict(writer.dead))
 
 
 class _Writer:
-    def __init__(self, graph: gs.Graph, options: QdqOptions) -> None:
+    def __init__(self, graph: gs.Graph, options: QdqOptions, wide: frozenset[str]) -> None:
         self.graph = graph
         self.options = options
+        self.wide = wide
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
         self.names = Names(graph)
@@ -132,9 +136,7 @@ class _Writer:
         """A pair on a tensor; returns its scale as written."""
         tensor = self.tensors[name]
         dtype = self._scale_dtype(tensor)
-        value = np.array(min(scale, float(np.finfo(dtype).max)), dtype)
-        if value == 0:
-            value = np.nextafter(value, np.array(1, dtype))
+        value = not_below(np.asarray(scale), dtype)
         q, dq = self._pair(tensor, value, None)
         self.pairs[name] = dq.outputs[0]
         producer = tensor.inputs[0].outputs[0].name if tensor.inputs else ""
@@ -163,7 +165,7 @@ class _Writer:
         if found.dead:
             self.dead[weight.tensor] = len(found.dead)
         dtype = self._scale_dtype(tensor)
-        scale = np.maximum(found.scales.astype(dtype), np.finfo(dtype).smallest_subnormal)
+        scale = not_below(found.scales, dtype)
         if weight.axis is None:
             scale = scale.reshape(())
         if self.options.weights == "float":
@@ -227,7 +229,8 @@ class _Writer:
 
     def _scale_dtype(self, tensor: gs.Tensor) -> np.dtype:
         """The type of a tensor's scales, which is what its DQ makes."""
-        half = self.options.high_precision == "fp16" or tensor.dtype == np.float16
+        half = self.options.high_precision == "fp16" and tensor.name not in self.wide
+        half = half or tensor.dtype == np.float16
         return np.dtype(np.float16 if half else np.float32)
 
     def finish(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 import toys
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper
 from qdq_toys import conv, float_arithmetic, weights
 
@@ -79,6 +82,63 @@ def test_a_tensor_beyond_float16_keeps_its_neighbours_in_float32() -> None:
     assert found["b"] == onnx.TensorProto.FLOAT and found["big"] == onnx.TensorProto.FLOAT
     assert found["a"] == onnx.TensorProto.FLOAT16
     agrees(model, made, scales)
+
+
+TINY, HUGE = 2.0**-17, 1e4
+
+
+@pytest.mark.parametrize("scale", [TINY, HUGE])
+@pytest.mark.parametrize("where", ["x", "b", "y"])
+@pytest.mark.parametrize("stored", ["int8", "float"])
+def test_a_quantized_layer_next_to_what_float16_cannot_hold_has_float32_around_it(
+    scale: float, where: str, stored: str
+) -> None:
+    """It runs in INT8 all the same, the scales to the bit, and the other layers keep float16."""
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Mul", "a factor", "b"),
+        conv("b", "c", "w"),
+        conv("c", "y", "w"),
+    ]
+    # What enters with another size has its usual size again before the second layer.
+    factor = np.float32(0.03 / scale if where == "x" else 1)
+    model = toys.model(nodes, X, ["y"], {**W, "factor": factor})
+    scales = {"x": 0.03, "a": 0.1, "b": 0.1, "c": 0.3, "y": 1.0, where: scale}
+    if where != "y":
+        scales["a"] = 4 * scale
+    made = quantize_model(load(model), scales, QdqOptions(high_precision="fp16", weights=stored)).proto()
+    assert lint_model(made) == ()
+    found, read = types(made), {node.output[0]: node.input[0] for node in made.graph.node}
+    layers = {name: found[read[name]] for name in read if name.removesuffix("_fp16") in ("a", "c", "y")}
+    wide = {"x": ("a",), "b": ("a", "c"), "y": ("y",)}[where]
+    for name, kind in layers.items():
+        assert (kind == onnx.TensorProto.FLOAT) == (name.removesuffix("_fp16") in wide), (name, kind)
+    single = quantize_model(load(model), scales).proto()
+    values = np.random.default_rng(0).normal(0, 127 * scales["x"] / 4, (2, 16, 6, 6))
+    got, wanted = (
+        float_arithmetic(each, {"x": values.astype(np.float32)}, ["y"])[0] for each in (made, single)
+    )
+    assert where == "b" or np.abs(wanted).max() > 1
+    assert np.linalg.norm(got - wanted) <= 0.03 * np.linalg.norm(wanted)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(2.0**-149, 2.0**100, width=32))
+def test_no_scale_is_rounded_down(scale: float) -> None:
+    model = toys.model([conv("x", "y", "w")], X, ["y"], {"w": W["w"] * np.float32(1e-3)})
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in halved(model, {"x": scale}).graph.initializer}
+    assert tensors["x_scale"] >= np.float32(scale)
+    exact = np.maximum(np.abs(W["w"] * np.float32(1e-3)).max(axis=(1, 2, 3)), 1e-4) / np.float32(127)
+    stored = tensors.get("w_scale", tensors.get("w_scale_fp32"))
+    assert (stored.astype(np.float64) >= exact * (1 - 1e-6)).all()
+
+
+def test_of_a_float16_tensor_the_smallest_scale_is_written_as_float16() -> None:
+    half = {"x": onnx.TensorProto.FLOAT16, "y": onnx.TensorProto.FLOAT16}
+    model = toys.model([conv("x", "y", "w")], X, ["y"], {"w": W["w"].astype(np.float16)}, dtypes=half)
+    made = quantize_model(load(model), {"x": 2.0**-149}).proto()
+    scale = next(onnx.numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "x_scale")
+    assert scale == np.float16(2.0**-24) and lint_model(made) == ()
 
 
 def test_ops_and_inputs_that_onnx_defines_for_float32_only_stay() -> None:
