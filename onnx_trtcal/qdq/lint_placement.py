@@ -160,8 +160,11 @@ class _Advice:
                     )
 
     def _useful(self, tensor: str) -> bool:
+        """Whether an INT8 layer reads a tensor, maybe as another float type than what was quantized."""
         return any(
-            self._read(node, index)
+            self._useful(node.outputs[0].name)
+            if node.op == "Cast"
+            else self._read(node, index)
             and (is_weighted(node) or node.op in INT8_CAPABLE or len(self.flow.data_inputs(node)) > 0)
             for node, index in self.flow.consumers(tensor)
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.constants import constant_value
@@ -45,6 +46,8 @@ class _Found:
     pairs: dict[str, list[Quantizer]] = field(default_factory=dict)
     weights: dict[str, Quantizer] = field(default_factory=dict)
     read: set[tuple[str, int]] = field(default_factory=set)
+    # DQ, by its output -> the type in front of its Q, where that is another than it makes
+    types: dict[str, np.dtype] = field(default_factory=dict)
 
 
 def strip(graph: gs.Graph) -> Stripped:
@@ -61,7 +64,7 @@ def strip(graph: gs.Graph) -> Stripped:
     found = _Found()
     dequantizers = [node for node in flow.nodes if is_dequantizer(node)]
     for node in dequantizers:
-        _check(flow, node)
+        _check(flow, node, found)
         found.read |= {
             (consumer.outputs[0].name, index)
             for consumer, index in flow.consumers(node.outputs[0].name)
@@ -98,7 +101,7 @@ def _read(node: gs.Node) -> Quantizer:
     return quantizer
 
 
-def _check(flow: Flow, node: gs.Node) -> None:
+def _check(flow: Flow, node: gs.Node, found: _Found) -> None:
     """A DQ must read a constant or, through ops that only move values, from Q nodes of its own scale."""
     own = _read(node)
     label = node.name or node.outputs[0].name
@@ -123,6 +126,8 @@ def _check(flow: Flow, node: gs.Node) -> None:
                 where=label,
                 fix="give both the same scale and zero-point",
             )
+        if other.dtype != own.dtype:
+            found.types[node.outputs[0].name] = other.dtype
 
 
 def _restore_weight(graph: gs.Graph, node: gs.Node, found: _Found, names: set[str]) -> None:
@@ -173,10 +178,17 @@ def _remove_dequantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
     import onnx_graphsurgeon as gs
 
     output, source = node.outputs[0], node.inputs[0]
+    before = found.types.get(output.name)
     if isinstance(source, gs.Variable):
-        source.dtype = output.dtype
+        source.dtype = output.dtype if before is None else before
+    to = _read(node).dtype
     node.inputs.clear()
     node.outputs.clear()
+    if before is not None:
+        attributes = {"to": helper.np_dtype_to_tensor_dtype(to)}
+        cast = gs.Node("Cast", f"{output.name}_Cast", attributes, inputs=[source], outputs=[output])
+        graph.nodes.insert(next(i for i, each in enumerate(graph.nodes) if each is node), cast)
+        return
     if not any(output is each for each in graph.outputs):
         _redirect(graph, output, source)
         return

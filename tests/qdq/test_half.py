@@ -12,6 +12,7 @@ from onnx import helper
 from qdq_toys import conv, float_arithmetic, weights
 
 from onnx_trtcal.graph.load import load
+from onnx_trtcal.qdq.convert import dequantize_model
 from onnx_trtcal.qdq.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.quantize import quantize_model
@@ -115,6 +116,9 @@ def test_a_quantized_layer_next_to_what_float16_cannot_hold_has_float32_around_i
         assert (kind == onnx.TensorProto.FLOAT) == (name.removesuffix("_fp16") in wide), (name, kind)
     single = quantize_model(load(model), scales).proto()
     values = np.random.default_rng(0).normal(0, 127 * scales["x"] / 4, (2, 16, 6, 6))
+    back = dequantize_model(load(made))
+    assert dict(back.scales) == {name: np.float32(each) for name, each in scales.items()}
+    assert toys.run(back.proto(), {"x": values.astype(np.float32)})
     got, wanted = (
         float_arithmetic(each, {"x": values.astype(np.float32)}, ["y"])[0] for each in (made, single)
     )
