@@ -11,7 +11,8 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from onnx_trtcal.cli.console import raise_refusal
@@ -67,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="print more")
     args = parser.parse_args(arguments)
     try:
-        status = int(module.run(args))
+        with _orderly_termination():
+            status = int(module.run(args))
         raise_refusal()
         return status
     except CalibrationError as error:
@@ -82,6 +84,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(f"cannot write to standard output: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def _orderly_termination() -> Iterator[None]:
+    """Lets a terminated run remove its temporary files."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> int:

@@ -29,7 +29,7 @@ from onnx_trtcal.graph.weights import SpilledValues, Weight, WeightValues, to_pr
 __all__ = ["ImportedNode", "Split", "export_model", "import_graph", "split_model"]
 
 # Up to here a session gets its weights inside the model; beyond, by reference, so that they are not copied.
-INLINE_BYTES = 256 << 20
+INLINE_BYTES = 32 << 20
 # A weight smaller than this is not worth a reference.
 SMALL_BYTES = 1 << 16
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,24 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr("onnx_trtcal.cli.cache.run", interrupted)
     assert main(["cache", "show", "x"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_terminated_run_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def terminated(arguments: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("onnx_trtcal.cli.cache.run", terminated)
+    with pytest.raises(SystemExit) as leaving:
+        main(["cache", "show", "x"])
+    assert leaving.value.code == 143 and cleaned
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
