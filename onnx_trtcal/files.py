@@ -8,17 +8,26 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from onnx_trtcal.errors import CalibrationError
 
-__all__ = ["atomic_write", "natural_key", "remove_leftovers", "sha256_file"]
+__all__ = ["atomic_file", "atomic_write", "natural_key", "remove_leftovers", "sha256_file"]
 
 _LONGEST_NAME = 60  # of which a temporary file shows all
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
-    """Writes `data` to `path` through a temporary file in the same folder, so that no reader sees a part.
+    """Writes `data` to `path`, whole or not at all; see `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A temporary file in the folder of `path`, which takes its place when the block ends without an error.
 
     The new file gets the permissions that a plain `open` would give it. Where `path` is a link, the file that
     it leads to is written and the link stays.
@@ -39,7 +48,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:_LONGEST_NAME]}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
+from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
     check_tables,
@@ -19,7 +18,7 @@ from onnx_trtcal.cli.outputs import (
 )
 from onnx_trtcal.destinations import check_destinations
 
-__all__ = ["ConsoleListener", "configure", "run"]
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,24 +74,3 @@ def run(args: argparse.Namespace) -> int:
     print_closing(calibration, args.model, tables, written, console)
     write_qdq(calibration, args, console)
     return 0
-
-
-class ConsoleListener:
-    """Prints what a run has to say."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def say(self, text: str) -> None:
-        """A line."""
-        self.console.line(text)
-
-    def warn(self, text: str) -> None:
-        """A warning."""
-        self.console.warn(text)
-
-    @contextlib.contextmanager
-    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
-        """A bar of samples."""
-        with self.console.progress(work or "calibrating", total) as bar:
-            yield bar.advance

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.listener import ConsoleListener
 
 if TYPE_CHECKING:
     from onnx_trtcal.evaluation.accuracy import Merit
     from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
 
-__all__ = ["EvaluationListener", "add_scales", "configure", "db", "run", "source_from"]
+__all__ = ["add_scales", "configure", "db", "run", "source_from"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         metric=args.metric or "",
         output=args.output or "",
-        listener=EvaluationListener(console, "comparing"),
+        listener=ConsoleListener(console, "comparing"),
     )
     if args.json:
         console.result(json_text(asdict(found)))
@@ -88,33 +87,6 @@ def run(args: argparse.Namespace) -> int:
         _print_tensors(found, console)
         _print_outputs(found, Console(quiet=False, verbose=args.verbose))
     return 0
-
-
-class EvaluationListener:
-    """Prints what a run has to say.
-
-    Args:
-        console: where to.
-        work: what the samples are run for, on the progress bar.
-    """
-
-    def __init__(self, console: Console, work: str) -> None:
-        self.console = console
-        self.work = work
-
-    def say(self, text: str) -> None:
-        """A line."""
-        self.console.line(text)
-
-    def warn(self, text: str) -> None:
-        """A warning."""
-        self.console.warn(text)
-
-    @contextlib.contextmanager
-    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
-        """A bar of samples."""
-        with self.console.progress(work or self.work, total) as bar:
-            yield bar.advance
 
 
 def db(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.destinations import check_destinations
 from onnx_trtcal.errors import listed
 
@@ -46,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
     check_destinations([output], [args.model, args.source])
     console = Console(args.quiet or args.json, args.verbose)
 
-    from onnx_trtcal.cli.calibrate import ConsoleListener
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.explicit import quantize
 

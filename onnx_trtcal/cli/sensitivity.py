@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.evaluate import EvaluationListener, add_scales, db, source_from
+from onnx_trtcal.cli.evaluate import add_scales, db, source_from
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.listener import ConsoleListener
 
 if TYPE_CHECKING:
     from onnx_trtcal.evaluation.ranking import Sensitivity
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         worst=args.worst,
         labels=args.labels,
         output=args.output or "",
-        listener=EvaluationListener(console, "ranking"),
+        listener=ConsoleListener(console, "ranking"),
     )
     if args.json:
         console.result(json_text(_fields(found)))

@@ -6,6 +6,7 @@ import argparse
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
+from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_qdq, write_tables
 from onnx_trtcal.destinations import check_destinations
 
@@ -38,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
     check_destinations(table_files(args), [args.model, args.stats])
     console = Console(args.quiet, args.verbose)
 
-    from onnx_trtcal.cli.calibrate import ConsoleListener
     from onnx_trtcal.cli.closing import print_closing
     from onnx_trtcal.obtain import from_statistics
     from onnx_trtcal.stats import store

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.files import atomic_write
+from onnx_trtcal.files import atomic_file, atomic_write
 from onnx_trtcal.graph.external import (
     IN_MEMORY,
     Location,
@@ -100,31 +97,13 @@ def _write_weights(
     path: Path, proto: onnx.ModelProto, arrays: Mapping[str, np.ndarray], directory: Path | None
 ) -> None:
     """Writes every weight that is not in the model to one file, each from a new page, and refers to it."""
-    temporary = ""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            for tensor in tensors_of(proto):
-                if not is_external(tensor):
-                    continue
-                offset = write_aligned(file, _stored(tensor, arrays, directory))
-                place = Location(path.name, offset, file.tell() - offset)
-                tensor.CopyFrom(reference(tensor.name, tensor.data_type, tensor.dims, place))
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            if temporary:
-                os.unlink(temporary)
-        raise ModelError(
-            f"cannot write the weights: {error.strerror or error}",
-            where=str(path),
-            fix="check that the folder exists, is writable, and has room",
-        ) from error
+    with atomic_file(path) as file:
+        for tensor in tensors_of(proto):
+            if not is_external(tensor):
+                continue
+            offset = write_aligned(file, _stored(tensor, arrays, directory))
+            place = Location(path.name, offset, file.tell() - offset)
+            tensor.CopyFrom(reference(tensor.name, tensor.data_type, tensor.dims, place))
 
 
 def _stored(tensor: onnx.TensorProto, arrays: Mapping[str, np.ndarray], directory: Path | None) -> np.ndarray:
