@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import toys
-from small import CPU
+from helpers import toys
+from helpers.small import CPU
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.advice import SEVERAL_TIMES, flags_for, overclipped

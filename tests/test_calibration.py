@@ -5,8 +5,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-import toys
-from small import CPU, network, samples
+from helpers import toys
+from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.cache import read_cache

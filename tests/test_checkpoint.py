@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.small import CPU, Ears, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import CPU, Ears, network, samples
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.cache import dumps

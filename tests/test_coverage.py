@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.toys import model, node
 from onnx import TensorProto
-from toys import model, node
 
 from onnx_trtcal.cache import Cache, write_cache
 from onnx_trtcal.coverage import NO_SUCH_TENSOR, Coverage, check

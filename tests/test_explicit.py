@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 from onnx_trtcal import Options, QdqOptions, quantize
 from onnx_trtcal.cache import Cache

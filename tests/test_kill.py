@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from small import network, samples, write_folder
+from helpers.small import network, samples, write_folder
 
 COUNT = 300
 FILES = ("out.cache", "out.cache.json", "out.stats")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import toys
-from small import CPU, Ears, network, samples
+from helpers import toys
+from helpers.small import CPU, Ears, network, samples
 
 import onnx_trtcal.sizing
 from onnx_trtcal import calibrate

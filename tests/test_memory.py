@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.small import CPU
+from helpers.toys import model, node
 from hypothesis import given
 from hypothesis import strategies as st
-from small import CPU
-from toys import model, node
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.memory import Chunking, available_memory, chunk

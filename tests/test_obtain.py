@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 from onnx_trtcal import Options, calibrate, quantize
 from onnx_trtcal.cache import Cache, write_cache

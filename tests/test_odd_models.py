@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
+from helpers.small import CPU, Ears
+from helpers.toys import node
 from onnx import TensorProto, helper, numpy_helper
-from small import CPU, Ears
-from toys import node
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.cache import dumps, loads

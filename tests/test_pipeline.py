@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
+from helpers.small import CPU, Ears, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import CPU, Ears, network, samples
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.cache import dumps

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import onnx
-import toys
+from helpers import toys
+from helpers.small import CPU
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from small import CPU
 
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.surgeon import import_graph

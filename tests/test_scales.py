@@ -4,9 +4,9 @@ import math
 import struct
 
 import numpy as np
+from helpers.small import network
 from hypothesis import given
 from hypothesis import strategies as st
-from small import network
 
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small import CPU, network, samples
+from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import StatisticsError

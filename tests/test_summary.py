@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import toys
-from small import CPU, network, samples
+from helpers import toys
+from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.calibration import Calibration

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toys
-from toys import run
+from helpers import toys
+from helpers.toys import run
 
 from onnx_trtcal.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.calibration import Calibration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import model, node
+from helpers.toys import model, node
 
 from onnx_trtcal.auto.budget import most_samples, multiply_adds
 from onnx_trtcal.options import Options

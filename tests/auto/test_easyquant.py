@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from toys import model, node
+from helpers.toys import model, node
 
 from onnx_trtcal.advice import overclipped
 from onnx_trtcal.calibration import Calibration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from toys import model, node, run
+from helpers.toys import model, node, run
 
 from onnx_trtcal.auto.cut import Cutter
 from onnx_trtcal.auto.judge import Judge

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small import CPU, network, samples, write_folder
+from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.cache import read_cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 from onnx_trtcal.cache import read_cache
 from onnx_trtcal.cli import main

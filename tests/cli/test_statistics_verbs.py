@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from small import network, samples, write_folder
+from helpers.small import network, samples, write_folder
 
 from onnx_trtcal.cli import main
 from onnx_trtcal.stats import store

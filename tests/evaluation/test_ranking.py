@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import toys
-from fakes import cache, forward, perceptron, samples, scales, weights
+from helpers import toys
+from helpers.fakes import cache, forward, perceptron, samples, scales, weights
 
 from onnx_trtcal import Options, QdqOptions, evaluate, sensitivity
 from onnx_trtcal.errors import OptionError

@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import onnx
 import pytest
-import toys
-from fakes import cache, forward, perceptron, samples, scales, sqnr, weights
+from helpers import toys
+from helpers.fakes import cache, forward, perceptron, samples, scales, sqnr, weights
 
 from onnx_trtcal import Options, QdqOptions, evaluate, quantize
 from onnx_trtcal.errors import DataError, ModelError, OptionError
@@ -49,7 +49,7 @@ def test_every_number_is_that_of_numpy(found, data, given):
 
 
 def test_as_read_is_behind_the_tensor_s_own_pair(found, data, given):
-    from fakes import fake_quantize
+    from helpers.fakes import fake_quantize
 
     image = found.tensors[0]
     assert image.sqnr == math.inf

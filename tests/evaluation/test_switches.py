@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toys
-from fakes import fake_quantize, fake_quantize_columns, forward, perceptron, samples, scales, weights
+from helpers import toys
+from helpers.fakes import fake_quantize, fake_quantize_columns, forward, perceptron, samples, scales, weights
 
 from onnx_trtcal.evaluation.switches import readers_of, switchboard
 from onnx_trtcal.graph.load import load

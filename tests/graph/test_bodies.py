@@ -1,7 +1,7 @@
 """Float tensors inside subgraphs are counted, whatever is known of their types."""
 
 import onnx_graphsurgeon as gs
-import toys
+from helpers import toys
 from onnx import TensorProto, helper
 
 from onnx_trtcal.graph.bodies import count_float_tensors, count_function_calls

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 from onnx import TensorProto
 
 from onnx_trtcal.graph.constants import constant_amax, largest_magnitude

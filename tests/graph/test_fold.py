@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import toys
-from fold_helpers import batchnorm, check, data, folded, operators, parameters
+from helpers import toys
+from helpers.fold_helpers import batchnorm, check, data, folded, operators, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-import toys
-from fold_helpers import batchnorm, check, data, folded, operators, parameters
+from helpers import toys
+from helpers.fold_helpers import batchnorm, check, data, folded, operators, parameters
 from onnx import helper, numpy_helper
 
 from onnx_trtcal.graph.fold_affine import batchnorm as parse

@@ -2,7 +2,7 @@
 
 import numpy as np
 import onnx_graphsurgeon as gs
-import toys
+from helpers import toys
 from onnx import TensorProto, helper
 
 from onnx_trtcal.graph.links import kind, link

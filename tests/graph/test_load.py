@@ -9,7 +9,7 @@ import time
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 from onnx import TensorProto, helper
 
 from onnx_trtcal.errors import ModelError

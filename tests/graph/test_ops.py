@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 from onnx_trtcal.graph import ops
 

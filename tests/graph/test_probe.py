@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import toys
+from helpers import toys
+from helpers.random_models import random_models
 from hypothesis import given, settings
 from onnx import TensorProto, helper
-from test_plan import random_models
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph import surgeon

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 from onnx_trtcal.graph.fold import fold
 from onnx_trtcal.graph.load import load

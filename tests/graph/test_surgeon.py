@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-import toys
+from helpers import toys
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal.errors import ModelError

@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.method_shapes import SHAPES, activations, histogram, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_shapes import SHAPES, activations, histogram, sample
 
 from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.methods import METHODS, Method, parse_method, solve_all

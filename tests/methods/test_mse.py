@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.method_shapes import SHAPES, activations, centres, histogram, sample
 from hypothesis import given, settings
-from method_shapes import SHAPES, activations, centres, histogram, sample
 
 from onnx_trtcal.methods.mse import candidates, solve
 from onnx_trtcal.stats.histogram import Histogram

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.method_shapes import SHAPES, activations, histogram, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_shapes import SHAPES, activations, histogram, sample
 
 from onnx_trtcal.methods import percentile
 

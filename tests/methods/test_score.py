@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from helpers.method_shapes import activations, centres, histogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method_shapes import activations, centres, histogram
 
 from onnx_trtcal.methods.score import Score, score
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-import toys
-from qdq_toys import conv, weights
+from helpers import toys
+from helpers.qdq_toys import conv, weights
 
 from onnx_trtcal.graph.fuse import find_groups
 from onnx_trtcal.graph.load import load

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
+from helpers.qdq_toys import conv, float_arithmetic, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from qdq_toys import conv, float_arithmetic, weights
 
 from onnx_trtcal.graph.load import load
 from onnx_trtcal.qdq.convert import dequantize_model

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
+from helpers.qdq_toys import conv, fake_quant, fake_quant_channels, float_arithmetic, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
-from qdq_toys import conv, fake_quant, fake_quant_channels, float_arithmetic, weights
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.load import load

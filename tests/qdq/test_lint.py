@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
+from helpers.qdq_toys import conv, pool_branch, weights
 from onnx import numpy_helper
-from qdq_toys import conv, pool_branch, weights
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.load import load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import onnx_graphsurgeon as gs
-import toys
+from helpers import toys
 
 from onnx_trtcal.qdq.names import Names
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-import toys
+from helpers import toys
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toys
-from qdq_toys import conv, pairs, placed, pool_branch, weights
+from helpers import toys
+from helpers.qdq_toys import conv, pairs, placed, pool_branch, weights
 
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.placement import Read

@@ -6,8 +6,8 @@ import ctypes
 
 import numpy as np
 import pytest
+from helpers.toys import model, node
 from onnx import TensorProto
-from toys import model, node
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.load import load

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import toys
-from small import network, samples
+from helpers import toys
+from helpers.small import network, samples
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.load import load

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from host_memory import DTYPES, HostMemory, device_array
-from slow_histogram import counted
-from toys import model, node
+from helpers.host_memory import DTYPES, HostMemory, device_array
+from helpers.slow_histogram import counted
+from helpers.toys import model, node
 
 from onnx_trtcal import measure
 from onnx_trtcal.listener import LoggingListener

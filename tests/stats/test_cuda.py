@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host_memory import device_array
+from helpers.host_memory import device_array
 
 from onnx_trtcal.stats import cuda
 from onnx_trtcal.stats.collection import Collection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from slow_histogram import counted
+from helpers.slow_histogram import counted
 
 from onnx_trtcal.stats.histogram import Histogram
 

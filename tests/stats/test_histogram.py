@@ -7,9 +7,7 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from slow_histogram import (
+from helpers.slow_histogram import (
     DTYPES,
     any_array,
     arrays_of,
@@ -19,6 +17,8 @@ from slow_histogram import (
     stable_state,
     tensorrt_state,
 )
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.histogram import Histogram

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from slow_histogram import counted
+from helpers.slow_histogram import counted
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import parallel

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.slow_histogram import any_array
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from slow_histogram import any_array
 
 from onnx_trtcal.errors import CalibrationError, StatisticsError
 from onnx_trtcal.stats.collection import Collection

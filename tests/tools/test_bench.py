@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from toys import model, node
+from helpers.toys import model, node
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, DATA = ROOT / "models" / "digits_mlp.onnx", ROOT / "models" / "digits_calib.npy"

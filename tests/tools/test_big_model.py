@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from small import CPU
+from helpers.small import CPU
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.graph.probe import probe

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import toys
+from helpers import toys
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"

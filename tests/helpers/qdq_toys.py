@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 import onnxruntime as ort
-import toys
 
+from helpers import toys
 from onnx_trtcal.graph.fold import fold
 from onnx_trtcal.graph.fuse import find_groups
 from onnx_trtcal.graph.load import load

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import toys
 
+from helpers import toys
 from onnx_trtcal.graph.fold import FoldReport, fold
 from onnx_trtcal.graph.load import load
 from onnx_trtcal.graph.surgeon import export_model, import_graph

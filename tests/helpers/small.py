@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import toys
 
+from helpers import toys
 from onnx_trtcal.options import Options
 
 __all__ = ["CPU", "Ears", "network", "samples", "write_folder"]

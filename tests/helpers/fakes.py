@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import toys
 
+from helpers import toys
 from onnx_trtcal.cache import Cache
 
 HEADER = "TRT-100300-EntropyCalibration2"

@@ -1,0 +1,1 @@
+"""What several tests build their inputs with, and the slow references they compare against."""
