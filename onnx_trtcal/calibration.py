@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cache import Cache, header_for
-from onnx_trtcal.files import atomic_write
 from onnx_trtcal.options import Options
 from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.tables import render, table_paths
 from onnx_trtcal.trtexec import SeenShapes
 

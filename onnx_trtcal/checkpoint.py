@@ -6,10 +6,10 @@ import glob
 from pathlib import Path
 
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.files import remove_leftovers
-from onnx_trtcal.listener import Listener
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.support.files import remove_leftovers
+from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Checkpoint", "looks_path", "remove_checkpoints"]
 

@@ -19,7 +19,6 @@ from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.sources import Sample, Source, open_source
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.listener import Listener
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.options import Options
 from onnx_trtcal.run.collect import collect
@@ -28,6 +27,7 @@ from onnx_trtcal.run.session import Session
 from onnx_trtcal.sizing import choose_chunking
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
+from onnx_trtcal.support.progress import Listener
 from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trtexec import SeenShapes
 from onnx_trtcal.watch import Watch

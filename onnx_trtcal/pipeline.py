@@ -24,12 +24,12 @@ from onnx_trtcal.graph.load import Model, load
 from onnx_trtcal.graph.plan import Plan, plan
 from onnx_trtcal.graph.spill import spill
 from onnx_trtcal.graph.surgeon import import_graph
-from onnx_trtcal.listener import Listener, LoggingListener
 from onnx_trtcal.measure import measure, measure_signed
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:

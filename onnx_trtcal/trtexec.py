@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_trtcal.data.layout import feeding_of, is_fixed
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["SeenShapes", "dynamic_shapes", "explicit_line", "trtexec_line"]
 

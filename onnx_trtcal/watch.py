@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnx_trtcal.convergence import Movement, moved
-from onnx_trtcal.files import atomic_write
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.support.files import atomic_write
 
 __all__ = ["Watch"]
 

@@ -26,11 +26,11 @@ from onnx import TensorProto
 from onnx_trtcal.errors import CalibrationError, ModelError
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.surgeon import import_graph
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import Prepared, prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
+from onnx_trtcal.support.input_spec import InputSpec
 
 # Sizes to try for axes that the model leaves open: one of them fits most models.
 SIZES = (64, 512, 224, 32, 1)

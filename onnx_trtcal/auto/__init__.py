@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.auto.samples import Kept
     from onnx_trtcal.auto.task import Chosen
     from onnx_trtcal.calibration import Prepared
-    from onnx_trtcal.listener import Listener
     from onnx_trtcal.methods import Method
     from onnx_trtcal.options import Options
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["JudgedSamples", "chosen_name", "judge"]
 

@@ -13,7 +13,7 @@ from onnx_trtcal.data.layout import feeding_of
 if TYPE_CHECKING:
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Source
-    from onnx_trtcal.inputs import InputSpec
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Kept", "read_again"]
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.auto.part import Feeds, SessionOptions
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.graph.plan import Plan
-    from onnx_trtcal.listener import Listener
     from onnx_trtcal.qdq.placement import Activation, Placement
     from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Chosen", "Task", "placement_of", "to_judge", "together"]
 

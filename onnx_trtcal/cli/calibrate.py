@@ -16,7 +16,7 @@ from onnx_trtcal.cli.outputs import (
     write_qdq,
     write_tables,
 )
-from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.support.destinations import check_destinations
 
 __all__ = ["configure", "run"]
 

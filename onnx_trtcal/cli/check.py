@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
-from onnx_trtcal.destinations import check_destinations
 from onnx_trtcal.errors import listed
+from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
     from onnx_trtcal.coverage import Coverage

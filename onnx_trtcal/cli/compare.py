@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
-from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
     from onnx_trtcal.comparison import Row
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.comparison import columns, comparable_methods, compare, csv_text, sort_rows
-    from onnx_trtcal.files import atomic_write
     from onnx_trtcal.obtain import load_statistics
+    from onnx_trtcal.support.files import atomic_write
 
     methods = comparable_methods(args.methods)
     known = columns(methods)

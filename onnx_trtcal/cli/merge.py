@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.support.destinations import check_destinations
 
 __all__ = ["configure", "run"]
 

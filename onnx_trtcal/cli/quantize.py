@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.destinations import check_destinations
 from onnx_trtcal.errors import listed
+from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
     from onnx_trtcal.explicit import Quantization

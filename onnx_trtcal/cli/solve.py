@@ -8,7 +8,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_qdq, write_tables
-from onnx_trtcal.destinations import check_destinations
+from onnx_trtcal.support.destinations import check_destinations
 
 __all__ = ["configure", "run"]
 

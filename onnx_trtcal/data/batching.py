@@ -15,7 +15,7 @@ from onnx_trtcal.data.fit import Sample
 from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
 from onnx_trtcal.data.sources import Source
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Batch", "OtherSamplesError", "batches", "effective_batch_size", "sample_hash"]
 

@@ -13,7 +13,7 @@ from onnx_trtcal.data.casts import cast
 from onnx_trtcal.data.columns import Column
 from onnx_trtcal.data.layout import Feeding, Shape, is_fixed, shape_text
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Item", "Part", "Picture", "Sample", "count_samples", "sample_tasks"]
 

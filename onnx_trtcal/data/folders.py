@@ -22,7 +22,7 @@ from onnx_trtcal.data.fit import Item
 from onnx_trtcal.data.names import match_inputs, missing_inputs, path_key, posix_name
 from onnx_trtcal.data.parts import FORMATS, Recipes, file_item, folder_item, is_image, is_usable, joint_item
 from onnx_trtcal.errors import DataError, did_you_mean, listed
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Files", "open_path"]
 

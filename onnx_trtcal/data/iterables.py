@@ -13,7 +13,7 @@ from onnx_trtcal.data.fit import Item, Part
 from onnx_trtcal.data.names import match_inputs, missing_inputs
 from onnx_trtcal.data.parts import Recipes, file_item
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["items_of"]
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Feeding", "Shape", "effective_batch_size", "feeding_of", "is_fixed", "shape_text"]
 

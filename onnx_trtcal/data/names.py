@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from onnx_trtcal.errors import DataError, did_you_mean
-from onnx_trtcal.files import natural_key
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.files import natural_key
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["match_inputs", "missing_inputs", "path_key", "posix_name"]
 

@@ -12,7 +12,7 @@ from onnx_trtcal.data.images import load_image
 from onnx_trtcal.data.names import match_inputs, missing_inputs
 from onnx_trtcal.data.recipe import Recipe
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["FORMATS", "Recipes", "file_item", "folder_item", "is_image", "is_usable", "joint_item"]
 

@@ -17,8 +17,8 @@ from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
 from onnx_trtcal.data.parts import is_image
 from onnx_trtcal.data.recipe import Recipe, make_recipe
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Sample", "Source", "open_source"]
 

@@ -15,10 +15,10 @@ from onnx_trtcal.errors import OptionError
 from onnx_trtcal.evaluation.labels import Labels, read_labels
 from onnx_trtcal.evaluation.switches import Switchboard, readers_of, switchboard
 from onnx_trtcal.evaluation.variants import Damage, Variants
-from onnx_trtcal.listener import Listener, LoggingListener
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
+from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
     import onnx

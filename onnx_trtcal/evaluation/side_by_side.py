@@ -14,10 +14,10 @@ from onnx_trtcal.evaluation.labels import Labels, read_labels
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.outcome import Evaluation
 from onnx_trtcal.evaluation.twins import Twins
-from onnx_trtcal.listener import Listener, LoggingListener
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
+from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
     import onnx

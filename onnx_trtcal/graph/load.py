@@ -13,12 +13,12 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError, did_you_mean
-from onnx_trtcal.files import natural_key
 from onnx_trtcal.graph.external import external_files
 from onnx_trtcal.graph.inference import Shape, infer_types
 from onnx_trtcal.graph.order import distinct_names
 from onnx_trtcal.graph.runtime import check_loads, runtime_types
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.files import natural_key
+from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Model", "load"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import onnx
 
-from onnx_trtcal.driver import driver_loads
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.inference import Shape, skeleton, with_outputs
+from onnx_trtcal.support.cuda_driver import driver_loads
 
 __all__ = ["check_loads", "explain", "runtime_types"]
 

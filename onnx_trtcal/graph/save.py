@@ -10,7 +10,6 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.files import atomic_file, atomic_write
 from onnx_trtcal.graph.external import (
     IN_MEMORY,
     Location,
@@ -23,6 +22,7 @@ from onnx_trtcal.graph.external import (
 from onnx_trtcal.graph.load import Model
 from onnx_trtcal.graph.order import reads
 from onnx_trtcal.graph.surgeon import split_model
+from onnx_trtcal.support.files import atomic_file, atomic_write
 
 __all__ = ["save_model"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.compiled import compiled
+from onnx_trtcal.support.jit import compiled
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.histogram import Histogram

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx_trtcal.compiled import compiled
 from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.support.jit import compiled
 
 __all__ = ["SignedHistogram", "solve"]
 

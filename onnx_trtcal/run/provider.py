@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from onnx_trtcal.driver import driver_loads
 from onnx_trtcal.errors import ProviderError
+from onnx_trtcal.support.cuda_driver import driver_loads
 
 __all__ = ["CUDA_FIX", "Provider", "choose_provider", "find_cuda_fault"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError, listed
-from onnx_trtcal.files import natural_key
 from onnx_trtcal.stats.device import Activation, DeviceArray
 from onnx_trtcal.stats.histogram import Histogram, as_counted
 from onnx_trtcal.stats.parallel import add_all
+from onnx_trtcal.support.files import natural_key
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.cuda.counts import DeviceCounts

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_trtcal.compiled import compiled
+from onnx_trtcal.support.jit import compiled
 
 __all__ = ["BLOCK", "LANES", "count", "fold", "fold_block", "largest"]
 

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.files import atomic_write
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.support.files import atomic_write
 
 __all__ = ["dumps", "load", "loads", "save"]
 

@@ -12,7 +12,6 @@ from helpers.toys import run
 
 from onnx_trtcal.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.listener import LoggingListener
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.obtain import from_statistics
@@ -20,6 +19,7 @@ from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.support.progress import LoggingListener
 
 MODELS = Path(__file__).parents[2] / "models"
 SHAPES = {"digits_mlp": (-1, 64), "digits_resnet": (-1, 1, 8, 8)}

@@ -8,7 +8,7 @@ import pytest
 from onnx_trtcal.auto.samples import Kept, read_again
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 DYNAMIC = (InputSpec("x", np.dtype(np.float32), ("N", 3)),)
 FIXED = (InputSpec("x", np.dtype(np.float32), (4, 3)),)

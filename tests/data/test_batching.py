@@ -15,7 +15,7 @@ from onnx_trtcal.data.batching import batches, sample_hash
 from onnx_trtcal.data.fit import Sample
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 FLOAT = np.dtype(np.float32)
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.input_spec import InputSpec
 
 FLOAT = np.dtype(np.float32)
 IMAGE = (InputSpec("image", FLOAT, ("N", 3, 4, 4)),)

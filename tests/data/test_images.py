@@ -8,8 +8,8 @@ from onnx_trtcal.data.images import load_image
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.recipe import make_recipe
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.input_spec import InputSpec
 
 RANDOM = np.random.default_rng(7)
 # Every channel and direction differs, so that nothing can be swapped unseen.

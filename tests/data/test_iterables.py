@@ -7,8 +7,8 @@ from PIL import Image
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.input_spec import InputSpec
 
 VECTOR = (InputSpec("x", np.dtype(np.float32), ("N", 2)),)
 PAIR = (*VECTOR, InputSpec("y", np.dtype(np.float32), ("N", 1)))

@@ -5,7 +5,7 @@ import pytest
 
 from onnx_trtcal.data.layout import effective_batch_size, feeding_of, shape_text
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 FLOAT = np.dtype(np.float32)
 

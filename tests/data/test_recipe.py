@@ -6,8 +6,8 @@ import pytest
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.recipe import make_recipe
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.inputs import InputSpec
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.input_spec import InputSpec
 
 
 def recipe(shape=(1, 3, 224, 224), dtype=np.float32, **flags):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal.data.batching import OtherSamplesError, batches
 from onnx_trtcal.data.fit import Sample
-from onnx_trtcal.inputs import InputSpec
+from onnx_trtcal.support.input_spec import InputSpec
 
 INPUTS = (InputSpec("x", np.dtype(np.float32), ("n", 2)),)
 DATA = [Sample(f"s{index}", {"x": np.full(2, index, np.float32)}) for index in range(12)]

@@ -13,7 +13,6 @@ from helpers.slow_histogram import counted
 from helpers.toys import model, node
 
 from onnx_trtcal import measure
-from onnx_trtcal.listener import LoggingListener
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.stats.collection import Collection
@@ -22,6 +21,7 @@ from onnx_trtcal.stats.cuda.counts import DeviceCounts
 from onnx_trtcal.stats.cuda.gpu import Gpu
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
 from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.support.progress import LoggingListener
 
 SMALL = {
     "halves": Layout(slots=128, packed=True, span=75, threads=5),

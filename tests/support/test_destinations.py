@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onnx_trtcal.destinations import check_destinations
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.support.destinations import check_destinations
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = """
-from onnx_trtcal.compiled import compiled
+from onnx_trtcal.support.jit import compiled
 
 @compiled
 def part(x):

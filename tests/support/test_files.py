@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onnx_trtcal.errors import CalibrationError
-from onnx_trtcal.files import atomic_write, natural_key, remove_leftovers, sha256_file
+from onnx_trtcal.support.files import atomic_write, natural_key, remove_leftovers, sha256_file
 
 
 def test_a_file_is_written_or_replaced(tmp_path: Path) -> None:

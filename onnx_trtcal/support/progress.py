@@ -29,7 +29,7 @@ class Listener(Protocol):
 
 
 class LoggingListener:
-    """Passes what it hears to the logger `onnx_trtcal.listener`."""
+    """Passes what it hears to the logger `onnx_trtcal.support.progress`."""
 
     def say(self, text: str) -> None:
         logger.info("%s", text)
