@@ -13,7 +13,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx_trtcal.cache import Cache, read_cache, write_cache
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.coverage import check
     from onnx_trtcal.errors import CalibrationError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.options import QdqOptions
+    from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
 
 __all__ = [
     "Cache",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cache import Cache, header_for
 from onnx_trtcal.options import Options
 from onnx_trtcal.sidecar import sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.tables import render, table_paths
-from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.trt.cache import Cache, header_for
+from onnx_trtcal.trt.tables import render, table_paths
+from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

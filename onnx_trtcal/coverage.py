@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cache import Cache, read_cache
 from onnx_trtcal.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
 from onnx_trtcal.graph.constants import constant_amax
 from onnx_trtcal.graph.fold import fold
@@ -22,7 +21,8 @@ from onnx_trtcal.graph.original import read_original
 from onnx_trtcal.graph.plan import Plan, plan
 from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.triage import Triage, constants_named, triage
-from onnx_trtcal.trtlog import TrtLog, read_log
+from onnx_trtcal.trt.build_log import TrtLog, read_log
+from onnx_trtcal.trt.cache import Cache, read_cache
 
 if TYPE_CHECKING:
     import onnx

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from onnx_trtcal.cache import Cache
     from onnx_trtcal.graph.plan import Plan
     from onnx_trtcal.triage import Triage
-    from onnx_trtcal.trtlog import TrtLog
+    from onnx_trtcal.trt.build_log import TrtLog
+    from onnx_trtcal.trt.cache import Cache
 
 __all__ = ["WHY_NONE_NEEDED", "Gap", "log_gaps", "model_gaps", "with_log"]
 

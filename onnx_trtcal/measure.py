@@ -29,7 +29,7 @@ from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
 from onnx_trtcal.support.progress import Listener
 from onnx_trtcal.tied import tied_histograms
-from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.trt.trtexec import SeenShapes
 from onnx_trtcal.watch import Watch
 
 if TYPE_CHECKING:

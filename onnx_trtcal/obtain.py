@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.assign import assign_methods
-from onnx_trtcal.cache import Cache, read_cache
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.options import Options
 from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.trt.cache import Cache, read_cache
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.auto import JudgedSamples, chosen_name, judge
-from onnx_trtcal.cache import check_name, header_for
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
@@ -31,6 +30,7 @@ from onnx_trtcal.scales import make_scales
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.tied import tied_histograms
+from onnx_trtcal.trt.cache import check_name, header_for
 
 if TYPE_CHECKING:
     import onnx

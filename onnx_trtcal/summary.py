@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import listed
 from onnx_trtcal.methods.score import Score, score
-from onnx_trtcal.tables import names_with_colon
-from onnx_trtcal.trtexec import dynamic_shapes, trtexec_line
-from onnx_trtcal.trtversion import parse_version
+from onnx_trtcal.trt.tables import names_with_colon
+from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
+from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration

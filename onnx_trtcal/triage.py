@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from onnx_trtcal.cache import Cache
-    from onnx_trtcal.trtlog import TrtLog
+    from onnx_trtcal.trt.build_log import TrtLog
+    from onnx_trtcal.trt.cache import Cache
 
 __all__ = ["ConstantTensor", "Triage", "constants_named", "triage"]
 

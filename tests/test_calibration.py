@@ -9,10 +9,10 @@ from helpers import toys
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.cache import read_cache
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import CalibrationError, OptionError
-from onnx_trtcal.tables import FORMATS, render, table_paths
+from onnx_trtcal.trt.cache import read_cache
+from onnx_trtcal.trt.tables import FORMATS, render, table_paths
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.cache import dumps
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.checkpoint import Checkpoint, looks_path, remove_checkpoints
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.options import Options
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.trt.cache import dumps
 
 OPTIONS = replace(CPU, batch_size=3, checkpoint_every=5)
 DATA = samples(100)

@@ -8,9 +8,9 @@ import pytest
 from helpers import toys
 
 from onnx_trtcal import Options, QdqOptions, quantize
-from onnx_trtcal.cache import Cache
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.lint import lint_model
+from onnx_trtcal.trt.cache import Cache
 
 CPU = Options(provider="cpu")
 HEADER = "TRT-100300-EntropyCalibration2"

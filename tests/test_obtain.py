@@ -10,10 +10,10 @@ import pytest
 from helpers import toys
 
 from onnx_trtcal import Options, calibrate, quantize
-from onnx_trtcal.cache import Cache, write_cache
 from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
 from onnx_trtcal.obtain import kind_of, obtain
 from onnx_trtcal.stats import store
+from onnx_trtcal.trt.cache import Cache, write_cache
 
 CPU = Options(provider="cpu")
 HEADER = "TRT-100300-EntropyCalibration2"

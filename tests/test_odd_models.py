@@ -13,10 +13,10 @@ from helpers.toys import node
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.cache import dumps, loads
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import CacheError, ModelError
 from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.trt.cache import dumps, loads
 
 RANDOM = np.random.default_rng(0)
 W = RANDOM.normal(size=(4, 4, 1, 1)).astype(np.float32)

@@ -11,9 +11,9 @@ from helpers import toys
 from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.cache import dumps
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.trt.cache import dumps
 
 
 def test_says_where_every_scale_came_from(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from onnx_trtcal.cache import dumps, loads
 from onnx_trtcal.errors import CacheError
+from onnx_trtcal.trt.cache import dumps, loads
 
 
 def main() -> int:

@@ -6,14 +6,22 @@ import argparse
 import struct
 from typing import Any
 
-from onnx_trtcal.cache import Cache, read_cache, write_cache
-from onnx_trtcal.cachefiles import PREFERENCES, Differences, diff, dynamic_range, merge, rename, set_version
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import OptionError
-from onnx_trtcal.namemap import read_names
 from onnx_trtcal.support.destinations import check_destinations
-from onnx_trtcal.trtversion import ALGORITHMS
+from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
+from onnx_trtcal.trt.cache_ops import (
+    PREFERENCES,
+    Differences,
+    diff,
+    dynamic_range,
+    merge,
+    rename,
+    set_version,
+)
+from onnx_trtcal.trt.rename_map import read_names
+from onnx_trtcal.trt.version import ALGORITHMS
 
 __all__ = ["configure", "run"]
 

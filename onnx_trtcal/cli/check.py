@@ -47,8 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal.cache import read_cache, write_cache
     from onnx_trtcal.coverage import check
+    from onnx_trtcal.trt.cache import read_cache, write_cache
 
     console = Console(args.quiet, args.verbose)
     if args.write_completed:

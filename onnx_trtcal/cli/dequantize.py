@@ -33,13 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes what was asked for and says what could not be carried over."""
-    from onnx_trtcal.cache import Cache, header_for, write_cache
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.errors import OptionError
     from onnx_trtcal.graph.load import load
     from onnx_trtcal.qdq.convert import dequantize_model
     from onnx_trtcal.qdq.precisions import layer_precisions
     from onnx_trtcal.support.destinations import check_destinations
+    from onnx_trtcal.trt.cache import Cache, header_for, write_cache
 
     console = Console(args.quiet, args.verbose)
     if not (args.output or args.cache or args.layer_precisions):

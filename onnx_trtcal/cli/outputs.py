@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.flags import qdq_from
-from onnx_trtcal.tables import FORMATS, table_paths
-from onnx_trtcal.trtversion import ALGORITHMS
+from onnx_trtcal.trt.tables import FORMATS, table_paths
+from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration

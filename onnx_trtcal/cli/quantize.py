@@ -135,7 +135,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
 
 
 def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
-    from onnx_trtcal.trtexec import dynamic_shapes, explicit_line
+    from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
     calibration = made.obtained.calibration
     seen = calibration.seen_shapes if calibration else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
     from onnx_trtcal.data.batching import Batch

@@ -11,10 +11,10 @@ import pytest
 from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.cache import read_cache
 from onnx_trtcal.cli import main
 from onnx_trtcal.stats import store
-from onnx_trtcal.tables import ort_flatbuffers, ort_json, ranges_json
+from onnx_trtcal.trt.cache import read_cache
+from onnx_trtcal.trt.tables import ort_flatbuffers, ort_json, ranges_json
 
 Capture = pytest.CaptureFixture[str]
 

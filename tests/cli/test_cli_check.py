@@ -10,8 +10,8 @@ import onnx
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.cache import Cache, read_cache, write_cache
 from onnx_trtcal.cli import main
+from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
 
 HEADER = "TRT-8001-EntropyCalibration2"
 LOG = "[V] [TRT] ConstShuffleFusion: Fusing slope with (Unnamed Layer* 5) [Shuffle]\n"

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from helpers import toys
 
-from onnx_trtcal.cache import read_cache
 from onnx_trtcal.cli import main
 from onnx_trtcal.graph.load import load
 from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.trt.cache import read_cache
 
 SCALES = {"x": 0.125, "y": 0.25}
 

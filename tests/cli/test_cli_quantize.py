@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnx_trtcal.cache import Cache, read_cache, write_cache
 from onnx_trtcal.cli import main
+from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MODEL, DATA = str(MODELS / "digits_resnet.onnx"), str(MODELS / "digits_calib")

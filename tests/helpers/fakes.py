@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from helpers import toys
-from onnx_trtcal.cache import Cache
+from onnx_trtcal.trt.cache import Cache
 
 HEADER = "TRT-100300-EntropyCalibration2"
 

@@ -10,7 +10,7 @@ import pytest
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.run.collect import collect
-from onnx_trtcal.trtexec import SeenShapes
+from onnx_trtcal.trt.trtexec import SeenShapes
 
 Arrays = Mapping[str, np.ndarray]
 

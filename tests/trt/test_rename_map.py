@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.namemap import parse_names, read_names
+from onnx_trtcal.trt.rename_map import parse_names, read_names
 
 NAMES = {"a, b": "x\u2028", 'in "q"': "y: z"}
 

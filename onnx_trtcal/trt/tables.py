@@ -11,9 +11,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onnx_trtcal.cache import Cache, dumps
-from onnx_trtcal.cachefiles import dynamic_range
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
+from onnx_trtcal.trt.cache import Cache, dumps
+from onnx_trtcal.trt.cache_ops import dynamic_range
 
 __all__ = [
     "FORMATS",

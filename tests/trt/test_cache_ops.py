@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx_trtcal.cache import Cache, dumps
-from onnx_trtcal.cachefiles import PREFERENCES, diff, dynamic_range, merge, rename, set_version
 from onnx_trtcal.errors import CacheError, OptionError
+from onnx_trtcal.trt.cache import Cache, dumps
+from onnx_trtcal.trt.cache_ops import PREFERENCES, diff, dynamic_range, merge, rename, set_version
 
 HEADER = "TRT-100300-EntropyCalibration2"
 SCALES = st.dictionaries(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_trtcal.cache import loads
 from onnx_trtcal.errors import CacheError, OptionError
-from onnx_trtcal.tables import FORMATS, names_with_colon, ort_flatbuffers, ort_json, ranges_json, render
+from onnx_trtcal.trt.cache import loads
+from onnx_trtcal.trt.tables import FORMATS, names_with_colon, ort_flatbuffers, ort_json, ranges_json, render
 
 HEADER = "TRT-100300-EntropyCalibration2"
 SCALES = {

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onnx_trtcal.cache import Cache, header_for
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
+from onnx_trtcal.trt.cache import Cache, header_for
 
 __all__ = [
     "PREFERENCES",

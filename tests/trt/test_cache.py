@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx_trtcal.cache import Cache, dumps, header_for, loads, read_cache, write_cache
 from onnx_trtcal.errors import CacheError, OptionError
-from onnx_trtcal.trtversion import parse_version
+from onnx_trtcal.trt.cache import Cache, dumps, header_for, loads, read_cache, write_cache
+from onnx_trtcal.trt.version import parse_version
 
 HEADER = b"TRT-100300-EntropyCalibration2\n"
 LOOK_ALIKES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.trtlog import parse_log, read_log
+from onnx_trtcal.trt.build_log import parse_log, read_log
 
 VERBOSE = """\
 &&&& RUNNING TensorRT.trtexec [TensorRT v8001] # trtexec --onnx=m.onnx --int8 --calib=m.cache --verbose

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.trtversion import ALGORITHMS, parse_version
+from onnx_trtcal.trt.version import ALGORITHMS, parse_version
 
 __all__ = ["Cache", "check_name", "dumps", "header_for", "loads", "read_cache", "write_cache"]
 
