@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(args.quiet, args.verbose)
 
     from onnx_trtcal.checkpoint import remove_checkpoints
-    from onnx_trtcal.cli.closing import print_closing
+    from onnx_trtcal.cli.calibration_report import print_closing
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.stats import store
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     check_destinations(table_files(args), [args.model, args.stats])
     console = Console(args.quiet, args.verbose)
 
-    from onnx_trtcal.cli.closing import print_closing
+    from onnx_trtcal.cli.calibration_report import print_closing
     from onnx_trtcal.obtain import from_statistics
     from onnx_trtcal.stats import store
 

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.advice import overclipped
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
+from onnx_trtcal.report.advice import overclipped
 
 MODELS = Path(__file__).parents[2] / "models"
 RNG = np.random.default_rng(0)

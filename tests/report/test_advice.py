@@ -9,9 +9,9 @@ from helpers import toys
 from helpers.small import CPU
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.advice import SEVERAL_TIMES, flags_for, overclipped
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.methods.score import score
+from onnx_trtcal.report.advice import SEVERAL_TIMES, flags_for, overclipped
 
 
 def heavy(name: str = "x", method: str = "percentile:99") -> Calibration:

@@ -12,7 +12,7 @@ from helpers.small import CPU, network, samples
 from onnx_trtcal import calibrate
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.convergence import Movement
-from onnx_trtcal.summary import (
+from onnx_trtcal.report.summary import (
     colon_warning,
     counted,
     covered_line,

@@ -33,7 +33,7 @@ def print_closing(
         written: all files written.
         console: where to print.
     """
-    from onnx_trtcal import summary
+    from onnx_trtcal.report import summary
 
     samples = len(calibration.collection.samples)
     console.line()
@@ -95,7 +95,7 @@ def _print_scales(calibration: Calibration, console: Console) -> None:
 
 def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
     """Prints what to pass for each tensor that is clipped too hard, and returns those tensors."""
-    from onnx_trtcal.advice import flags_for, overclipped
+    from onnx_trtcal.report.advice import flags_for, overclipped
 
     found = overclipped(calibration)
     for each in found if console.verbose else found[:_MOST_FLAGS]:
@@ -109,7 +109,7 @@ def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
 
 
 def _print_next(calibration: Calibration, model: str, cache: str, console: Console) -> None:
-    from onnx_trtcal import summary
+    from onnx_trtcal.report import summary
 
     console.line("build an engine:")
     console.line(f"  {summary.next_command(calibration, model, cache)}")
