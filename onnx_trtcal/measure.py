@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.calibration import Prepared
 from onnx_trtcal.checkpoint import Checkpoint, looks_path
 from onnx_trtcal.convergence import Movement, final_marks, growing_marks
@@ -20,6 +19,7 @@ from onnx_trtcal.data.sources import Sample, Source, open_source
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.methods import solve_all
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.run.collect import collect
 from onnx_trtcal.run.provider import Provider, choose_provider

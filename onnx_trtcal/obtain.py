@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.errors import CacheError, StatisticsError
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.auto import JudgedSamples, chosen_name, judge
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.data.iterables import AGAIN
@@ -25,6 +24,7 @@ from onnx_trtcal.graph.spill import spill
 from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.measure import measure, measure_signed
 from onnx_trtcal.methods import solve_all
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.stats.collection import Collection

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.assign import assign_methods
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:

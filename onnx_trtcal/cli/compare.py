@@ -11,7 +11,7 @@ from onnx_trtcal.cli.flags import add_options, options_from
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
-    from onnx_trtcal.comparison import Row
+    from onnx_trtcal.methods.compare import Row
 
 __all__ = ["configure", "run"]
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     check_destinations([args.csv] if args.csv else [], [args.stats, args.model])
 
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.comparison import columns, comparable_methods, compare, csv_text, sort_rows
+    from onnx_trtcal.methods.compare import columns, comparable_methods, compare, csv_text, sort_rows
     from onnx_trtcal.obtain import load_statistics
     from onnx_trtcal.support.files import atomic_write
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.methods import parse_method
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.tied import tied_histograms
 

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from onnx_trtcal.comparison import Row, columns, comparable_methods, compare, csv_text, sort_rows
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.methods import METHODS
+from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare, csv_text, sort_rows
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.stats.histogram import Histogram
 

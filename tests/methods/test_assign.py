@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnx_trtcal.assign import assign_methods
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 
 OPS = {"x": "Input", "conv1": "Conv", "conv2": "Conv", "p[0]": "Softmax", "p0": "Softmax", "Conv": "Relu"}
