@@ -17,7 +17,7 @@ from onnx_trtcal.trt.trtexec import SeenShapes
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.convergence import Movement
+    from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.graph.fold import FoldReport
     from onnx_trtcal.graph.load import Model
     from onnx_trtcal.graph.plan import Plan

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     check_destinations([*table_files(args), *extra], [args.model, args.data])
     console = Console(args.quiet, args.verbose)
 
-    from onnx_trtcal.checkpoint import remove_checkpoints
     from onnx_trtcal.cli.calibration_report import print_closing
+    from onnx_trtcal.collect.checkpoint import remove_checkpoints
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.stats import store
 

@@ -16,7 +16,7 @@ from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.convergence import Movement
+    from onnx_trtcal.collect.convergence import Movement
 
 __all__ = [
     "Clip",

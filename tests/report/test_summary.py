@@ -11,7 +11,7 @@ from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.convergence import Movement
+from onnx_trtcal.collect.convergence import Movement
 from onnx_trtcal.report.summary import (
     colon_warning,
     counted,

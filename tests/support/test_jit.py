@@ -35,7 +35,7 @@ def call(tmp_path: Path):
         # HOME is no folder: nothing but the module's own folder and that for temporary files can be written.
         environment = {**os.environ, "HOME": os.devnull, "XDG_CACHE_HOME": os.devnull}
         environment["TMPDIR"] = str(tmp_path / "temporary")
-        environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"
+        environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
         environment.pop("NUMBA_CACHE_DIR", None)
         done = subprocess.run(
             [sys.executable, "-B", "-c", CALL], env=environment, capture_output=True, text=True, check=False

@@ -183,7 +183,7 @@ def test_algorithm() -> None:
 
 
 def test_round_trip_tool(tmp_path: Path) -> None:
-    tool = Path(__file__).parent.parent / "tools" / "roundtrip_caches.py"
+    tool = Path(__file__).parents[2] / "tools" / "roundtrip_caches.py"
     (tmp_path / "good.cache").write_bytes(LOOK_ALIKES["plain"])
 
     def run() -> subprocess.CompletedProcess[str]:

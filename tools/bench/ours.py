@@ -44,7 +44,7 @@ def whole(spec: Spec, timer: Timer) -> None:
     """From model and data on disk to the cache on disk, through the public stages."""
     with timer("start"):
         _import_all()
-        from onnx_trtcal.measure import measure
+        from onnx_trtcal.collect.measure import measure
         from onnx_trtcal.pipeline import prepare, solve
     options, watch = _options(spec), Watch(timer)
     with timer("load"):
@@ -121,7 +121,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
 
 def first_sample(spec: Spec, timer: Timer) -> None:
     """From the start of the process to the first sample counted."""
-    from onnx_trtcal.measure import measure
+    from onnx_trtcal.collect.measure import measure
     from onnx_trtcal.pipeline import prepare
 
     watch = Watch(timer)

@@ -9,10 +9,10 @@ import pytest
 from helpers import toys
 from helpers.small import CPU, Ears, network, samples
 
-import onnx_trtcal.sizing
+import onnx_trtcal.collect.chunking
 from onnx_trtcal import calibrate
+from onnx_trtcal.collect.measure import Measured, measure, measure_signed
 from onnx_trtcal.errors import DataError, ModelError
-from onnx_trtcal.measure import Measured, measure, measure_signed
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.run.session import Session
@@ -87,7 +87,7 @@ class TestMemory:
     def test_memory_at_hand_is_a_limit_too(
         self, runs: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(onnx_trtcal.sizing, "available_memory", lambda: 428 * 4)
+        monkeypatch.setattr(onnx_trtcal.collect.chunking, "available_memory", lambda: 428 * 4)
         measured(DATA)
         assert {rows for rows, *_ in runs[1:]} == {2}
         runs.clear()

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
+from onnx_trtcal.collect.batch_loop import collect
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.run.collect import collect
 from onnx_trtcal.trt.trtexec import SeenShapes
 
 Arrays = Mapping[str, np.ndarray]

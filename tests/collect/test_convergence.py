@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_trtcal.convergence import FIRST_VERDICT, Movement, final_marks, growing_marks, moved
+from onnx_trtcal.collect.convergence import FIRST_VERDICT, Movement, final_marks, growing_marks, moved
 
 
 def test_movement_is_the_largest_relative_change() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onnx_trtcal.convergence import Movement, moved
+from onnx_trtcal.collect.convergence import Movement, moved
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.checkpoint import Checkpoint, looks_path, remove_checkpoints
+from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path, remove_checkpoints
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.options import Options
 from onnx_trtcal.stats import store

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_trtcal.convergence import Movement
+from onnx_trtcal.collect.convergence import Movement
+from onnx_trtcal.collect.watch import Watch
 from onnx_trtcal.stats.collection import Collection
-from onnx_trtcal.watch import Watch
 
 MARKS = (4, 8)
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from onnx_trtcal.calibration import Prepared
-from onnx_trtcal.checkpoint import Checkpoint, looks_path
-from onnx_trtcal.convergence import Movement, final_marks, growing_marks
+from onnx_trtcal.collect.batch_loop import collect
+from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path
+from onnx_trtcal.collect.chunking import choose_chunking
+from onnx_trtcal.collect.convergence import Movement, final_marks, growing_marks
+from onnx_trtcal.collect.watch import Watch
 from onnx_trtcal.data.batching import Batch, OtherSamplesError, batches
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.sources import Sample, Source, open_source
@@ -21,16 +24,13 @@ from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
-from onnx_trtcal.run.collect import collect
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.sizing import choose_chunking
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
 from onnx_trtcal.support.progress import Listener
 from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trt.trtexec import SeenShapes
-from onnx_trtcal.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
