@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.coverage import check
+    from onnx_trtcal.check.coverage import check
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
+    from onnx_trtcal.check.log_audit import Triage
     from onnx_trtcal.graph.plan import Plan
-    from onnx_trtcal.triage import Triage
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 
