@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.auto import JudgedSamples, chosen_name, judge
 from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.collect.measure import measure, measure_signed
 from onnx_trtcal.data.iterables import AGAIN
@@ -27,6 +26,8 @@ from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
+from onnx_trtcal.search import sensitivity as judge
+from onnx_trtcal.search.__init__ import JudgedSamples, chosen_name
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.tied import tied_histograms
@@ -35,8 +36,8 @@ from onnx_trtcal.trt.cache import check_name, header_for
 if TYPE_CHECKING:
     import onnx
 
-    from onnx_trtcal.auto.task import Chosen
     from onnx_trtcal.methods.mxnet import SignedHistogram
+    from onnx_trtcal.search.task import Chosen
 
 __all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_trtcal.auto.candidates import METHODS_TRIED, candidates
 from onnx_trtcal.methods import parse_method
+from onnx_trtcal.search.candidates import METHODS_TRIED, candidates
 from onnx_trtcal.stats.histogram import Histogram
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_trtcal.auto.samples import Kept, read_again
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.search.samples import Kept, read_again
 from onnx_trtcal.support.input_spec import InputSpec
 
 DYNAMIC = (InputSpec("x", np.dtype(np.float32), ("N", 3)),)

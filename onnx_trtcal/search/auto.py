@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from onnx_trtcal.auto.candidates import candidates
-from onnx_trtcal.auto.choose import choose
-from onnx_trtcal.auto.cut import Cutter
-from onnx_trtcal.auto.judge import Judge
-from onnx_trtcal.auto.task import Chosen, Task, to_judge
+from onnx_trtcal.search.candidates import candidates
+from onnx_trtcal.search.choose import choose
+from onnx_trtcal.search.sensitivity import Judge
+from onnx_trtcal.search.subgraph import Cutter
+from onnx_trtcal.search.task import Chosen, Task, to_judge
 
 __all__ = ["solve_auto"]
 

@@ -24,11 +24,11 @@ from onnx_trtcal.tied import tied_histograms
 if TYPE_CHECKING:
     import numpy as np
 
-    from onnx_trtcal.auto.samples import Kept
-    from onnx_trtcal.auto.task import Chosen
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.methods import Method
     from onnx_trtcal.options import Options
+    from onnx_trtcal.search.samples import Kept
+    from onnx_trtcal.search.task import Chosen
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.support.progress import Listener
 
@@ -51,9 +51,9 @@ class JudgedSamples:
         self.tensors = _tensors(prepared, options)
         if not self.tensors:
             return
-        from onnx_trtcal.auto.budget import most_samples, multiply_adds
-        from onnx_trtcal.auto.samples import Kept
-        from onnx_trtcal.auto.task import to_judge
+        from onnx_trtcal.search.budget import most_samples, multiply_adds
+        from onnx_trtcal.search.samples import Kept
+        from onnx_trtcal.search.task import to_judge
 
         together = to_judge(prepared, [name for names in self.tensors.values() for name in names])
         self._most = most_samples(len(together), multiply_adds(prepared.folded))
@@ -66,8 +66,8 @@ class JudgedSamples:
         hashes = frozenset(digest for _, digest in collection.samples)
         if self._kept is not None:
             return self._kept.feeds(hashes)
-        from onnx_trtcal.auto.samples import read_again
         from onnx_trtcal.data.sources import open_source
+        from onnx_trtcal.search.samples import read_again
 
         options = self._options
         source = open_source(self.data, self._inputs, options.preprocess, options.max_samples)
@@ -102,10 +102,10 @@ def judge(
     """
     if not samples.tensors:
         return {}
-    from onnx_trtcal.auto.easyquant import solve_easyquant
-    from onnx_trtcal.auto.solve import solve_auto
-    from onnx_trtcal.auto.task import Task
     from onnx_trtcal.run.provider import choose_provider
+    from onnx_trtcal.search.auto import solve_auto
+    from onnx_trtcal.search.easyquant import solve_easyquant
+    from onnx_trtcal.search.task import Task
 
     histograms = tied_histograms(prepared.plan.merged, collection)
     feeds = samples.feeds(collection)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from onnx_trtcal.auto.choose import choose, promising, smoothed
+from onnx_trtcal.search.choose import choose, promising, smoothed
 
 
 def slow_level(x: np.ndarray, y: np.ndarray, at: float) -> float:

@@ -7,14 +7,14 @@ import onnx
 import pytest
 from helpers.toys import model, node, run
 
-from onnx_trtcal.auto.cut import Cutter
-from onnx_trtcal.auto.judge import Judge
-from onnx_trtcal.auto.part import quantized
-from onnx_trtcal.auto.task import to_judge
-from onnx_trtcal.auto.watched import watched
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.run.provider import choose_provider
+from onnx_trtcal.search.sensitivity import Judge
+from onnx_trtcal.search.subgraph import Cutter
+from onnx_trtcal.search.subgraph_runner import quantized
+from onnx_trtcal.search.task import to_judge
+from onnx_trtcal.search.watched import watched
 
 RNG = np.random.default_rng(0)
 W1 = RNG.normal(size=(8, 6)).astype(np.float32)

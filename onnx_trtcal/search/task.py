@@ -12,10 +12,10 @@ from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place import place
 
 if TYPE_CHECKING:
-    from onnx_trtcal.auto.part import Feeds, SessionOptions
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.graph.plan import Plan
     from onnx_trtcal.qdq.placement import Activation, Placement
+    from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener
 

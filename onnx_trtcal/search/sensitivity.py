@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.auto.choose import promising
-from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, inner, quantized
-from onnx_trtcal.auto.watched import watched
+from onnx_trtcal.search.choose import promising
+from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptions, inner, quantized
+from onnx_trtcal.search.watched import watched
 
 if TYPE_CHECKING:
-    from onnx_trtcal.auto.cut import Cutter
     from onnx_trtcal.qdq.placement import Activation
+    from onnx_trtcal.search.subgraph import Cutter
 
 __all__ = ["Judge"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_trtcal.auto.cut import Cutter
+    from onnx_trtcal.search.subgraph import Cutter
 
 __all__ = ["watched"]
 

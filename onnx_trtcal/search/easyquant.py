@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.auto.cut import Cutter
-from onnx_trtcal.auto.layers import layers_of
-from onnx_trtcal.auto.part import Feeds, Part, Runner, SessionOptions, inner, quantized
-from onnx_trtcal.auto.task import Chosen, placement_of, together
+from onnx_trtcal.search.layers import layers_of
+from onnx_trtcal.search.subgraph import Cutter
+from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptions, inner, quantized
+from onnx_trtcal.search.task import Chosen, placement_of, together
 
 if TYPE_CHECKING:
-    from onnx_trtcal.auto.layers import Layer
-    from onnx_trtcal.auto.task import Task
+    from onnx_trtcal.search.layers import Layer
+    from onnx_trtcal.search.task import Task
 
 __all__ = ["factors", "search", "similarities", "solve_easyquant"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.auto.budget import most_samples, multiply_adds
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.search.budget import most_samples, multiply_adds
 
 
 def cost(*arguments: object, **shapes: object) -> int | None:
