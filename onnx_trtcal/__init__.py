@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.side_by_side import evaluate
-    from onnx_trtcal.explicit import quantize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.options import QdqOptions
+    from onnx_trtcal.quantize import quantize
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
 
 __all__ = [

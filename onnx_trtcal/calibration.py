@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths

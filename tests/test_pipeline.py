@@ -16,7 +16,7 @@ from onnx_trtcal import Options, calibrate
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
 from onnx_trtcal.pipeline import check_options, prepare, solve
-from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
 
 AS_TENSORRT = replace(CPU, range="tensorrt")

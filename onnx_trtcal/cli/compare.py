@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.methods.compare import columns, comparable_methods, compare, csv_text, sort_rows
-    from onnx_trtcal.obtain import load_statistics
+    from onnx_trtcal.scale_source import load_statistics
     from onnx_trtcal.support.files import atomic_write
 
     methods = comparable_methods(args.methods)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(args.quiet, args.verbose)
 
     from onnx_trtcal.cli.calibration_report import print_closing
-    from onnx_trtcal.obtain import from_statistics
+    from onnx_trtcal.scale_source import from_statistics
     from onnx_trtcal.stats import store
 
     collection = store.load(args.stats)

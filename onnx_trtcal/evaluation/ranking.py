@@ -131,7 +131,7 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
-    from onnx_trtcal.obtain import obtain
+    from onnx_trtcal.scale_source import obtain
 
     if worst < 1:
         raise OptionError(f"worst is {worst}, wanted a positive number")

@@ -98,9 +98,9 @@ def _models(
     listener: Listener,
 ) -> tuple[Model, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
-    from onnx_trtcal.explicit import quantize
     from onnx_trtcal.graph.load import load
     from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.quantize import quantize
 
     if quantized is None:
         made = quantize(model, source, options, qdq, listener=listener)

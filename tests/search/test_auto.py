@@ -13,12 +13,12 @@ from helpers.toys import run
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.methods.score import score
-from onnx_trtcal.obtain import from_statistics
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.quantize import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
+from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.support.progress import LoggingListener
 
 MODELS = Path(__file__).parents[2] / "models"

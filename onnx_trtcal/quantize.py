@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.obtain import Obtained, obtain
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.scale_source import Obtained, obtain
 from onnx_trtcal.support.progress import Listener
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from helpers import toys
 
 from onnx_trtcal import Options, calibrate, quantize
 from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
-from onnx_trtcal.obtain import kind_of, obtain
+from onnx_trtcal.scale_source import kind_of, obtain
 from onnx_trtcal.stats import store
 from onnx_trtcal.trt.cache import Cache, write_cache
 

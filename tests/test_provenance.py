@@ -12,7 +12,7 @@ from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.options import Preprocess
-from onnx_trtcal.sidecar import sidecar_bytes
+from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
 
 
