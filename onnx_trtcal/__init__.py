@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.check.coverage import check
     from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
-    from onnx_trtcal.evaluation.side_by_side import evaluate
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.options import QdqOptions

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from compare.cases import read_cases
 
-from onnx_trtcal.evaluation.side_by_side import evaluate
+from onnx_trtcal.evaluation.evaluate import evaluate
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve

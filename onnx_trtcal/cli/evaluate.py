@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.evaluation.side_by_side import evaluate
+    from onnx_trtcal.evaluation.evaluate import evaluate
 
     found = evaluate(
         args.model,

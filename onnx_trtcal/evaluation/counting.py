@@ -10,11 +10,11 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, paired
-from onnx_trtcal.evaluation.distance import Distance
 from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.evaluation.metric import Meter
 from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
-from onnx_trtcal.evaluation.twins import Step, Twins, samples_of
+from onnx_trtcal.evaluation.paired_run import Step, Twins, samples_of
+from onnx_trtcal.fidelity.distance import Distance
 
 __all__ = ["Comparison", "is_float"]
 

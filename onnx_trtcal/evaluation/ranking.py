@@ -13,7 +13,7 @@ from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.evaluation.labels import Labels, read_labels
-from onnx_trtcal.evaluation.switches import Switchboard, readers_of, switchboard
+from onnx_trtcal.evaluation.switched_graph import Switchboard, readers_of, switchboard
 from onnx_trtcal.evaluation.variants import Damage, Variants
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions

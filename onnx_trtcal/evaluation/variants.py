@@ -10,15 +10,15 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output
-from onnx_trtcal.evaluation.distance import Distance, decibels
-from onnx_trtcal.evaluation.twins import samples_of
+from onnx_trtcal.evaluation.paired_run import samples_of
+from onnx_trtcal.fidelity.distance import Distance, decibels
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.evaluation.labels import Labels
-    from onnx_trtcal.evaluation.switches import Switchboard
+    from onnx_trtcal.evaluation.switched_graph import Switchboard
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
 

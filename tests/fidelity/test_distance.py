@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx_trtcal.evaluation.distance import Distance, decibels
+from onnx_trtcal.fidelity.distance import Distance, decibels
 
 
 def test_sums_follow_their_definitions():

@@ -91,7 +91,7 @@ def test_one_batch_of_activations_is_alive_at_a_time(data, given, monkeypatch):
             return arrays
 
     seen: set[str] = set()
-    monkeypatch.setattr("onnx_trtcal.evaluation.twins.Session", Watched)
+    monkeypatch.setattr("onnx_trtcal.evaluation.paired_run.Session", Watched)
     evaluate(perceptron(), data, cache(given), dataclasses.replace(CPU, batch_size=2))
     assert len(seen) == 5 and len(alive) > 20
 

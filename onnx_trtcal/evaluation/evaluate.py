@@ -13,7 +13,7 @@ from onnx_trtcal.evaluation.counting import Comparison
 from onnx_trtcal.evaluation.labels import Labels, read_labels
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.outcome import Evaluation
-from onnx_trtcal.evaluation.twins import Twins
+from onnx_trtcal.evaluation.paired_run import Twins
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
