@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from onnx_trtcal.data.ahead import run_ahead
-from onnx_trtcal.data.fit import Sample
 from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
+from onnx_trtcal.data.prefetch import run_ahead
+from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.data.sources import Source
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.support.input_spec import InputSpec

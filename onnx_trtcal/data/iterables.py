@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from onnx_trtcal.data.columns import Held
-from onnx_trtcal.data.fit import Item, Part
-from onnx_trtcal.data.names import match_inputs, missing_inputs
-from onnx_trtcal.data.parts import Recipes, file_item
+from onnx_trtcal.data.formats import Recipes, file_item
+from onnx_trtcal.data.input_names import match_inputs, missing_inputs
+from onnx_trtcal.data.readers import Held
+from onnx_trtcal.data.samples import Item, Part
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.support.input_spec import InputSpec
 

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onnx_trtcal.data.fit import Item, Sample, count_samples, sample_tasks
 from onnx_trtcal.data.folders import open_path
+from onnx_trtcal.data.formats import is_image
+from onnx_trtcal.data.images.recipe import Recipe, make_recipe
 from onnx_trtcal.data.iterables import AGAIN, items_of
 from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
-from onnx_trtcal.data.parts import is_image
-from onnx_trtcal.data.recipe import Recipe, make_recipe
+from onnx_trtcal.data.samples import Item, Sample, count_samples, sample_tasks
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onnx_trtcal.data.batching import batches, sample_hash
-from onnx_trtcal.data.fit import Sample
+from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.support.input_spec import InputSpec

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_trtcal.data.batching import OtherSamplesError, batches
-from onnx_trtcal.data.fit import Sample
+from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.support.input_spec import InputSpec
 
 INPUTS = (InputSpec("x", np.dtype(np.float32), ("n", 2)),)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from onnx_trtcal.data.columns import npy_column, npz_columns, pb_tensor
-from onnx_trtcal.data.fit import Item, Part, Picture
-from onnx_trtcal.data.images import load_image
-from onnx_trtcal.data.names import match_inputs, missing_inputs
-from onnx_trtcal.data.recipe import Recipe
+from onnx_trtcal.data.images.load import load_image
+from onnx_trtcal.data.images.recipe import Recipe
+from onnx_trtcal.data.input_names import match_inputs, missing_inputs
+from onnx_trtcal.data.readers import npy_column, npz_columns, pb_tensor
+from onnx_trtcal.data.samples import Item, Part, Picture
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.support.input_spec import InputSpec
 

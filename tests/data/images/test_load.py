@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnx_trtcal.data.images import load_image
+from onnx_trtcal.data.images.load import load_image
+from onnx_trtcal.data.images.recipe import make_recipe
 from onnx_trtcal.data.layout import feeding_of
-from onnx_trtcal.data.recipe import make_recipe
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec

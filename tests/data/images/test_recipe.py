@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnx_trtcal.data.images.recipe import make_recipe
 from onnx_trtcal.data.layout import feeding_of
-from onnx_trtcal.data.recipe import make_recipe
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec

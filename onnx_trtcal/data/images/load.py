@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.data.decode import decode
-from onnx_trtcal.data.recipe import Recipe
+from onnx_trtcal.data.images.decode import decode
+from onnx_trtcal.data.images.recipe import Recipe
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:

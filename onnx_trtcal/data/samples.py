@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from onnx_trtcal.data.casts import cast
-from onnx_trtcal.data.columns import Column
 from onnx_trtcal.data.layout import Feeding, Shape, is_fixed, shape_text
+from onnx_trtcal.data.readers import Column
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.support.input_spec import InputSpec
 

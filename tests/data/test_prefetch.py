@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from onnx_trtcal.data.ahead import run_ahead
+from onnx_trtcal.data.prefetch import run_ahead
 
 
 def threads():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnx_trtcal.data.decode import decode
+from onnx_trtcal.data.images.decode import decode
 from onnx_trtcal.errors import DataError
 
 RANDOM = np.random.default_rng(7)

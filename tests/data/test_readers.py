@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnx_trtcal.data.columns import Held, npy_column, npz_columns, pb_tensor
+from onnx_trtcal.data.readers import Held, npy_column, npz_columns, pb_tensor
 from onnx_trtcal.errors import DataError
 
 ARRAY = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
