@@ -26,8 +26,7 @@ from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
-from onnx_trtcal.search import sensitivity as judge
-from onnx_trtcal.search.__init__ import JudgedSamples, chosen_name
+from onnx_trtcal.search import JudgedSamples, chosen_name, judge
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.tied import tied_histograms
