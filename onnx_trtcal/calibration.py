@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.collect.convergence import Movement
-    from onnx_trtcal.graph.fold import FoldReport
-    from onnx_trtcal.graph.load import Model
-    from onnx_trtcal.graph.plan import Plan
+    from onnx_trtcal.graph.fold.affine_nodes import FoldReport
+    from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.scales import Scale
     from onnx_trtcal.stats.collection import Collection
 
@@ -125,6 +125,6 @@ class Calibration:
         Raises:
             CalibrationError: when the file cannot be written.
         """
-        from onnx_trtcal.graph.save import save_model
+        from onnx_trtcal.graph.model.save import save_model
 
         save_model(self.prepared.folded, self.prepared.model, path)

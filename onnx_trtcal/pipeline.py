@@ -16,12 +16,12 @@ from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.collect.measure import measure, measure_signed
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
-from onnx_trtcal.graph.bodies import count_function_calls
-from onnx_trtcal.graph.fold import FoldReport, fold
-from onnx_trtcal.graph.load import Model, load
-from onnx_trtcal.graph.plan import Plan, plan
-from onnx_trtcal.graph.spill import spill
-from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.spill import spill
+from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.plan.bodies import count_function_calls
+from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options

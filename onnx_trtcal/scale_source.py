@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration, Prepared
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["Obtained", "from_statistics", "kind_of", "load_statistics", "obtain"]
@@ -182,12 +182,12 @@ def _prepare_for(
 
 def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str) -> Obtained:
     """A cache's scales, and what follows from them where the cache has no entry."""
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.fuse import find_groups
-    from onnx_trtcal.graph.links import kind
-    from onnx_trtcal.graph.load import load
+    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.graph.ops import QUANTIZED
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.view import kind
     from onnx_trtcal.pipeline import check_not_quantized
     from onnx_trtcal.qdq.carry import carry_scales
 

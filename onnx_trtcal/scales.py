@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from onnx_trtcal.graph.plan import Plan
+    from onnx_trtcal.graph.plan.plan import Plan
 
 __all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Scale", "make_scales", "to_scale"]
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.run.provider import Provider

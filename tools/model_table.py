@@ -24,8 +24,8 @@ import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.errors import CalibrationError, ModelError
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.graph.surgeon import import_graph
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import Prepared, prepare
 from onnx_trtcal.run.provider import Provider

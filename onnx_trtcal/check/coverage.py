@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.check.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
 from onnx_trtcal.check.log_audit import Triage, constants_named, triage
 from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.fold import fold
-from onnx_trtcal.graph.load import Model, load
+from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.ops import FLOATS
-from onnx_trtcal.graph.original import read_original
-from onnx_trtcal.graph.plan import Plan, plan
-from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.graph.plan.original import read_original
+from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
 

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes what was asked for and says what could not be carried over."""
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.errors import OptionError
-    from onnx_trtcal.graph.load import load
+    from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.qdq.convert import dequantize_model
     from onnx_trtcal.qdq.precisions import layer_precisions
     from onnx_trtcal.support.destinations import check_destinations

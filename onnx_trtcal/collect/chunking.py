@@ -14,7 +14,7 @@ from onnx_trtcal.collect.memory import Chunking, available_memory, chunk
 from onnx_trtcal.data.batching import batches, effective_batch_size
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.sources import Source
-from onnx_trtcal.graph.load import Model
+from onnx_trtcal.graph.model.load import Model
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
 from onnx_trtcal.run.provider import Provider

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["evaluate"]
 
@@ -98,8 +98,8 @@ def _models(
     listener: Listener,
 ) -> tuple[Model, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
-    from onnx_trtcal.graph.load import load
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.quantize import quantize
 
     if quantized is None:
@@ -111,9 +111,9 @@ def _models(
 
 def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tensors calibration would measure, and what makes them."""
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.plan import plan
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.plan.plan import plan
 
     graph = import_graph(model)
     planned = plan(model, graph, fold(graph).vanished)

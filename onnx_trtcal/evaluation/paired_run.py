@@ -13,17 +13,17 @@ from onnx import TensorProto
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.data.layout import Shape, is_fixed, shape_text
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.links import kind, link
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.graph.view import kind, link
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.data.sources import Source
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
 

@@ -25,8 +25,8 @@ from onnx_trtcal.qdq.placement import Placement, Read
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.fuse import Group
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.groups.fuse import Group
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["Switchboard", "readers_of", "switchboard"]
 
@@ -84,9 +84,9 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
     Raises:
         ModelError: when no layer can be quantized.
     """
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.fuse import find_groups
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.qdq.quantize import quantize_model
 
     # Only what is rounded to INT8 counts here, so that everything else can stay float32.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from onnx_trtcal.graph.order import reads, sorted_nodes
+from onnx_trtcal.graph.model.order import reads, sorted_nodes
 from onnx_trtcal.graph.outputs import set_outputs
 
 if TYPE_CHECKING:
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["constant_amax", "largest_magnitude"]
 

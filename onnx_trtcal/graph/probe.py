@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.links import Links, link, reads
+from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.graph.outputs import set_outputs, show_shapes
-from onnx_trtcal.graph.surgeon import split_model
+from onnx_trtcal.graph.view import Links, link, reads
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["Probe", "probe"]
 

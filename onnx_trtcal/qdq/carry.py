@@ -12,7 +12,7 @@ from onnx_trtcal.qdq.flow import Flow
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.fuse import Group
+    from onnx_trtcal.graph.groups.fuse import Group
 
 __all__ = ["carry_scales"]
 

@@ -22,7 +22,7 @@ from onnx_trtcal.qdq.strip import Stripped, strip
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["Dequantized", "dequantize_model"]
 
@@ -52,13 +52,13 @@ class Dequantized:
 
     def proto(self) -> onnx.ModelProto:
         """The float model in memory."""
-        from onnx_trtcal.graph.surgeon import export_model
+        from onnx_trtcal.graph.model.surgeon import export_model
 
         return export_model(self.graph, self.model)
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Writes the float model; returns the files written."""
-        from onnx_trtcal.graph.save import save_model
+        from onnx_trtcal.graph.model.save import save_model
 
         return save_model(self.graph, self.model, path)
 
@@ -78,8 +78,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     Raises:
         ModelError: there are no pairs, or they have no float counterpart.
     """
-    from onnx_trtcal.graph.fuse import find_groups
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.model.surgeon import import_graph
 
     graph = import_graph(model)
     stripped = strip(graph)

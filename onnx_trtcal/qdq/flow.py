@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.links import captured, kind, link
+from onnx_trtcal.graph.view import captured, kind, link
 from onnx_trtcal.qdq.ops import COMMUTES, TIED
 
 if TYPE_CHECKING:

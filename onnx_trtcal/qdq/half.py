@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import defs
 
-from onnx_trtcal.graph.links import captured
+from onnx_trtcal.graph.view import captured
 from onnx_trtcal.qdq.names import Names
 
 if TYPE_CHECKING:

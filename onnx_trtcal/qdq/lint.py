@@ -14,7 +14,7 @@ from onnx_trtcal.qdq.lint_parser import parser_findings
 from onnx_trtcal.qdq.lint_placement import placement_findings
 
 if TYPE_CHECKING:
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["ADVICE", "ERROR", "Finding", "lint_model"]
 
@@ -30,7 +30,7 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     Raises:
         ModelError: the file cannot be read, or holds no Q/DQ node and no quantized operator.
     """
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.model.surgeon import import_graph
 
     light = _light(model)
     graph = import_graph(light)
@@ -48,8 +48,8 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
 
 def _light(model: str | Path | onnx.ModelProto) -> Model:
     """A model as import needs it, without asking a runtime whether it loads."""
-    from onnx_trtcal.graph.inference import infer_types
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.inference import infer_types
+    from onnx_trtcal.graph.model.load import Model
 
     path = None if isinstance(model, onnx.ModelProto) else Path(model)
     proto = model if isinstance(model, onnx.ModelProto) else _read(Path(model))

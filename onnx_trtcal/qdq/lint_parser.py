@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnx_trtcal.graph.links import kind
 from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
 from onnx_trtcal.qdq.finding import ERROR, Finding
 from onnx_trtcal.qdq.pairs import (

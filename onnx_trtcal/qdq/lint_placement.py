@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.fuse import Group, find_groups
-from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.finding import ADVICE, Finding
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.ops import INT8_CAPABLE
@@ -20,7 +20,7 @@ from onnx_trtcal.qdq.weighted import is_weighted
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.inference import Shape
+    from onnx_trtcal.graph.model.inference import Shape
 
 __all__ = ["placement_findings"]
 

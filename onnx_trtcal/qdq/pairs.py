@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_value
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.ops import INT8_CAPABLE, READ_NO_VALUES
@@ -26,7 +26,7 @@ from onnx_trtcal.qdq.weighted import is_weighted, weight_axis, why_left
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.fuse import Group
+    from onnx_trtcal.graph.groups.fuse import Group
 
 __all__ = ["place"]
 

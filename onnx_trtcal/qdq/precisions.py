@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
 from onnx_trtcal.qdq.weighted import is_weighted
 

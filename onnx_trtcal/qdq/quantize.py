@@ -21,7 +21,7 @@ from onnx_trtcal.qdq.record import RECORD_KEY, Record, dump_record
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["Quantized", "quantize_model"]
 
@@ -44,13 +44,13 @@ class Quantized:
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
-        from onnx_trtcal.graph.surgeon import export_model
+        from onnx_trtcal.graph.model.surgeon import export_model
 
         return export_model(self.graph, self.model)
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Writes the model; returns the files written."""
-        from onnx_trtcal.graph.save import save_model
+        from onnx_trtcal.graph.model.save import save_model
 
         return save_model(self.graph, self.model, path)
 
@@ -73,9 +73,9 @@ def quantize_model(
         ModelError: nothing can be quantized, or the opset cannot be raised.
         OptionError: a scale is negative or not finite.
     """
-    from onnx_trtcal.graph.fold import fold
-    from onnx_trtcal.graph.fuse import find_groups
-    from onnx_trtcal.graph.surgeon import import_graph
+    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.model.surgeon import import_graph
 
     graph = import_graph(model)
     fold(graph)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import helper
 
-from onnx_trtcal.graph.order import reads
+from onnx_trtcal.graph.model.order import reads
 
 if TYPE_CHECKING:
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["rebased", "with_metadata", "without_pairs", "without_value_info"]
 

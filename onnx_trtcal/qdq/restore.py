@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.links import kind
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.pairs import Quantizer

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.links import kind
 from onnx_trtcal.graph.ops import ANCHORS
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.weights import channel_axis

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper
 
-from onnx_trtcal.graph.order import reads
+from onnx_trtcal.graph.model.order import reads
+from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.graph.probe import Probe
-from onnx_trtcal.graph.surgeon import split_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.load import Model
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.placement import Read
 
 __all__ = ["Cutter"]

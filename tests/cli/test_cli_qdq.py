@@ -11,7 +11,7 @@ import pytest
 from helpers import toys
 
 from onnx_trtcal.cli import main
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.quantize import quantize_model
 from onnx_trtcal.trt.cache import read_cache
 

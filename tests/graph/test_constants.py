@@ -8,7 +8,7 @@ from helpers import toys
 from onnx import TensorProto
 
 from onnx_trtcal.graph.constants import constant_amax, largest_magnitude
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 
 
 @pytest.mark.parametrize(

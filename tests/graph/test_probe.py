@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from onnx import TensorProto, helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph import surgeon
-from onnx_trtcal.graph.load import load
-from onnx_trtcal.graph.plan import plan
+from onnx_trtcal.graph.model import surgeon
+from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.plan.plan import plan
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.graph.surgeon import import_graph
 
 RNG = np.random.default_rng(0)
 M = RNG.normal(size=(256, 256)).astype(np.float32)

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from helpers import toys
-from onnx_trtcal.graph.fold import FoldReport, fold
-from onnx_trtcal.graph.load import load
-from onnx_trtcal.graph.surgeon import export_model, import_graph
+from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 
 FLOATS = (
     onnx.TensorProto.FLOAT,

@@ -9,10 +9,10 @@ import onnx
 import onnxruntime as ort
 
 from helpers import toys
-from onnx_trtcal.graph.fold import fold
-from onnx_trtcal.graph.fuse import find_groups
-from onnx_trtcal.graph.load import load
-from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place import place
 from onnx_trtcal.qdq.placement import Placement

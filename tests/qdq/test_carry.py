@@ -8,9 +8,9 @@ import pytest
 from helpers import toys
 from helpers.qdq_toys import conv, weights
 
-from onnx_trtcal.graph.fuse import find_groups
-from onnx_trtcal.graph.load import load
-from onnx_trtcal.graph.surgeon import import_graph
+from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.carry import carry_scales
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
 

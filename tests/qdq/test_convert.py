@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.convert import dequantize_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.precisions import layer_precisions

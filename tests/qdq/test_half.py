@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.convert import dequantize_model
 from onnx_trtcal.qdq.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.insert import pair_scales
 from onnx_trtcal.qdq.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions

@@ -12,7 +12,7 @@ from helpers.qdq_toys import conv, pool_branch, weights
 from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.load import load
+from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint import ADVICE, ERROR, lint_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.quantize import quantize_model

@@ -10,8 +10,8 @@ from helpers import toys
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.load import load
-from onnx_trtcal.graph.surgeon import export_model, import_graph
+from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 from onnx_trtcal.qdq.opset import raise_opset
 from onnx_trtcal.qdq.rebase import rebased
 

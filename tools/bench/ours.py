@@ -65,11 +65,11 @@ def stages(spec: Spec, timer: Timer) -> None:
         _import_all()
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
-        from onnx_trtcal.graph.fold import fold
-        from onnx_trtcal.graph.load import load
-        from onnx_trtcal.graph.plan import plan
+        from onnx_trtcal.graph.fold.affine_nodes import fold
+        from onnx_trtcal.graph.model.load import load
+        from onnx_trtcal.graph.model.surgeon import import_graph
+        from onnx_trtcal.graph.plan.plan import plan
         from onnx_trtcal.graph.probe import probe
-        from onnx_trtcal.graph.surgeon import import_graph
         from onnx_trtcal.pipeline import Prepared, solve
         from onnx_trtcal.run.provider import choose_provider
         from onnx_trtcal.run.session import Session

@@ -1,0 +1,154 @@
+"""Operators with constant weights, and what a per-channel affine map before or after them does to these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnx_trtcal.graph.fold.affine import Affine
+from onnx_trtcal.graph.fold.constants import constant_value, is_constant, is_default_domain
+
+__all__ = ["Linear", "after", "before", "linear_of"]
+
+# Elements of a weight that are worked on at a time.
+_BLOCK = 1 << 20
+_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A Conv, ConvTranspose, Gemm or MatMul with constant weights.
+
+    Attributes:
+        node: the operator.
+        slot: which of its inputs is the weight.
+        weight: the weight as stored.
+        bias: what it adds to its result, in float64; of any shape that broadcasts to the result for Gemm,
+            one value per channel for Conv and ConvTranspose; None without one.
+        channels: number of output channels.
+        axis: the output's channel axis, counted from the end.
+        rank: the output's number of axes, None where it is not known.
+    """
+
+    node: gs.Node
+    slot: int
+    weight: np.ndarray
+    bias: np.ndarray | None
+    channels: int
+    axis: int
+    rank: int | None
+
+
+def linear_of(node: gs.Node) -> Linear | str | None:
+    """The linear operator a node is; None when it is none, and a reason when nothing can be folded into it."""
+    if node.op not in _OPS or not is_default_domain(node):
+        return None
+    if node.op == "MatMul":
+        return _matmul(node)
+    weight = constant_value(node.inputs[1])
+    if weight is None:
+        return f"the weight of the {node.op} before it is not a constant"
+    if not _is_float(weight):
+        return f"the weight of the {node.op} before it is not floating point"
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2].name:
+        stored = constant_value(node.inputs[2])
+        if stored is None:
+            return f"the bias of the {node.op} before it is not a constant"
+        bias = stored.astype(np.float64)
+    if node.op == "Conv":
+        return Linear(node, 1, weight, bias, weight.shape[0], 1 - weight.ndim, weight.ndim)
+    if node.op == "ConvTranspose":
+        channels = weight.shape[1] * node.attrs.get("group", 1)
+        return Linear(node, 1, weight, bias, channels, 1 - weight.ndim, weight.ndim)
+    if "broadcast" in node.attrs:
+        return "the Gemm before it is of an opset below 7"
+    if bias is not None:
+        bias = bias * node.attrs.get("beta", 1.0)
+    return Linear(node, 1, weight, bias, weight.shape[0 if node.attrs.get("transB", 0) else 1], -1, 2)
+
+
+def _matmul(node: gs.Node) -> Linear | str:
+    constant = [is_constant(tensor) for tensor in node.inputs]
+    if sum(constant) != 1:
+        return (
+            "neither side of the MatMul before it is a constant" if not any(constant) else "it is a constant"
+        )
+    slot = constant.index(True)
+    weight = constant_value(node.inputs[slot])
+    if weight is None or not _is_float(weight) or weight.ndim < 2:
+        return "the constant side of the MatMul before it is no floating-point matrix"
+    shape, data = node.outputs[0].shape, node.inputs[1 - slot].shape
+    if not slot and (data is None or len(data) < 2):
+        return "the MatMul before it multiplies a constant by what may be a vector"
+    axis = -1 if slot else -2
+    return Linear(node, slot, weight, None, weight.shape[axis], axis, None if shape is None else len(shape))
+
+
+def _is_float(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" or values.dtype.name == "bfloat16"
+
+
+def after(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | str:
+    """Weight and bias of the operator that gives at once what the map makes of the operator's result.
+
+    Returns:
+        The weight in its stored type, and the bias in float64 (the shift alone for a MatMul); or, when a
+        number would not fit the type, a reason.
+    """
+    weight = linear.weight
+    if linear.node.op == "ConvTranspose":
+        # [in, out / group, ...]: the inputs of one group make the outputs of that group only.
+        group = linear.node.attrs.get("group", 1)
+        factor = np.repeat(affine.scale.reshape(group, -1), weight.shape[0] // group, axis=0)
+        factor = factor.reshape(*factor.shape, *[1] * (weight.ndim - 2))
+    else:
+        axis = {"Conv": 0, "Gemm": 0 if linear.node.attrs.get("transB", 0) else 1}.get(
+            linear.node.op, linear.axis
+        )
+        along = [1] * weight.ndim
+        along[axis] = -1
+        factor = affine.scale.reshape(along)
+    bias = affine.shift if linear.bias is None else linear.bias * affine.scale + affine.shift
+    return _fitting(weight, factor, bias)
+
+
+def before(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | str:
+    """Weight and bias of the Conv that takes the map's input in place of its output; results as in `after`.
+
+    Only right where the Conv pads nothing or the shift is zero: padding comes after the map.
+    """
+    weight = linear.weight
+    group = linear.node.attrs.get("group", 1)
+
+    def along_inputs(values: np.ndarray) -> np.ndarray:
+        rows = np.repeat(values.reshape(group, -1), weight.shape[0] // group, axis=0)
+        return rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))
+
+    shift, axes = along_inputs(affine.shift), tuple(range(1, weight.ndim))
+    added = np.concatenate([(block * shift[rows]).sum(axis=axes) for rows, block in _blocks(weight)])
+    bias = added if linear.bias is None else linear.bias + added
+    return _fitting(weight, along_inputs(affine.scale), bias)
+
+
+def _blocks(weight: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """A weight piece by piece along axis 0, in float64: all of it at once could be more than fits."""
+    rows = max(1, _BLOCK // max(1, weight[:1].size))
+    for start in range(0, len(weight), rows):
+        block = slice(start, start + rows)
+        yield block, weight[block].astype(np.float64)
+
+
+def _fitting(weight: np.ndarray, factor: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray] | str:
+    """The weight times a factor that broadcasts to it, in its own type, and the bias."""
+    dtype = weight.dtype
+    stored = np.empty(weight.shape, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fits = bool(np.isfinite(bias.astype(dtype).astype(np.float64)).all())
+        for rows, block in _blocks(weight):
+            stored[rows] = block * (factor[rows] if len(factor) > 1 else factor)
+            fits = fits and bool(np.isfinite(stored[rows].astype(np.float64)).all())
+    return (stored, bias) if fits else f"folded weights would not be finite {dtype.name} numbers"

@@ -1,0 +1,170 @@
+"""What ONNX Runtime says of a model: whether it loads, and the types its own inference finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.inference import Shape, skeleton, with_outputs
+from onnx_trtcal.support.cuda_driver import driver_loads
+
+__all__ = ["check_loads", "explain", "runtime_types"]
+
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+def check_loads(
+    model: Path | bytes, ort_custom_ops: Sequence[str], name: str, directory: Path | None = None
+) -> None:
+    """Loads the model in ONNX Runtime, with optimisations off and no weight repacked.
+
+    Args:
+        model: the model file, or a serialised model.
+        ort_custom_ops: shared libraries that define custom operators.
+        name: what to call the model in an error.
+        directory: where a serialised model's external weights are.
+
+    Raises:
+        ModelError: what ONNX Runtime objects to, in plainer words.
+    """
+    given = str(model) if isinstance(model, Path) else model
+    try:
+        try:
+            _session(given, ort_custom_ops, directory)
+        except Exception as error:
+            # Some types, bfloat16 above all, run on a GPU only.
+            if "NOT_IMPLEMENTED" not in str(error) or not driver_loads():
+                raise
+            _session(given, ort_custom_ops, directory, gpu=True)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise explain(str(error), name) from error
+
+
+def runtime_types(
+    proto: onnx.ModelProto, names: Sequence[str], directory: Path | None, ort_custom_ops: Sequence[str]
+) -> Mapping[str, tuple[int, Shape | None]]:
+    """The element types (0 for what is no tensor) and shapes that ONNX Runtime infers for the named tensors.
+
+    They are read off the outputs of a session made for that purpose: of the model without its weights,
+    or of the whole model where some operator insists on constant weights. Empty when neither loads.
+    """
+    for candidate in (skeleton, lambda whole: whole):
+        try:
+            session = _session(with_outputs(candidate(proto), names), ort_custom_ops, directory)
+        except Exception:
+            continue
+        wanted = set(names)
+        return {
+            value.name: (_elem_type(value.type), _shape(value.type, value.shape))
+            for value in session.get_outputs()
+            if value.name in wanted
+        }
+    return {}
+
+
+def _session(
+    model: str | bytes, custom_ops: Sequence[str], directory: Path | None = None, *, gpu: bool = False
+) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    if directory is not None:
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(directory))
+    for library in custom_ops:
+        try:
+            options.register_custom_ops_library(library)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot load the custom-operator library: {_plain(str(error))}",
+                where=str(library),
+                fix="give --ort-custom-ops the path of a shared library built for this ONNX Runtime "
+                f"({ort.__version__})",
+            ) from error
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider") if gpu else ("CPUExecutionProvider",)
+    available = ort.get_available_providers()
+    return ort.InferenceSession(model, options, providers=[name for name in wanted if name in available])
+
+
+def _elem_type(text: str) -> int:
+    match = re.fullmatch(r"tensor\((\w+)\)", text)
+    kinds = dict(onnx.TensorProto.DataType.items())
+    return int(kinds.get(match.group(1).upper(), 0)) if match else 0
+
+
+def _shape(text: str, shape: Sequence[int | str | None]) -> Shape | None:
+    # ONNX Runtime gives [] both for a scalar and for a tensor whose rank it does not know.
+    if not text.startswith("tensor(") or not shape:
+        return None
+    return tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in shape)
+
+
+# What ONNX Runtime writes, what happened in plainer words, and what to do about it.
+_EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"(?:No Op registered for |Fatal error: )(?:(?P<domain>[\w.]*):)?(?P<op>\w+)(?:\(|\s)",
+        "ONNX Runtime does not know the operator {op}",
+        "if a custom-operator library defines it, pass that library with --ort-custom-ops LIB",
+    ),
+    (
+        r"(?:Could not find an implementation for |NOT_IMPLEMENTED : .*?)(?P<op>\w+)\(\d+\)",
+        "ONNX Runtime has no CPU implementation of the operator {op} for these types",
+        "export the model with float32 inputs to that operator, or with other operators",
+    ),
+    (
+        r"models stamped with official|Unsupported model IR version|Opset \d+ is under development",
+        "the model is newer than this ONNX Runtime understands",
+        "upgrade onnxruntime, or export the model with a lower opset (and IR version)",
+    ),
+    (
+        r"External data path|external data|GetExtDataFromTensorProto",
+        "ONNX Runtime cannot read the model's external weights",
+        "keep the weight files in the folder of the model file, as they were exported",
+    ),
+    (
+        r"Protobuf parsing failed|ModelProto does not have a graph|model_format",
+        "this is not a whole ONNX model",
+        "copy or export the file again",
+    ),
+)
+
+
+def explain(message: str, name: str) -> ModelError:
+    """ONNX Runtime's own message as a ModelError: what, in which file and node, and what to do.
+
+    Args:
+        message: the text of the exception that ONNX Runtime raised.
+        name: the model's file, or another name for it.
+    """
+    node = re.search(r"[Nn]ode,? ?\(\"?([^\",)]*)|[Nn]ode with name '([^']*)'|[Nn]ode:([^\s,]+)", message)
+    label = next((group for group in node.groups() if group), "") if node else ""
+    where = f"{name}, node {label!r}" if label else name
+    for pattern, what, fix in _EXPLANATIONS:
+        match = re.search(pattern, message)
+        if match:
+            found = match.groupdict()
+            if found.get("domain"):
+                found["op"] = f"{found['domain']}:{found['op']}"
+            return ModelError(f"{what.format(**found)} ({_plain(message)})", where=where, fix=fix)
+    return ModelError(
+        f"ONNX Runtime cannot load the model: {_plain(message)}",
+        where=where,
+        fix="make the model run in ONNX Runtime first; calibration runs it there",
+    )
+
+
+def _plain(message: str) -> str:
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", message.strip())
+    text = re.sub(r"(?:/[\w.\-]+)+/([\w.\-]+\.(?:cc|h)):?\d*\s?", "", text)
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,185 @@
+"""The plan of a calibration: which tensors are observed, and which of them answers for every other.
+
+TensorRT looks up a scale for every tensor of the network as parsed, so every float tensor of the original
+model has an answer here, also one that folding or fusing made vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+from onnx.helper import np_dtype_to_tensor_dtype
+
+from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.graph import ops
+from onnx_trtcal.graph.constants import constant_amax
+from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.plan.arithmetic import shape_tensors
+from onnx_trtcal.graph.plan.bodies import count_float_tensors
+from onnx_trtcal.graph.plan.original import Original, read_original
+from onnx_trtcal.graph.plan.owners import Answer, Resolver
+from onnx_trtcal.graph.view import Links, kind, link
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.model.load import Model
+
+__all__ = ["Answer", "Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to observe, and what it is worth.
+
+    Attributes:
+        observed: tensors that get a histogram, in topological order, graph inputs first.
+        answers: every float tensor of the original and the folded model, graph inputs first, then in the
+            original's topological order.
+        constants: float tensors that depend on no input -> their largest magnitude.
+        skipped: other tensors that nodes make or that are graph inputs -> why they get no scale.
+        merged: sets of observed tensors whose histograms count as one (tied Concat branches).
+        groups: the kernels found, also when every tensor is observed by itself.
+        op_types: observed tensor -> op type of the node that makes it, "Input" for graph inputs.
+        quantized: op types that show that the model is quantized already, sorted; empty otherwise.
+        subgraph_tensors: float tensors inside If, Loop and Scan bodies, which are never observed.
+    """
+
+    observed: tuple[str, ...]
+    answers: Mapping[str, Answer]
+    constants: Mapping[str, float]
+    skipped: Mapping[str, str]
+    merged: tuple[tuple[str, ...], ...]
+    groups: tuple[Group, ...]
+    op_types: Mapping[str, str]
+    quantized: tuple[str, ...]
+    subgraph_tensors: int
+
+
+def plan(
+    model: Model,
+    graph: gs.Graph,
+    vanished: Mapping[str, str],
+    *,
+    observe: str = "fused",
+    tie_concat: bool = False,
+) -> Plan:
+    """Plans the calibration of a model. Linear in the number of nodes; nothing is changed.
+
+    Args:
+        model: the original model.
+        graph: the graph that will run: folded, or as imported.
+        vanished: tensors of the original that folding removed -> the tensor of `graph` that answers for each.
+        observe: "fused" observes one tensor per kernel; "all" measures every tensor by itself, except where
+            the histogram is the same anyway (ties) or TensorRT copies the scale (max pooling).
+        tie_concat: give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA).
+    """
+    if observe not in ("fused", "all"):
+        raise OptionError(
+            f"observe is 'fused' or 'all', not {observe!r}", fix=did_you_mean(observe, ("fused", "all"))
+        )
+    links = link(graph)
+    original = read_original(model)
+    groups = find_groups(graph, model.shapes, links)
+    names = list(dict.fromkeys((*original.names, *links.inputs, *links.producer)))
+    skipped = _skipped(model, links, original, names)
+    amax = constant_amax(model, [n for n in original.names if n in original.constants and n not in skipped])
+    inner = {} if observe == "all" else {name: group.output for group in groups for name in group.inner}
+    resolver = Resolver(links, inner, vanished, amax, skipped)
+    if tie_concat:
+        resolver.tie_concats()
+    answers = {}
+    for name in [name for name in names if name not in skipped]:
+        answer = resolver.answer(name)
+        if answer.source in skipped:
+            skipped[name] = skipped[answer.source]
+        elif answer.how != "constant" and answer.source not in links.tensors:
+            skipped[name] = "not in the graph that runs"
+        else:
+            answers[name] = answer
+    sources = {answer.source for answer in answers.values() if answer.how != "constant"}
+    observed = tuple(name for name in (*links.inputs, *links.producer) if name in sources)
+    return Plan(
+        observed=observed,
+        answers=answers,
+        constants=amax,
+        skipped=skipped,
+        merged=resolver.merged(observed),
+        groups=groups,
+        op_types={name: _op_type(links, name) for name in observed},
+        quantized=tuple(sorted({kind(node) for node in links.nodes} & ops.QUANTIZED)),
+        subgraph_tensors=count_float_tensors(graph, model.elem_types),
+    )
+
+
+def _op_type(links: Links, name: str) -> str:
+    maker = links.maker(name)
+    return "Input" if maker is None else str(maker.op)
+
+
+def _skipped(model: Model, links: Links, original: Original, names: list[str]) -> dict[str, str]:
+    shapes = shape_tensors(links)
+    explicit = _explicit(links)
+    skipped = {}
+    for name in names:
+        if name in original.stored:
+            reason: str | None = "constant"
+        else:
+            reason = _type_reason(_elem_type(model, links, name))
+        if reason is None and name in shapes:
+            reason = "shape arithmetic"
+        elif reason is None and name in explicit:
+            reason = "already quantized"
+        elif reason is None and _is_mask(links, name):
+            reason = "mask of a Dropout"
+        if reason is not None:
+            skipped[name] = reason
+    return skipped
+
+
+def _is_mask(links: Links, name: str) -> bool:
+    """Whether a tensor says what a Dropout keeps, which is a float up to opset 9, and nothing reads it."""
+    maker = links.maker(name)
+    return (
+        maker is not None
+        and maker.op == "Dropout"
+        and maker.outputs[0].name != name
+        and name not in links.consumers
+    )
+
+
+def _elem_type(model: Model, links: Links, name: str) -> int:
+    if name in model.elem_types:
+        return model.elem_types[name]
+    dtype = links.tensors[name].dtype  # of a tensor that folding added
+    if dtype is None or isinstance(dtype, int):
+        return dtype or TensorProto.FLOAT
+    return int(np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _type_reason(elem_type: int) -> str | None:
+    """Why a tensor of this type gets no scale; None for the types that calibration measures."""
+    if elem_type in ops.FLOATS:
+        return None
+    name = TensorProto.DataType.Name(elem_type)
+    if name in ("BOOL", "STRING"):
+        return name.lower()
+    if "INT" in name:
+        return "integer"
+    return "not a tensor" if elem_type == TensorProto.UNDEFINED else name.lower()
+
+
+def _explicit(links: Links) -> frozenset[str]:
+    """Float tensors with a quantizer of their own: what QuantizeLinear reads and DequantizeLinear makes."""
+    found: set[str] = set()
+    for node in links.nodes:
+        op = kind(node).removeprefix("com.microsoft:")
+        if op in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            found.add(node.inputs[0].name)
+        elif op == "DequantizeLinear":
+            found.add(node.outputs[0].name)
+    return frozenset(found)
