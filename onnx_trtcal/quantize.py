@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.qdq.quantize import Quantized
+    from onnx_trtcal.qdq.write.quantize_model import Quantized
 
 __all__ = ["Layer", "Quantization", "quantize", "quantize_calibrated"]
 
@@ -112,6 +112,6 @@ def quantize_calibrated(
 
 
 def _quantized(obtained: Obtained, qdq: QdqOptions) -> Quantization:
-    from onnx_trtcal.qdq.quantize import quantize_model
+    from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     return Quantization(quantize_model(obtained.model, obtained.scales, qdq), obtained)

@@ -9,7 +9,7 @@ from helpers import toys
 
 from onnx_trtcal import Options, QdqOptions, quantize
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.lint import lint_model
+from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.trt.cache import Cache
 
 CPU = Options(provider="cpu")

@@ -29,7 +29,7 @@ from onnx_trtcal.methods import parse_method
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 if TYPE_CHECKING:
     from compare.cases import Case

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.errors import OptionError
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.qdq.convert import dequantize_model
-    from onnx_trtcal.qdq.precisions import layer_precisions
+    from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
+    from onnx_trtcal.qdq.read.precisions import layer_precisions
     from onnx_trtcal.support.destinations import check_destinations
     from onnx_trtcal.trt.cache import Cache, header_for, write_cache
 

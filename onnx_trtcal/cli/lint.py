@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.qdq.lint import ERROR, lint_model
+    from onnx_trtcal.qdq.lint.lint import ERROR, lint_model
 
     console = Console(args.quiet, args.verbose)
     findings = lint_model(args.model)

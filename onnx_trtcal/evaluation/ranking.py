@@ -92,7 +92,7 @@ class Sensitivity:
         trtexec separates layers by commas and the name from its precision by a colon, and knows no quoting:
         layers with either in their names are left out.
         """
-        from onnx_trtcal.qdq.precisions import layer_precisions
+        from onnx_trtcal.qdq.read.precisions import layer_precisions
 
         worst = self.ranked[: len(self.kept)]
         return layer_precisions({layer: "fp16" for group in worst for layer in group.layers})
@@ -197,7 +197,7 @@ def _without(
     board: Switchboard, worst: Sequence[Ranked], scales: Mapping[str, float], qdq: QdqOptions
 ) -> frozenset[str]:
     """The nodes that stay quantized when these groups are excluded, as placement then decides."""
-    from onnx_trtcal.qdq.place import place
+    from onnx_trtcal.qdq.place.place import place
 
     patterns = tuple(group.pattern for group in worst)
     left = replace(qdq, exclude=(*qdq.exclude, *patterns))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Placement, Read
+from onnx_trtcal.qdq.place.placement import Placement, Read
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -87,7 +87,7 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
     from onnx_trtcal.graph.fold.affine_nodes import fold
     from onnx_trtcal.graph.groups.fuse import find_groups
     from onnx_trtcal.graph.model.surgeon import import_graph
-    from onnx_trtcal.qdq.quantize import quantize_model
+    from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # Only what is rounded to INT8 counts here, so that everything else can stay float32.
     quantized = quantize_model(model, scales, replace(options, high_precision="fp32", weights="int8"))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.placement import Read
-from onnx_trtcal.weights import quantize_weight, weight_scales
+from onnx_trtcal.qdq.place.placement import Read
+from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.qdq.placement import Placement
+    from onnx_trtcal.qdq.place.placement import Placement
 
 __all__ = ["Layer", "Weights", "layers_of"]
 

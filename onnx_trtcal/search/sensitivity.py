@@ -13,7 +13,7 @@ from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptio
 from onnx_trtcal.search.watched import watched
 
 if TYPE_CHECKING:
-    from onnx_trtcal.qdq.placement import Activation
+    from onnx_trtcal.qdq.place.placement import Activation
     from onnx_trtcal.search.subgraph import Cutter
 
 __all__ = ["Judge"]

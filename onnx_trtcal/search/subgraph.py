@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
-    from onnx_trtcal.qdq.placement import Read
+    from onnx_trtcal.qdq.place.placement import Read
 
 __all__ = ["Cutter"]
 

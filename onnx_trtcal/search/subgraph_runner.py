@@ -12,7 +12,7 @@ from onnx_trtcal.run.session import Session
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from onnx_trtcal.qdq.placement import Read
+    from onnx_trtcal.qdq.place.placement import Read
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.search.subgraph import Cutter
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.graph.groups.fuse import find_groups
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place import place
+from onnx_trtcal.qdq.place.place import place
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.graph.plan.plan import Plan
-    from onnx_trtcal.qdq.placement import Activation, Placement
+    from onnx_trtcal.qdq.place.placement import Activation, Placement
     from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener

@@ -12,7 +12,7 @@ from helpers import toys
 
 from onnx_trtcal.cli import main
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.trt.cache import read_cache
 
 SCALES = {"x": 0.125, "y": 0.25}

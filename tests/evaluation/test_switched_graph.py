@@ -11,7 +11,7 @@ from onnx_trtcal.evaluation.switched_graph import readers_of, switchboard
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import export_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 
 @pytest.fixture(scope="module")

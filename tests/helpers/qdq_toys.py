@@ -14,8 +14,8 @@ from onnx_trtcal.graph.groups.fuse import find_groups
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place import place
-from onnx_trtcal.qdq.placement import Placement
+from onnx_trtcal.qdq.place.place import place
+from onnx_trtcal.qdq.place.placement import Placement
 
 
 def weights(*shape: int, seed: int = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ from onnx_trtcal.methods.score import score
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.support.progress import LoggingListener

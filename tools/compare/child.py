@@ -68,7 +68,7 @@ def _ours(job: Job) -> float:
     import onnxruntime  # noqa: F401
 
     import onnx_trtcal.methods.entropy
-    import onnx_trtcal.qdq.quantize
+    import onnx_trtcal.qdq.write.quantize_model
     import onnx_trtcal.stats.sweep  # noqa: F401
     from onnx_trtcal import Options, quantize
 

@@ -16,8 +16,9 @@ from onnx import helper
 from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
-from onnx_trtcal.qdq.finding import ERROR, Finding
-from onnx_trtcal.qdq.pairs import (
+from onnx_trtcal.qdq.lint.finding import ERROR, Finding
+from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis
+from onnx_trtcal.qdq.read.pairs import (
     Quantizer,
     has_scale,
     has_zero_point,
@@ -25,7 +26,6 @@ from onnx_trtcal.qdq.pairs import (
     is_quantizer,
     read_quantizer,
 )
-from onnx_trtcal.qdq.weighted import is_weighted, weight_axis
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

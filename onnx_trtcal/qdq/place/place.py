@@ -19,9 +19,9 @@ from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.ops import INT8_CAPABLE, READ_NO_VALUES
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Activation, Placement, Read, Weight
-from onnx_trtcal.qdq.share import shared_by_concat
-from onnx_trtcal.qdq.weighted import is_weighted, weight_axis, why_left
+from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Weight
+from onnx_trtcal.qdq.place.share import shared_by_concat
+from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis, why_left
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

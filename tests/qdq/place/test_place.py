@@ -8,7 +8,7 @@ from helpers import toys
 from helpers.qdq_toys import conv, pairs, placed, pool_branch, weights
 
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Read
+from onnx_trtcal.qdq.place.placement import Read
 
 X = {"x": ["N", 16, 8, 8]}
 

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.lint import ADVICE, ERROR, lint_model
+from onnx_trtcal.qdq.lint.lint import ADVICE, ERROR, lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
 

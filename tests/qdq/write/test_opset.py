@@ -12,8 +12,8 @@ from onnx import helper
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import export_model, import_graph
-from onnx_trtcal.qdq.opset import raise_opset
-from onnx_trtcal.qdq.rebase import rebased
+from onnx_trtcal.qdq.write.opset import raise_opset
+from onnx_trtcal.qdq.write.rebase import rebased
 
 F = np.float32
 # opset before, node(s), input shape, constants

@@ -14,7 +14,7 @@ import numpy as np
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.pairs import Quantizer
+from onnx_trtcal.qdq.read.pairs import Quantizer
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

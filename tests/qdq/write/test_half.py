@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.convert import dequantize_model
-from onnx_trtcal.qdq.lint import lint_model
+from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
 W = {"w": weights(16, 16, 3, 3)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
-from onnx_trtcal.qdq.weighted import is_weighted
+from onnx_trtcal.qdq.place.weighted import is_weighted
 
 if TYPE_CHECKING:
     from onnx_trtcal.qdq.flow import Flow

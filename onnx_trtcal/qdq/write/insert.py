@@ -15,13 +15,13 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.half import beyond_float16, not_below, to_float16
 from onnx_trtcal.qdq.names import Names
-from onnx_trtcal.qdq.opset import raise_opset
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Placement, Weight
+from onnx_trtcal.qdq.place.placement import Placement, Weight
+from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
+from onnx_trtcal.qdq.write.half import beyond_float16, not_below, to_float16
+from onnx_trtcal.qdq.write.opset import raise_opset
 from onnx_trtcal.scales import SCALE_OF_ZEROS
-from onnx_trtcal.weights import quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

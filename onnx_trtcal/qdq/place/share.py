@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.placement import Shared
+from onnx_trtcal.qdq.place.placement import Shared
 
 __all__ = ["shared_by_concat"]
 

@@ -13,11 +13,11 @@ from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.insert import pair_scales
-from onnx_trtcal.qdq.lint import lint_model
+from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.placement import Activation, Placement, Read, Shared
-from onnx_trtcal.qdq.quantize import quantize_model
+from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Shared
+from onnx_trtcal.qdq.write.insert import pair_scales
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
 

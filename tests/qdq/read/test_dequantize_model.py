@@ -13,11 +13,11 @@ from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.convert import dequantize_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.precisions import layer_precisions
-from onnx_trtcal.qdq.quantize import quantize_model
-from onnx_trtcal.qdq.record import RECORD_KEY
+from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
+from onnx_trtcal.qdq.read.precisions import layer_precisions
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
+from onnx_trtcal.qdq.write.record import RECORD_KEY
 
 X = {"x": ["N", 16, 6, 6]}
 TENSORS = ("x", "a", "b", "c", "p", "y")

@@ -12,12 +12,12 @@ import onnx
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.carry import carry_scales
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.pairs import Quantizer
-from onnx_trtcal.qdq.precisions import precisions_of
-from onnx_trtcal.qdq.rebase import rebased, with_metadata, without_pairs
-from onnx_trtcal.qdq.record import RECORD_KEY, Record, load_record
-from onnx_trtcal.qdq.restore import restore_activations
-from onnx_trtcal.qdq.strip import Stripped, strip
+from onnx_trtcal.qdq.read.pairs import Quantizer
+from onnx_trtcal.qdq.read.precisions import precisions_of
+from onnx_trtcal.qdq.read.remove import Stripped, strip
+from onnx_trtcal.qdq.read.restore import restore_activations
+from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_pairs
+from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, load_record
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

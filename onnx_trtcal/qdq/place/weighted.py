@@ -12,7 +12,7 @@ from onnx_trtcal.graph.ops import ANCHORS
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.weights import channel_axis
+from onnx_trtcal.qdq.weights import channel_axis
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

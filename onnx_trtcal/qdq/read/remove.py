@@ -16,7 +16,7 @@ from onnx import helper
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
+from onnx_trtcal.qdq.read.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

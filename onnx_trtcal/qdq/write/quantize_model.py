@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.insert import Inserted, quantize_graph
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place import place
-from onnx_trtcal.qdq.placement import Placement
-from onnx_trtcal.qdq.rebase import rebased, with_metadata, without_value_info
-from onnx_trtcal.qdq.record import RECORD_KEY, Record, dump_record
+from onnx_trtcal.qdq.place.place import place
+from onnx_trtcal.qdq.place.placement import Placement
+from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
+from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_value_info
+from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
