@@ -13,8 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnx_trtcal.audit.coverage import check
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.check.coverage import check
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.outcome import Evaluation
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.options import QdqOptions
-    from onnx_trtcal.quantize import quantize
+    from onnx_trtcal.quantization import quantize
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Cache": "cache",
+    "Cache": "trt.cache",
     "Calibration": "calibration",
     "CalibrationError": "errors",
     "Evaluation": "evaluation.outcome",
@@ -55,12 +55,12 @@ _HOMES = {
     "QdqOptions": "qdq.options",
     "Sensitivity": "evaluation.ranking",
     "calibrate": "pipeline",
-    "check": "coverage",
-    "evaluate": "evaluation.side_by_side",
-    "quantize": "explicit",
-    "read_cache": "cache",
+    "check": "audit.coverage",
+    "evaluate": "evaluation.evaluate",
+    "quantize": "quantization",
+    "read_cache": "trt.cache",
     "sensitivity": "evaluation.ranking",
-    "write_cache": "cache",
+    "write_cache": "trt.cache",
 }
 
 

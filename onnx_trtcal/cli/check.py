@@ -14,9 +14,9 @@ from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
-    from onnx_trtcal.check.coverage import Coverage
-    from onnx_trtcal.check.gaps import Gap
-    from onnx_trtcal.check.log_audit import Triage
+    from onnx_trtcal.audit.coverage import Coverage
+    from onnx_trtcal.audit.gaps import Gap
+    from onnx_trtcal.audit.log_audit import Triage
 
 __all__ = ["configure", "run"]
 
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal.check.coverage import check
+    from onnx_trtcal.audit.coverage import check
     from onnx_trtcal.trt.cache import read_cache, write_cache
 
     console = Console(args.quiet, args.verbose)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> None:
-    from onnx_trtcal.check.coverage import NO_SUCH_TENSOR
+    from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR
 
     costly = [gap for gap in coverage.gaps if gap.costs != "no"]
     console.line(f"{args.model} and {args.cache}:")

@@ -88,7 +88,7 @@ def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Conso
     if not _wants_qdq(args):
         return
     from onnx_trtcal.cli.quantize import print_quantization
-    from onnx_trtcal.quantize import quantize_calibrated
+    from onnx_trtcal.quantization import quantize_calibrated
 
     options = qdq_from(args)
     made = quantize_calibrated(calibration, options)

@@ -15,7 +15,7 @@ from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
-    from onnx_trtcal.quantize import Quantization
+    from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.scale_source import Obtained
 
 __all__ = ["configure", "print_quantization", "run"]
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(args.quiet or args.json, args.verbose)
 
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.quantize import quantize
+    from onnx_trtcal.quantization import quantize
 
     made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
     written = made.save(output)

@@ -100,7 +100,7 @@ def _models(
     """The float model, the quantized graph, and what that is exported against."""
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.graph.model.surgeon import import_graph
-    from onnx_trtcal.quantize import quantize
+    from onnx_trtcal.quantization import quantize
 
     if quantized is None:
         made = quantize(model, source, options, qdq, listener=listener)

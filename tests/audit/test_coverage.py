@@ -11,8 +11,8 @@ import pytest
 from helpers.toys import model, node
 from onnx import TensorProto
 
-from onnx_trtcal.check.coverage import NO_SUCH_TENSOR, Coverage, check
-from onnx_trtcal.check.gaps import Gap
+from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR, Coverage, check
+from onnx_trtcal.audit.gaps import Gap
 from onnx_trtcal.errors import CacheError, ModelError
 from onnx_trtcal.trt.build_log import parse_log
 from onnx_trtcal.trt.cache import Cache, write_cache

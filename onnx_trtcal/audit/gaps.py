@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from onnx_trtcal.check.log_audit import Triage
+    from onnx_trtcal.audit.log_audit import Triage
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache

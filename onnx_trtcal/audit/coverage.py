@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.check.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
-from onnx_trtcal.check.log_audit import Triage, constants_named, triage
+from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
+from onnx_trtcal.audit.log_audit import Triage, constants_named, triage
 from onnx_trtcal.graph.constants import constant_amax
 from onnx_trtcal.graph.fold.affine_nodes import fold
 from onnx_trtcal.graph.model.load import Model, load
