@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.options import Options
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
-from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.graph.fold.affine_nodes import FoldReport
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.graph.plan.plan import Plan
+    from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.trt.trtexec import SeenShapes
 
 __all__ = ["Calibration", "Prepared"]
 

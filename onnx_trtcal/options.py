@@ -6,11 +6,13 @@ A field's `help` metadata is the text that `--help` shows for the flag of the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Options", "Preprocess", "check_fields", "parse_size"]
 

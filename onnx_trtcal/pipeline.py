@@ -27,7 +27,6 @@ from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search import JudgedSamples, chosen_name, judge
-from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trt.cache import check_name, header_for
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.methods.mxnet import SignedHistogram
     from onnx_trtcal.search.task import Chosen
+    from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
 
@@ -170,7 +170,6 @@ def solve(
     Raises:
         OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
     """
-
     plan = prepared.plan
     methods = assign_methods(options, plan.op_types)
     histograms = tied_histograms(plan.merged, collection)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import Obtained, obtain
-from onnx_trtcal.support.progress import Listener
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnx
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.qdq.write.quantize_model import Quantized
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Layer", "Quantization", "quantize", "quantize_calibrated"]
 

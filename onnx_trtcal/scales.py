@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx_trtcal.graph.plan.plan import Plan
 
 __all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Scale", "make_scales", "to_scale"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
-from onnx_trtcal.stats.collection import Collection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["merge_files"]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["tied_histograms"]
 

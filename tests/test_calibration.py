@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
@@ -9,10 +10,12 @@ from helpers import toys
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import CalibrationError, OptionError
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.tables import FORMATS, render, table_paths
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

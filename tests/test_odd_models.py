@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -13,10 +14,12 @@ from helpers.toys import node
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import CacheError, ModelError
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.trt.cache import dumps, loads
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
 
 RANDOM = np.random.default_rng(0)
 W = RANDOM.normal(size=(4, 4, 1, 1)).astype(np.float32)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -13,11 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import Options, calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
 from onnx_trtcal.pipeline import check_options, prepare, solve
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx_trtcal.calibration import Calibration
 
 AS_TENSORRT = replace(CPU, range="tensorrt")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,6 +14,9 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_says_where_every_scale_came_from(tmp_path: Path) -> None:

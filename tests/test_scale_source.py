@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import pytest
 from helpers import toys
 
@@ -14,6 +14,9 @@ from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsErro
 from onnx_trtcal.scale_source import kind_of, obtain
 from onnx_trtcal.stats import store
 from onnx_trtcal.trt.cache import Cache, write_cache
+
+if TYPE_CHECKING:
+    import onnx
 
 CPU = Options(provider="cpu")
 HEADER = "TRT-100300-EntropyCalibration2"

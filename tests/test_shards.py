@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,6 +14,9 @@ from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.options import Options, Preprocess
 from onnx_trtcal.shards import merge_files
 from onnx_trtcal.stats import store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATA = samples(9)
 OVERLAPPING = {"a": range(3), "b": range(3, 6), "c": range(4, 5)}

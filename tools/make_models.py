@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -21,6 +21,9 @@ from digits.data import Digits, split_digits
 from digits.networks import digits_mlp, digits_resnet
 from digits.training import train
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEAST_ACCURACY = 0.97
 

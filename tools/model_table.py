@@ -16,9 +16,9 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto
@@ -30,7 +30,11 @@ from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import Prepared, prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 # Sizes to try for axes that the model leaves open: one of them fits most models.
 SIZES = (64, 512, 224, 32, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from onnx_trtcal.audit.log_audit import Triage
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.trt.build_log import TrtLog

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 

@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from onnx_trtcal.cli.console import raise_refusal
 from onnx_trtcal.errors import CalibrationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["VERBS", "main"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
@@ -17,6 +17,9 @@ from onnx_trtcal.cli.outputs import (
     write_tables,
 )
 from onnx_trtcal.support.destinations import check_destinations
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["configure", "run"]
 

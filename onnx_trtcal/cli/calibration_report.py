@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.console import Console
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.cli.console import Console
 
 __all__ = ["print_closing"]
 

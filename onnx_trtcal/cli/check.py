@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,9 @@ from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.audit.gaps import Gap
     from onnx_trtcal.audit.log_audit import Triage

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
@@ -11,6 +9,9 @@ from onnx_trtcal.cli.flags import add_options, options_from
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from onnx_trtcal.methods.compare import Row
 
 __all__ = ["configure", "run"]

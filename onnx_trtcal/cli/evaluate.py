@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_
 from onnx_trtcal.cli.listener import ConsoleListener
 
 if TYPE_CHECKING:
+    import argparse
+
     from onnx_trtcal.evaluation.accuracy import Merit
     from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
 

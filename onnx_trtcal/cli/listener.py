@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.console import Console
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onnx_trtcal.cli.console import Console
 
 __all__ = ["ConsoleListener"]
 

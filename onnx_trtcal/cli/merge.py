@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.support.destinations import check_destinations
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["configure", "run"]
 

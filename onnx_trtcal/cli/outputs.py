@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from onnx_trtcal.trt.tables import FORMATS, table_paths
 from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
+    import argparse
+
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
 

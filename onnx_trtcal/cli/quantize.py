@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,9 @@ from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.scale_source import Obtained
 

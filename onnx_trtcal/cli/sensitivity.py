@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
@@ -13,6 +11,9 @@ from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_
 from onnx_trtcal.cli.listener import ConsoleListener
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from onnx_trtcal.evaluation.ranking import Sensitivity
     from onnx_trtcal.evaluation.variants import Damage
 

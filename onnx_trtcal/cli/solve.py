@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_qdq, write_tables
 from onnx_trtcal.support.destinations import check_destinations
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["configure", "run"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
     from onnx_trtcal.stats.device import Activation

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import glob
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
-from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import remove_leftovers
-from onnx_trtcal.support.progress import Listener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Checkpoint", "looks_path", "remove_checkpoints"]
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_trtcal.calibration import Prepared
 from onnx_trtcal.collect.memory import Chunking, available_memory, chunk
 from onnx_trtcal.data.batching import batches, effective_batch_size
 from onnx_trtcal.data.layout import feeding_of
-from onnx_trtcal.data.sources import Source
-from onnx_trtcal.graph.model.load import Model
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.options import Options
-from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Prepared
+    from onnx_trtcal.data.sources import Source
+    from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.options import Options
+    from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.stats.cuda.gpu import Gpu
 
 __all__ = ["choose_chunking"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from onnx_trtcal.calibration import Prepared
 from onnx_trtcal.collect.batch_loop import collect
 from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path
 from onnx_trtcal.collect.chunking import choose_chunking
@@ -23,21 +20,25 @@ from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
-from onnx_trtcal.options import Options
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
-from onnx_trtcal.support.progress import Listener
 from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
     import numpy as np
 
+    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.methods.mxnet import SignedHistogram
+    from onnx_trtcal.options import Options
     from onnx_trtcal.stats.cuda.gpu import Gpu
     from onnx_trtcal.stats.device import Activation
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Measured", "measure", "measure_signed"]
 

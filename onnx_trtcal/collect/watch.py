@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.convergence import Movement, moved
-from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["Watch"]
 

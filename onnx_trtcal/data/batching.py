@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
 from onnx_trtcal.data.prefetch import run_ahead
-from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.data.sources import Source
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
+
+    from onnx_trtcal.data.samples import Sample
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Batch", "OtherSamplesError", "batches", "effective_batch_size", "sample_hash"]
 

@@ -14,15 +14,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.formats import FORMATS, Recipes, file_item, folder_item, is_image, is_usable, joint_item
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
-from onnx_trtcal.data.samples import Item
 from onnx_trtcal.errors import DataError, did_you_mean, listed
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onnx_trtcal.data.samples import Item
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Files", "open_path"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.images.load import load_image
 from onnx_trtcal.data.images.recipe import Recipe
@@ -13,6 +13,9 @@ from onnx_trtcal.data.readers import npy_column, npz_columns, pb_tensor
 from onnx_trtcal.data.samples import Item, Part, Picture
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["FORMATS", "Recipes", "file_item", "folder_item", "is_image", "is_usable", "joint_item"]
 

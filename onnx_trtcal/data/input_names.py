@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import DataError, did_you_mean
 from onnx_trtcal.support.files import natural_key
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["match_inputs", "missing_inputs", "path_key", "posix_name"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from onnx_trtcal.data.input_names import match_inputs, missing_inputs
 from onnx_trtcal.data.readers import Held
 from onnx_trtcal.data.samples import Item, Part
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["items_of"]
 

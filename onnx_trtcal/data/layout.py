@@ -20,11 +20,15 @@ given with a stack is shared by all of its feeds.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Feeding", "Shape", "effective_batch_size", "feeding_of", "is_fixed", "shape_text"]
 

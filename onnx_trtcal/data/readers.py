@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from onnx_trtcal.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
 __all__ = ["Column", "Held", "Stored", "npy_column", "npz_columns", "pb_tensor"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from onnx_trtcal.data.casts import cast
 from onnx_trtcal.data.layout import Feeding, Shape, is_fixed, shape_text
 from onnx_trtcal.data.readers import Column
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Item", "Part", "Picture", "Sample", "count_samples", "sample_tasks"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.folders import open_path
 from onnx_trtcal.data.formats import is_image
@@ -18,7 +17,11 @@ from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
 from onnx_trtcal.data.samples import Item, Sample, count_samples, sample_tasks
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Sample", "Source", "open_source"]
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, paired
-from onnx_trtcal.evaluation.labels import Labels
-from onnx_trtcal.evaluation.metric import Meter
 from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
 from onnx_trtcal.evaluation.paired_run import Step, Twins, samples_of
 from onnx_trtcal.fidelity.distance import Distance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from onnx_trtcal.evaluation.labels import Labels
+    from onnx_trtcal.evaluation.metric import Meter
 
 __all__ = ["Comparison", "is_float"]
 
@@ -50,7 +54,7 @@ class Comparison:
         self.same: dict[str, int] = {}
         self._pool = ThreadPoolExecutor(threads or cpu_count() or 1)
 
-    def __enter__(self) -> Comparison:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.layout import effective_batch_size
@@ -12,7 +10,6 @@ from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.counting import Comparison
 from onnx_trtcal.evaluation.labels import Labels, read_labels
 from onnx_trtcal.evaluation.metric import load_metric
-from onnx_trtcal.evaluation.outcome import Evaluation
 from onnx_trtcal.evaluation.paired_run import Twins
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
@@ -20,9 +17,13 @@ from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import onnx
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["evaluate"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from onnx_trtcal.evaluation.accuracy import Merit
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnx_trtcal.evaluation.accuracy import Merit
 
 __all__ = ["CLEAN", "Evaluation", "TensorError"]
 
@@ -39,7 +42,7 @@ class TensorError:
 
     @property
     def lost(self) -> float:
-        """dB lost since the tensors it is computed from; 0 where those had no error yet."""
+        """DB lost since the tensors it is computed from; 0 where those had no error yet."""
         return max(self.above - self.sqnr, 0.0) if self.above < CLEAN else 0.0
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.data.batching import Batch, batches
@@ -20,6 +18,9 @@ from onnx_trtcal.graph.view import kind, link
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.data.sources import Source

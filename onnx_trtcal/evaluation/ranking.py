@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.batching import batches
@@ -21,6 +19,9 @@ from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
     import onnx
 
 __all__ = ["Ranked", "Sensitivity", "Spared", "sensitivity"]

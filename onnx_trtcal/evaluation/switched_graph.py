@@ -13,20 +13,20 @@ the pair is behind it here, with the same scale and the same values: it is the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place.placement import Placement, Read
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.fuse import Group
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.qdq.options import QdqOptions
+    from onnx_trtcal.qdq.place.placement import Placement, Read
 
 __all__ = ["Switchboard", "readers_of", "switchboard"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.evaluation.labels import Labels
     from onnx_trtcal.evaluation.switched_graph import Switchboard

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,8 @@ from onnx_trtcal.graph.model.order import reads, sorted_nodes
 from onnx_trtcal.graph.outputs import set_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["constant_amax", "largest_magnitude"]

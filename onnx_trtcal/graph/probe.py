@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.surgeon import split_model
@@ -15,6 +11,10 @@ from onnx_trtcal.graph.outputs import set_outputs, show_shapes
 from onnx_trtcal.graph.view import Links, link, reads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.model.order import running_order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["Links", "captured", "kind", "link", "reads"]

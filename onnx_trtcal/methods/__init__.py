@@ -6,7 +6,6 @@ Importing this package is cheap; a solver, and numba with it, is imported when a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import OptionError, StatisticsError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from onnx_trtcal.methods.mxnet import SignedHistogram
     from onnx_trtcal.stats.histogram import Histogram
 

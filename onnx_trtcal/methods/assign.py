@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.methods import Method, parse_method
-from onnx_trtcal.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnx_trtcal.options import Options
 
 __all__ = ["assign_methods"]
 

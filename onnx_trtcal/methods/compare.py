@@ -6,14 +6,18 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.methods import METHODS, Method, parse_method
 from onnx_trtcal.methods.score import Score, score
-from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = ["Row", "columns", "comparable_methods", "compare", "csv_text", "sort_rows"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from onnx_trtcal.qdq.flow import Flow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.fuse import Group

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.view import captured, kind, link
 from onnx_trtcal.qdq.ops import COMMUTES, TIED
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["Flow"]

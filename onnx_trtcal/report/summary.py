@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
 from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Container
+
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.collect.convergence import Movement
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
-from onnx_trtcal.run.provider import Provider
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
 
     from onnx_trtcal.graph.probe import Probe
+    from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.stats.device import Activation
 
 __all__ = ["Session"]

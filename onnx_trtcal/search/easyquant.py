@@ -19,7 +19,6 @@ Where it goes its own way:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +29,8 @@ from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptio
 from onnx_trtcal.search.task import Chosen, placement_of, together
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from onnx_trtcal.search.layers import Layer
     from onnx_trtcal.search.task import Task
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ from onnx_trtcal.qdq.place.placement import Read
 from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.qdq.place.placement import Placement

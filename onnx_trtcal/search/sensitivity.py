@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptio
 from onnx_trtcal.search.watched import watched
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from onnx_trtcal.qdq.place.placement import Activation
     from onnx_trtcal.search.subgraph import Cutter
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -13,7 +12,8 @@ from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.graph.probe import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import onnx_graphsurgeon as gs
 
@@ -71,7 +71,9 @@ class Cutter:
                 needed.update(self._reads[at])
         return found[::-1]
 
-    def boundary(self, part: Sequence[int], without: Set[tuple[str, int]] = frozenset()) -> tuple[str, ...]:
+    def boundary(
+        self, part: Sequence[int], without: AbstractSet[tuple[str, int]] = frozenset()
+    ) -> tuple[str, ...]:
         """The tensors that the nodes of a part read and do not make, weights left out.
 
         Args:

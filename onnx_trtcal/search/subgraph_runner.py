@@ -24,7 +24,7 @@ SessionOptions = tuple["Provider", int | None, Sequence[str]]
 
 
 def quantized(values: np.ndarray, threshold: float) -> np.ndarray:
-    """s * clip(round(x / s), -127, 127) with s = threshold / 127 in float32, in the dtype of `values`."""
+    """S * clip(round(x / s), -127, 127) with s = threshold / 127 in float32, in the dtype of `values`."""
     scale = np.float32(to_scale(threshold))
     steps = np.asarray(values, dtype=np.float32) / scale
     np.clip(np.rint(steps, out=steps), -127, 127, out=steps)

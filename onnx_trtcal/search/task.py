@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.qdq.place.placement import Activation, Placement

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,9 @@ from onnx_trtcal.stats.parallel import add_all
 from onnx_trtcal.support.files import natural_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
     from onnx_trtcal.stats.cuda.counts import DeviceCounts
     from onnx_trtcal.stats.cuda.gpu import Gpu
 

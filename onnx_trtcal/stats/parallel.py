@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.stats.histogram import Histogram, as_counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    import numpy as np
 
 __all__ = ["add_all"]
 

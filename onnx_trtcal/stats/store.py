@@ -28,14 +28,16 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.collection import Collection
-from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.support.files import atomic_write
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = ["dumps", "load", "loads", "save"]
 

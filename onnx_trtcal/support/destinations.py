@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["check_destinations"]
 

@@ -8,11 +8,13 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from onnx_trtcal.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["atomic_file", "atomic_write", "natural_key", "remove_leftovers", "sha256_file"]
 

@@ -11,11 +11,13 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 from numba.core.caching import FunctionCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["compiled"]
 

@@ -7,11 +7,14 @@ Python script with a verbose logger) are understood as well: what stands before 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["TrtLog", "parse_log", "read_log"]
 

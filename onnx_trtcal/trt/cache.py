@@ -14,13 +14,16 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.version import ALGORITHMS, parse_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Cache", "check_name", "dumps", "header_for", "loads", "read_cache", "write_cache"]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["parse_names", "read_names"]
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.trt.cache import Cache, dumps
 from onnx_trtcal.trt.cache_ops import dynamic_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "FORMATS",

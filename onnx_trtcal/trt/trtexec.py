@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.layout import feeding_of, is_fixed
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["SeenShapes", "dynamic_shapes", "explicit_line", "trtexec_line"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -12,10 +12,14 @@ from helpers.toys import model, node
 from onnx import TensorProto
 
 from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR, Coverage, check
-from onnx_trtcal.audit.gaps import Gap
 from onnx_trtcal.errors import CacheError, ModelError
 from onnx_trtcal.trt.build_log import parse_log
 from onnx_trtcal.trt.cache import Cache, write_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx_trtcal.audit.gaps import Gap
 
 HEADER = "TRT-8601-EntropyCalibration2"
 FLOATS = ["x", "conv", "relu", "pool", "flat", "sum"]

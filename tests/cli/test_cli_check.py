@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -12,6 +12,9 @@ from helpers.toys import model, node
 
 from onnx_trtcal.cli import main
 from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = "TRT-8001-EntropyCalibration2"
 LOG = "[V] [TRT] ConstShuffleFusion: Fusing slope with (Unnamed Layer* 5) [Shuffle]\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,6 +14,9 @@ from onnx_trtcal.cli import main
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.trt.cache import read_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCALES = {"x": 0.125, "y": 0.25}
 

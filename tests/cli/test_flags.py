@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.options import Options, Preprocess
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FLAGS = {
     "--method": "mse",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
@@ -12,6 +12,9 @@ from helpers.small import network, samples, write_folder
 
 from onnx_trtcal.cli import main
 from onnx_trtcal.stats import store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from onnx_trtcal.collect.batch_loop import collect
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.trt.trtexec import SeenShapes
+
+if TYPE_CHECKING:
+    from onnx_trtcal.trt.trtexec import SeenShapes
 
 Arrays = Mapping[str, np.ndarray]
 

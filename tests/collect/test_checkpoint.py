@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path, remove_checkpoints
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.options import Options
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.trt.cache import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.options import Options
 
 OPTIONS = replace(CPU, batch_size=3, checkpoint_every=5)
 DATA = samples(100)

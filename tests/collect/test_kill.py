@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
 from helpers.small import network, samples, write_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COUNT = 300
 FILES = ("out.cache", "out.cache.json", "out.stats")

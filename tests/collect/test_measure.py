@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,9 +13,13 @@ import onnx_trtcal.collect.chunking
 from onnx_trtcal import calibrate
 from onnx_trtcal.collect.measure import Measured, measure, measure_signed
 from onnx_trtcal.errors import DataError, ModelError
-from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.run.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx_trtcal.options import Options
 
 DATA = samples(20)
 

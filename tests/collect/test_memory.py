@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from helpers.small import CPU
 from helpers.toys import model, node
 from hypothesis import given
@@ -13,6 +12,11 @@ from hypothesis import strategies as st
 from onnx_trtcal import calibrate
 from onnx_trtcal.collect.memory import Chunking, available_memory, chunk
 from onnx_trtcal.run.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
 
 SIZES = {"a": 100, "b": 300, "c": 50}
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +9,10 @@ import pytest
 from onnx_trtcal.collect.convergence import Movement
 from onnx_trtcal.collect.watch import Watch
 from onnx_trtcal.stats.collection import Collection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 MARKS = (4, 8)
 

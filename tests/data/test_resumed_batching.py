@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from onnx_trtcal.data.batching import OtherSamplesError, batches
 from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INPUTS = (InputSpec("x", np.dtype(np.float32), ("n", 2)),)
 DATA = [Sample(f"s{index}", {"x": np.full(2, index, np.float32)}) for index in range(12)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
 import pytest
 from helpers import toys
 from helpers.fakes import cache, forward, perceptron, samples, scales, weights
 
 from onnx_trtcal import Options, QdqOptions, evaluate, sensitivity
 from onnx_trtcal.errors import OptionError
+
+if TYPE_CHECKING:
+    import onnx
 
 CPU = Options(provider="cpu", batch_size=4)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
 
 from helpers import toys
 from onnx_trtcal.trt.cache import Cache
+
+if TYPE_CHECKING:
+    import onnx
 
 HEADER = "TRT-100300-EntropyCalibration2"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -11,6 +11,9 @@ from helpers import toys
 from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import export_model, import_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FLOATS = (
     onnx.TensorProto.FLOAT,

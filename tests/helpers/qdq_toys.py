@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from helpers import toys
@@ -15,7 +14,13 @@ from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
-from onnx_trtcal.qdq.place.placement import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import onnx
+
+    from onnx_trtcal.qdq.place.placement import Placement
 
 
 def weights(*shape: int, seed: int = 0) -> np.ndarray:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from helpers.method_shapes import SHAPES, activations, centres, histogram, sample
 from hypothesis import given, settings
 
 from onnx_trtcal.methods.mse import candidates, solve
-from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.histogram import Histogram
 
 
 def error(tensor: Histogram, threshold: float) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from helpers import toys
 from helpers.small import CPU
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.report.advice import SEVERAL_TIMES, flags_for, overclipped
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
 
 
 def heavy(name: str = "x", method: str = "percentile:99") -> Calibration:

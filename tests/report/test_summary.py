@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -10,7 +11,6 @@ from helpers import toys
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.collect.convergence import Movement
 from onnx_trtcal.report.summary import (
     colon_warning,
@@ -22,6 +22,9 @@ from onnx_trtcal.report.summary import (
     unseen_shapes,
     warnings,
 )
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 import pytest
@@ -10,6 +10,9 @@ import pytest
 from onnx_trtcal.errors import ProviderError
 from onnx_trtcal.run import provider as module
 from onnx_trtcal.run.provider import Provider, choose_provider, find_cuda_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"

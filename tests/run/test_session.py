@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
@@ -15,6 +15,9 @@ from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import Probe, probe
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ON_CPU = Provider("cpu", "as asked")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from helpers import toys
 from helpers.toys import run
 
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.options import Options
@@ -20,6 +20,9 @@ from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.support.progress import LoggingListener
+
+if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
 
 MODELS = Path(__file__).parents[2] / "models"
 SHAPES = {"digits_mlp": (-1, 64), "digits_resnet": (-1, 1, 8, 8)}

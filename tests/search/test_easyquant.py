@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.report.advice import overclipped
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnx_trtcal.calibration import Calibration
 
 MODELS = Path(__file__).parents[2] / "models"
 RNG = np.random.default_rng(0)

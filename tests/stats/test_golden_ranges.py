@@ -6,11 +6,14 @@ scale. The search here is a slow one of its own, so that the histogram is what i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from helpers.slow_histogram import counted
 
-from onnx_trtcal.stats.histogram import Histogram
+if TYPE_CHECKING:
+    from onnx_trtcal.stats.histogram import Histogram
 
 
 def slow_scale(histogram: Histogram) -> str:

@@ -7,7 +7,7 @@ import json
 import struct
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from onnx_trtcal.errors import CalibrationError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.store import dumps, load, loads, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def a_collection(rule: str = "stable") -> Collection:

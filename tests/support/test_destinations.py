@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.support.destinations import check_destinations
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

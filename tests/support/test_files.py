@@ -3,12 +3,15 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.support.files import atomic_write, natural_key, remove_leftovers, sha256_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_file_is_written_or_replaced(tmp_path: Path) -> None:

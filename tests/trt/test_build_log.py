@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.trt.build_log import parse_log, read_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VERBOSE = """\
 &&&& RUNNING TensorRT.trtexec [TensorRT v8001] # trtexec --onnx=m.onnx --int8 --calib=m.cache --verbose

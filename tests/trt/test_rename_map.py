@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.trt.rename_map import parse_names, read_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = {"a, b": "x\u2028", 'in "q"': "y: z"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ import pytest
 from onnx_trtcal.errors import CacheError, OptionError
 from onnx_trtcal.trt.cache import loads
 from onnx_trtcal.trt.tables import FORMATS, names_with_colon, ort_flatbuffers, ort_json, ranges_json, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = "TRT-100300-EntropyCalibration2"
 SCALES = {

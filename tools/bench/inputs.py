@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import onnx
 
@@ -26,7 +27,8 @@ def write_samples(folder: Path, count: int, shape: tuple[int, ...]) -> Path:
 
 def images(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     """One float32 sample of about unit variance: where it has two spatial axes, a coarse random field made
-    smooth, with a little noise, so that its activations are as uneven as those of photographs."""
+    smooth, with a little noise, so that its activations are as uneven as those of photographs.
+    """
     import numpy as np
 
     random = np.random.default_rng(seed)

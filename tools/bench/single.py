@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.inputs import write_chain
 from bench.process import Spec, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Single", "singles"]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
-from bench.single import Single
 from bench.tables import markdown, megabytes, number
-from bench.versus import Versus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.single import Single
+    from bench.versus import Versus
 
 __all__ = ["target_table"]
 

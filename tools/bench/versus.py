@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.process import Report, Spec, measure
 from bench.tables import markdown, megabytes, number, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Contender", "Versus", "contenders", "fight", "split_table", "versus_table"]
 

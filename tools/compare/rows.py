@@ -6,14 +6,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compare.cases import Case
 from compare.child import Job, read_stack
 from onnx_trtcal import CalibrationError, Options, evaluate
-from onnx_trtcal.evaluation.outcome import Evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from compare.cases import Case
+    from onnx_trtcal.evaluation.outcome import Evaluation
 
 __all__ = ["Contender", "Row", "compare_case", "contenders"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from compare.cases import Case
-from compare.rows import Row
-from onnx_trtcal.evaluation.accuracy import Merit
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compare.cases import Case
+    from compare.rows import Row
+    from onnx_trtcal.evaluation.accuracy import Merit
 
 __all__ = ["case_table"]
 

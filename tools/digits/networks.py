@@ -6,11 +6,14 @@ parameter `layer1.conv.weight`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["digits_mlp", "digits_resnet"]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
 from onnx_trtcal.stats.cuda.counts import DeviceCounts
-from onnx_trtcal.stats.cuda.gpu import Gpu
 from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx_trtcal.stats.cuda.gpu import Gpu
 
 Batches = list[dict[str, np.ndarray]]
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
 import onnxruntime as ort
 
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
-from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.cuda.counts import DeviceCounts
-from onnx_trtcal.stats.cuda.gpu import Gpu
 from onnx_trtcal.stats.device import DeviceArray
 from onnx_trtcal.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    import onnx
+
+    from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.stats.cuda.gpu import Gpu
 
 WARM = 3  # runs before the clock starts: algorithms are chosen, memory is grown, kernels are compiled
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.data.images.decode import decode
-from onnx_trtcal.data.images.recipe import Recipe
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
+
+    from onnx_trtcal.data.images.recipe import Recipe
 
 __all__ = ["load_image", "preprocess"]
 

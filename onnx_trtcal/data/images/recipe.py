@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.data.layout import Feeding, Shape, is_fixed, shape_text
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
-from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Recipe", "make_recipe"]
 

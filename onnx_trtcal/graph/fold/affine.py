@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnx_trtcal.graph.fold.constants import constant_value, is_constant, is_default_domain
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 __all__ = ["Affine", "arithmetic", "batchnorm", "data_input", "keeps_values"]
 

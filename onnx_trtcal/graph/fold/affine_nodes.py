@@ -13,8 +13,8 @@ c vanishes and y answers for it; y keeps its name. Three shapes of the same rewr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -24,6 +24,9 @@ from onnx_trtcal.graph.fold.chain import Chain, channel_axis, find_chain, read_o
 from onnx_trtcal.graph.fold.constants import is_default_domain
 from onnx_trtcal.graph.fold.linear import Linear, after, before, linear_of
 from onnx_trtcal.graph.model.weights import Weight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Fold", "FoldReport", "fold"]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnx_trtcal.graph.fold.affine import data_input, keeps_values
 from onnx_trtcal.graph.fold.constants import constant_value, is_default_domain
 from onnx_trtcal.graph.fold.linear import Linear, linear_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    import onnx_graphsurgeon as gs
 
 __all__ = ["Chain", "channel_axis", "find_chain", "read_once"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import helper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["constant_value", "is_constant", "is_default_domain"]
 
@@ -98,7 +100,7 @@ def _cast(attrs: dict[str, Any], data: np.ndarray) -> np.ndarray:
 def _dequantize(
     attrs: dict[str, Any], data: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """y = (x - zero point) * scale, per tensor, per slice of an axis, or per block of one."""
+    """Y = (x - zero point) * scale, per tensor, per slice of an axis, or per block of one."""
     axis = attrs.get("axis", 1)
     parts = [np.asarray(scale), np.zeros_like(scale) if zero is None else np.asarray(zero)]
     if scale.ndim == 1 and scale.size > 1:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
-from onnx_trtcal.graph.fold.affine import Affine
 from onnx_trtcal.graph.fold.constants import constant_value, is_constant, is_default_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.fold.affine import Affine
 
 __all__ = ["Linear", "after", "before", "linear_of"]
 

@@ -10,7 +10,6 @@ A tensor that anything else reads, or that is an output of the graph, ends the g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from onnx_trtcal.graph.groups import decomposed as spelled
 from onnx_trtcal.graph.view import Links, kind, link
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["Group", "find_groups"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -13,6 +13,9 @@ from onnx import helper
 
 from onnx_trtcal.graph.model.external import is_external
 from onnx_trtcal.graph.model.order import distinct_names, sorted_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Shape", "TensorTypes", "infer_types", "skeleton", "with_outputs"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
@@ -19,6 +19,9 @@ from onnx_trtcal.graph.model.order import distinct_names
 from onnx_trtcal.graph.model.runtime import check_loads, runtime_types
 from onnx_trtcal.support.files import natural_key
 from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Model", "load"]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["distinct_names", "outer_names", "reads", "running_order", "sorted_nodes"]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.inference import Shape, skeleton, with_outputs
 from onnx_trtcal.support.cuda_driver import driver_loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["check_loads", "explain", "runtime_types"]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnx_graphsurgeon as gs
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.external import (
@@ -19,10 +17,17 @@ from onnx_trtcal.graph.model.external import (
     tensors_of,
     write_aligned,
 )
-from onnx_trtcal.graph.model.load import Model
 from onnx_trtcal.graph.model.order import reads
 from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.support.files import atomic_file, atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["save_model"]
 

@@ -11,8 +11,8 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import dtype_to_onnx
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
@@ -24,9 +24,13 @@ from onnx_trtcal.graph.model.external import (
     tensors_of,
     write_aligned,
 )
-from onnx_trtcal.graph.model.load import Model
 from onnx_trtcal.graph.model.surgeon import INLINE_BYTES, SMALL_BYTES
 from onnx_trtcal.graph.model.weights import SpilledValues, Weight
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["spill"]
 

@@ -9,12 +9,9 @@ copied from there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, helper
@@ -22,9 +19,16 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onn
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnx_trtcal.graph.model.external import is_external, reference, tensor_nbytes
-from onnx_trtcal.graph.model.load import Model
 from onnx_trtcal.graph.model.order import distinct_names, reads, sorted_nodes
 from onnx_trtcal.graph.model.weights import SpilledValues, Weight, WeightValues, to_proto
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["ImportedNode", "Split", "export_model", "import_graph", "split_model"]
 

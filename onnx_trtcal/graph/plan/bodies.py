@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,8 @@ from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.view import kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
     import onnx_graphsurgeon as gs
 

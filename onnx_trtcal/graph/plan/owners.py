@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.plan.ties import concat_branches, tied_to
-from onnx_trtcal.graph.view import Links
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnx_trtcal.graph.view import Links
 
 __all__ = ["Answer", "Resolver"]
 

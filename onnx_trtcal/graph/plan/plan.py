@@ -6,7 +6,6 @@ model has an answer here, also one that folding or fusing made vanish.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ from onnx_trtcal.graph.plan.owners import Answer, Resolver
 from onnx_trtcal.graph.view import Links, kind, link
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model

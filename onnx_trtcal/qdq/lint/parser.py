@@ -5,7 +5,6 @@ Source: onnx-tensorrt, QuantDequantLinearHelper in onnxOpImporters.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,8 @@ from onnx_trtcal.qdq.read.pairs import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["ParserFindings", "parser_findings"]

@@ -5,7 +5,6 @@ Source: TensorRT developer guide, "Q/DQ Layer-Placement Recommendations".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
@@ -18,6 +17,8 @@ from onnx_trtcal.qdq.place.weighted import is_weighted
 from onnx_trtcal.qdq.read.remove import Stripped, strip
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.inference import Shape

@@ -10,7 +10,6 @@ The rules are TensorRT's, "Q/DQ Layer-Placement Recommendations" in its develope
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from onnx_trtcal.qdq.place.share import shared_by_concat
 from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis, why_left
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.fuse import Group
@@ -118,7 +119,8 @@ class _Placer:
 
     def _skip(self, group: Group | None) -> None:
         """The skip input, not the convolution's side: the Add then runs inside the convolution's kernel, and
-        its output takes the precision of the skip."""
+        its output takes the precision of the skip.
+        """
         if group is None or group.residual is None:
             return
         for name in group.nodes:

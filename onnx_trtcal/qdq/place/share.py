@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.place.placement import Shared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onnx_trtcal.qdq.flow import Flow
 
 __all__ = ["shared_by_concat"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +10,14 @@ import numpy as np
 from onnx_trtcal.graph.ops import ANCHORS
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape
-from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.weights import channel_axis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = ["is_weighted", "weight_axis", "why_left"]
 

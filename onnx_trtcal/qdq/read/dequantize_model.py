@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import onnx
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.carry import carry_scales
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.read.pairs import Quantizer
 from onnx_trtcal.qdq.read.precisions import precisions_of
 from onnx_trtcal.qdq.read.remove import Stripped, strip
 from onnx_trtcal.qdq.read.restore import restore_activations
@@ -20,9 +15,14 @@ from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_pairs
 from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, load_record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import onnx
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.qdq.read.pairs import Quantizer
 
 __all__ = ["Dequantized", "dequantize_model"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.view import kind
@@ -10,6 +9,8 @@ from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
 from onnx_trtcal.qdq.place.weighted import is_weighted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx_trtcal.qdq.flow import Flow
 
 __all__ = ["layer_precisions", "precisions_of"]

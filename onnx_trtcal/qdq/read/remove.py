@@ -6,7 +6,6 @@ INT8 weights ─► DQ ─► reader                                   becomes  
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.read.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["Stripped", "strip"]

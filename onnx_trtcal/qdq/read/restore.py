@@ -6,7 +6,6 @@ in front of it: without Q the float model would be another network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +13,13 @@ import numpy as np
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.read.pairs import Quantizer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.qdq.read.pairs import Quantizer
 
 __all__ = ["restore_activations"]
 

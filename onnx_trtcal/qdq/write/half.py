@@ -9,7 +9,6 @@ has float32 around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from onnx_trtcal.graph.view import captured
 from onnx_trtcal.qdq.names import Names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import onnx_graphsurgeon as gs
 
 __all__ = ["beyond_float16", "not_below", "to_float16"]

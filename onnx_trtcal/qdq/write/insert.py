@@ -7,7 +7,6 @@ INT8 weights ────────► DequantizeLinear ──► the weighted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,17 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.names import Names
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place.placement import Placement, Weight
 from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
 from onnx_trtcal.qdq.write.half import beyond_float16, not_below, to_float16
 from onnx_trtcal.qdq.write.opset import raise_opset
 from onnx_trtcal.scales import SCALE_OF_ZEROS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.qdq.place.placement import Placement, Weight
 
 __all__ = ["Inserted", "pair_scales", "quantize_graph"]
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
-from onnx_trtcal.qdq.place.placement import Placement
 from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
 from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_value_info
 from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import onnx
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.qdq.place.placement import Placement
 
 __all__ = ["Quantized", "quantize_model"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -12,6 +11,8 @@ from onnx import helper
 from onnx_trtcal.graph.model.order import reads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["rebased", "with_metadata", "without_pairs", "without_value_info"]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from onnx_trtcal.stats.cuda import fields
-from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.stats.parallel import add_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Executor
 
     from onnx_trtcal.stats.cuda.gpu import Gpu
     from onnx_trtcal.stats.device import DeviceArray
+    from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = ["DeviceCounts"]
 

@@ -6,14 +6,16 @@ object, some 20 us, for every tensor of every batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import cuda, types
 from numba.cuda.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["CUDA_MEMORY", "Memory"]
 

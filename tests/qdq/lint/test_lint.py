@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -16,6 +16,9 @@ from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint.lint import ADVICE, ERROR, lint_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 X = {"x": ["N", 16, 6, 6]}
 
