@@ -84,6 +84,10 @@ class Preprocess:
     Order of work: decode, colour, resize, crop, then `(pixel * scale - mean) / std` in float32, layout.
     `mean` and `std` are in units of the scaled pixel and have one value or one per channel, in the
     channel order of `color`. A preset only fills the fields left at None.
+
+        >>> from onnx_trtcal import Preprocess
+        >>> Preprocess(preset="imagenet", crop=(192, 192)).crop
+        (192, 192)
     """
 
     preset: str | None = _option(None, "fill the flags below with a usual recipe", PRESETS)
@@ -116,7 +120,12 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Options:
-    """What a calibration run does. Paths are not options: they are arguments of the functions that write."""
+    """What a calibration run does. Paths are not options: they are arguments of the functions that write.
+
+        >>> from onnx_trtcal import Options
+        >>> Options(method="mse", method_for=("Softmax=minmax",), max_samples=512).trt_version
+        '10.3'
+    """
 
     method: str = _option("entropy", "threshold method, with an argument after a colon where it takes one")
     method_for: tuple[str, ...] = _option(

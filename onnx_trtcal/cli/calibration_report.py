@@ -1,4 +1,4 @@
-"""The closing words of a calibration, printed."""
+"""The report of a calibration, printed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
 
-__all__ = ["print_closing"]
+__all__ = ["print_report"]
 
 _MOST_FLAGS = 5
 
 
-def print_closing(
+def print_report(
     calibration: Calibration,
     model: str,
     tables: Mapping[str, Path],

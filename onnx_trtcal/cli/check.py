@@ -48,10 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal.audit.coverage import check
-    from onnx_trtcal.trt.cache import read_cache, write_cache
+    from onnx_trtcal import check, read_cache, write_cache
 
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.write_completed:
         read = [args.model, args.cache, *([args.log] if args.log else [])]
         check_destinations([args.write_completed], read)

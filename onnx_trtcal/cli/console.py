@@ -30,9 +30,13 @@ class Console:
         verbose: show what `detail` says, too.
     """
 
-    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
+
+    def never_quiet(self) -> Console:
+        """A console that prints lines and tables even when this one is quiet: where they are what was asked for."""
+        return Console(quiet=False, verbose=self.verbose)
 
     def line(self, text: str = "") -> None:
         """A line of explanation, unless quiet."""

@@ -21,11 +21,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints the findings; 1 when TensorRT would refuse the model."""
     from dataclasses import asdict
 
+    from onnx_trtcal import lint
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.qdq.lint.lint import ERROR, lint_model
+    from onnx_trtcal.qdq.lint.finding import ERROR
 
-    console = Console(args.quiet, args.verbose)
-    findings = lint_model(args.model)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
+    findings = lint(args.model)
     errors = sum(finding.level == ERROR for finding in findings)
     if args.json:
         console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))

@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
     check_destinations([output], [args.model, args.source])
-    console = Console(args.quiet or args.json, args.verbose)
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
+    from onnx_trtcal import quantize
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.quantization import quantize
 
     made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
@@ -86,7 +86,7 @@ def print_quantization(
         )
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
-    _print_next(made, str(written[0]), console, float32)
+    _print_next(made, str(written[0]), console, float32=float32)
 
 
 def _print_origin(obtained: Obtained, console: Console) -> None:
@@ -135,7 +135,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
         console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
 
 
-def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
+def _print_next(made: Quantization, path: str, console: Console, *, float32: bool) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
     calibration = made.obtained.calibration
