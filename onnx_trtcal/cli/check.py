@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LIB",
         action="append",
         default=[],
-        help="shared library of custom operators",
+        help="shared library of ONNX Runtime custom ops (repeatable)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

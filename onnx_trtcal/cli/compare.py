@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="methods",
         default=[],
         metavar="METHOD",
-        help="compare this method (repeatable; default: every one that needs nothing but the statistics)",
+        help="compare this method; repeatable (default: every one that needs nothing but the statistics)",
     )
     parser.add_argument(
         "--sort",

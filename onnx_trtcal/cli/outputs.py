@@ -31,9 +31,9 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=(*FORMATS, _QDQ),
         dest="formats",
-        help="what to write: TensorRT's cache (default), ONNX Runtime's tables, dynamic ranges in JSON; repeatable, "
-        "files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, MODEL.int8.onnx, "
-        "with the options in [qdq] of --config",
+        help="what to write: TensorRT's cache, ONNX Runtime's tables, dynamic ranges in JSON (default trt); "
+        "repeatable, files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, "
+        "MODEL.int8.onnx, with the options in [qdq] of --config",
     )
     parser.add_argument(
         "--algorithm",

@@ -103,7 +103,7 @@ def _print_origin(obtained: Obtained, console: Console) -> None:
         )
     if obtained.unusable:
         console.warn(
-            f"{len(obtained.unusable)} entries of the cache are no numbers to quantize with and count as missing, "
+            f"{len(obtained.unusable)} entries of the cache are not usable scales and count as missing, "
             f"calibrate again for them: {listed(obtained.unusable, _MOST_NAMES)}"
         )
     if obtained.missing:
