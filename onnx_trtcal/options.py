@@ -156,14 +156,14 @@ class Options:
     )
     threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
     allow_nonfinite: bool = _option(
-        False, "go on when an activation holds NaN or Inf, leaving those values out"
+        False, "continue when an activation holds NaN or Inf, leaving those values out"
     )
     allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
     ort_custom_ops: tuple[str, ...] = _option(
         (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
     )
     checkpoint_every: int = _option(
-        256, "samples between checkpoints of a run, which is started again with the same command", metavar="N"
+        256, "samples between checkpoints, from which the same command resumes a run that was stopped", metavar="N"
     )
     until_stable: float | None = _option(
         None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes what was asked for and says what could not be carried over."""
+    """Writes what was asked for and says what could not be kept."""
     from onnx_trtcal import dequantize, write_cache
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.errors import OptionError
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         console.warn(note)
     if done.covered:
         name, what = next(iter(done.covered.items()))
-        console.warn(f"{len(done.covered)} tensors had no symmetric INT8 grid; {name!r} for one: {what}")
+        console.warn(f"{len(done.covered)} tensors had no symmetric INT8 grid, for example {name!r}: {what}")
         for name, what in done.covered.items():
             console.detail(f"  {name}: {what}")
     if args.output:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         console.line(f"{Path(args.cache)}: {len(done.scales)} scales")
     if done.missing:
         console.warn(
-            f"{len(done.missing)} float tensors have no scale ({done.missing[0]!r} for one): TensorRT runs the "
+            f"{len(done.missing)} float tensors have no scale (for example {done.missing[0]!r}): TensorRT runs the "
             "layers that touch them in floating point"
         )
         for name in done.missing:

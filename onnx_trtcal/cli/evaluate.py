@@ -79,7 +79,7 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
             )
             for tensor in found.tensors
         ],
-        title="INT8 against FP32, in graph order (as read: behind the tensor's own Q/DQ pair):",
+        title="INT8 against FP32, in graph order (as read: after the tensor's own Q/DQ pair):",
     )
     if found.first is None:
         console.line("no tensor differs: is anything quantized?")

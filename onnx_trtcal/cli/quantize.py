@@ -77,12 +77,12 @@ def print_quantization(
     _print_origin(made.obtained, console)
     _print_layers(made, console)
     for pattern in made.quantized.placement.unmatched:
-        console.warn(f"--exclude {pattern!r} matches no node: nothing was left out for it")
+        console.warn(f"--exclude {pattern!r} matches no node and has no effect")
     dead = made.quantized.inserted.dead
     if dead:
         name, count = next(iter(dead.items()))
         console.line(
-            f"{sum(dead.values())} weight channels are next to zero ({count} of {name!r}) and got a harmless scale"
+            f"{sum(dead.values())} weight channels are almost zero ({count} of {name!r}) and got a harmless scale"
         )
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.trt.cache import Cache, header_for
@@ -21,6 +21,7 @@ __all__ = [
     "Difference",
     "Differences",
     "Merged",
+    "Preference",
     "Renamed",
     "diff_caches",
     "dynamic_range",
@@ -29,7 +30,8 @@ __all__ = [
     "set_cache_version",
 ]
 
-PREFERENCES = ("first", "last", "larger", "smaller")
+Preference = Literal["first", "last", "larger", "smaller"]
+PREFERENCES: tuple[Preference, ...] = get_args(Preference)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def diff_caches(first: Cache, second: Cache) -> Differences:
     )
 
 
-def merge_caches(caches: Sequence[Cache], prefer: str = "first") -> Merged:
+def merge_caches(caches: Sequence[Cache], prefer: Preference = "first") -> Merged:
     """One cache with the entries of all: in the order of the first, then what each later one adds.
 
         >>> from onnx_trtcal import Cache, merge_caches
@@ -228,7 +230,7 @@ def _factor(ratio: float) -> float:
     return max(ratio, 1 / ratio) if ratio else math.inf
 
 
-def _preferred(scales: Sequence[float], prefer: str) -> float:
+def _preferred(scales: Sequence[float], prefer: Preference) -> float:
     if prefer in ("first", "last"):
         return scales[0 if prefer == "first" else -1]
     return max(scales) if prefer == "larger" else min(scales)
