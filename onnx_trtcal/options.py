@@ -122,9 +122,9 @@ class Preprocess:
 class Options:
     """What a calibration run does. Paths are not options: they are arguments of the functions that write.
 
-        >>> from onnx_trtcal import Options
-        >>> Options(method="mse", method_for=("Softmax=minmax",), max_samples=512).trt_version
-        '10.3'
+    >>> from onnx_trtcal import Options
+    >>> Options(method="mse", method_for=("Softmax=minmax",), max_samples=512).trt_version
+    '10.3'
     """
 
     method: str = _option("entropy", "threshold method, with an argument after a colon where it takes one")
@@ -156,14 +156,14 @@ class Options:
     )
     threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
     allow_nonfinite: bool = _option(
-        False, "continue when an activation holds NaN or Inf, leaving those values out"
+        False, "go on when an activation holds NaN or Inf, leaving those values out"
     )
     allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
     ort_custom_ops: tuple[str, ...] = _option(
         (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
     )
     checkpoint_every: int = _option(
-        256, "samples between checkpoints, from which the same command resumes a run that was stopped", metavar="N"
+        256, "samples between checkpoints of a run, which is started again with the same command", metavar="N"
     )
     until_stable: float | None = _option(
         None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
