@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.place.placement import Read
-from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.lint.finding import ADVICE, ERROR, Finding
-from onnx_trtcal.qdq.lint.parser import parser_findings
-from onnx_trtcal.qdq.lint.placement import placement_findings
+from onnx_trtcal.qdq.lint.parser_rules import parser_findings
+from onnx_trtcal.qdq.lint.placement_advice import placement_findings
 
 if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model

@@ -18,9 +18,9 @@ from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.ops import INT8_CAPABLE, READ_NO_VALUES
 from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.place.concat_ties import concat_ties
+from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis, why_left
 from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Weight
-from onnx_trtcal.qdq.place.share import shared_by_concat
-from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis, why_left
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -68,7 +68,7 @@ class _Placer:
     def place(self) -> Placement:
         """Weighted ops first, then what passes INT8 on between them, from the outputs backwards."""
         for node in self.flow.nodes:
-            if is_weighted(node):
+            if is_layer(node):
                 self._weighted(node)
         grouped = {name for group in self.groups.values() for name in group.nodes}
         for node in reversed(self.flow.nodes):
@@ -82,7 +82,7 @@ class _Placer:
             quantized=tuple(self.quantized),
             left=dict(self.left),
             float_skips=dict(self.float_skips),
-            shared=shared_by_concat(self.flow, ordered) if self.options.share_concat else (),
+            ties=concat_ties(self.flow, ordered) if self.options.share_concat else (),
             unmatched=tuple(
                 pattern
                 for pattern in self.options.exclude

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Activation", "Placement", "Read", "Shared", "Weight"]
+__all__ = ["Activation", "Placement", "Read", "Tie", "Weight"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Shared:
+class Tie:
     """Tensors with pairs that must have one scale: the largest among those of `leaders`, some of them."""
 
     tensors: tuple[str, ...]
@@ -54,7 +54,7 @@ class Placement:
         quantized: first outputs of the weighted ops whose two inputs are quantized.
         left: first output of a weighted op that stays in floating point -> why.
         float_skips: first output of a quantized op's residual Add whose skip input has no pair -> why.
-        shared: sets of tensors that share a scale.
+        ties: sets of tensors that share a scale.
         unmatched: patterns of `exclude` that no node matches.
         lifted: first output of an op that only moves values and reads a pair for others -> the reads, behind
             it, of the ops that run in INT8 because of that.
@@ -65,7 +65,7 @@ class Placement:
     quantized: tuple[str, ...]
     left: Mapping[str, str]
     float_skips: Mapping[str, str]
-    shared: tuple[Shared, ...]
+    shared: tuple[Tie, ...]
     unmatched: tuple[str, ...] = ()
     lifted: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.carry import carry_scales
+from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_qdq_nodes
 from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.qdq.read.absorbed_activations import reinsert_absorbed_activations
 from onnx_trtcal.qdq.read.precisions import precisions_of
-from onnx_trtcal.qdq.read.remove import Stripped, strip
-from onnx_trtcal.qdq.read.restore import restore_activations
-from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_pairs
-from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, load_record
+from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
+from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, load_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
-    from onnx_trtcal.qdq.read.pairs import Quantizer
+    from onnx_trtcal.qdq.read.quantizer import Quantizer
 
 __all__ = ["Dequantized", "dequantize_model"]
 
@@ -82,8 +82,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     from onnx_trtcal.graph.model.surgeon import import_graph
 
     graph = import_graph(model)
-    stripped = strip(graph)
-    if not stripped.pairs:
+    removed = remove_qdq(graph)
+    if not removed.pairs:
         raise ModelError(
             "the model has no Q/DQ pair on an activation, so it holds no scales",
             where=str(model.path or ""),
@@ -91,10 +91,10 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
         )
     notes: list[str] = []
     covered: dict[str, str] = {}
-    found = {tensor: _scale(tensor, on, covered, symmetric_only) for tensor, on in stripped.pairs.items()}
+    found = {tensor: _scale(tensor, on, covered, symmetric_only) for tensor, on in removed.pairs.items()}
     # Activations that are put back change what nodes are called after: their first outputs.
-    precisions = precisions_of(Flow(graph), stripped.read_quantized)
-    restored = restore_activations(graph, stripped.pairs)
+    precisions = precisions_of(Flow(graph), removed.read_quantized)
+    restored = reinsert_absorbed_activations(graph, removed.pairs)
     if restored:
         notes.append(
             f"{len(restored)} activations that asymmetric quantizers had absorbed are back in the float model"
@@ -106,10 +106,10 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     # What the record does not name is no tensor of the original model: quantizing made it, for an opset or type.
     scales = recorded or carried
     unknown = {*carried, *missing} - scales.keys()
-    _note_weights(stripped, notes)
+    _note_weights(removed, notes)
     return Dequantized(
         graph,
-        without_pairs(with_metadata(rebased(model, graph.opset), RECORD_KEY, None)),
+        without_qdq_nodes(with_metadata(with_opset(model, graph.opset), RECORD_KEY, None)),
         scales,
         tuple(name for name in flow.tensors if name in unknown),
         precisions,
@@ -162,8 +162,8 @@ def _grid(quantizer: Quantizer) -> str:
     return f"{quantizer.zero.dtype} with zero-point {int(quantizer.zero.ravel()[0])}"
 
 
-def _note_weights(stripped: Stripped, notes: list[str]) -> None:
-    asymmetric = [name for name, q in stripped.weights.items() if q.zero.any()]
+def _note_weights(removed: RemovedQdq, notes: list[str]) -> None:
+    asymmetric = [name for name, q in removed.weights.items() if q.zero.any()]
     if asymmetric:
         notes.append(
             f"{len(asymmetric)} weights have zero-points, {asymmetric[0]!r} for one: TensorRT quantizes float "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
-from onnx_trtcal.qdq.place.weighted import is_weighted
+from onnx_trtcal.qdq.place.layer_rules import is_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def precisions_of(flow: Flow, read_quantized: frozenset[tuple[str, int]]) -> dic
         if not node.name:
             continue
         inputs = range(len(node.inputs))
-        if is_weighted(node):
+        if is_layer(node):
             both = all(flow.reads_dequantized(node, index, read_quantized) for index in inputs[:2])
             found[node.name] = "int8" if both else "fp16"
         elif any((node.outputs[0].name, index) in read_quantized for index in inputs) or (

@@ -15,20 +15,20 @@ from onnx import helper
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.read.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
+from onnx_trtcal.qdq.read.quantizer import Quantizer, is_dequantizer, is_quantizer, read_quantizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["Stripped", "strip"]
+__all__ = ["RemovedQdq", "remove_qdq"]
 
 _SUFFIXES = ("_quantized", "_int8", "_QuantizeLinear_Output", "_DequantizeLinear_Output")
 
 
 @dataclass(frozen=True)
-class Stripped:
+class RemovedQdq:
     """What the Q/DQ nodes said.
 
     Attributes:
@@ -51,7 +51,7 @@ class _Found:
     types: dict[str, np.dtype] = field(default_factory=dict)
 
 
-def strip(graph: gs.Graph) -> Stripped:
+def remove_qdq(graph: gs.Graph) -> RemovedQdq:
     """Removes every Q and DQ node from a graph, in place.
 
     Weights that were stored as integers become (q - zero) * scale; weights that were float in front of Q stay
@@ -85,7 +85,7 @@ def strip(graph: gs.Graph) -> Stripped:
     kept = [node for node in graph.nodes if id(node) not in gone]
     graph.nodes.clear()
     graph.nodes.extend(kept)
-    return Stripped(
+    return RemovedQdq(
         {name: tuple(quantizers) for name, quantizers in found.pairs.items()},
         found.weights,
         frozenset(found.read),

@@ -16,8 +16,8 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.names import Names
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
-from onnx_trtcal.qdq.write.half import beyond_float16, not_below, to_float16
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
+from onnx_trtcal.qdq.write.float16 import beyond_float16, not_below, to_float16
 from onnx_trtcal.qdq.write.opset import raise_opset
 from onnx_trtcal.scales import SCALE_OF_ZEROS
 
@@ -65,9 +65,9 @@ def pair_scales(placement: Placement, scales: Mapping[str, float]) -> dict[str, 
                 f"the scale of tensor {activation.tensor!r} is {scale}, wanted a positive number"
             )
         found[activation.tensor] = float(np.float32(scale)) or SCALE_OF_ZEROS
-    for shared in placement.shared:
-        common = max(found[tensor] for tensor in shared.leaders)
-        found.update(dict.fromkeys(shared.tensors, common))
+    for tie in placement.ties:
+        common = max(found[tensor] for tensor in tie.leaders)
+        found.update(dict.fromkeys(tie.tensors, common))
     return found
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_value_info
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
+from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, dump_record
 from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
-from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_value_info
-from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def quantize_model(
         )
     inserted = quantize_graph(graph, placement, scales, options)
     record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
-    target = with_metadata(rebased(model, graph.opset), RECORD_KEY, record)
+    target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
     if options.high_precision == "fp16":
         target = without_value_info(target)
     return Quantized(graph, target, placement, inserted)

@@ -15,7 +15,7 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Shared
+from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Tie
 from onnx_trtcal.qdq.write.insert import pair_scales
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
@@ -185,6 +185,6 @@ def test_shared_tensors_take_the_largest_scale_of_their_leaders() -> None:
         ("n",),
         {},
         {},
-        (Shared(("a", "b"), ("b",)),),
+        (Tie(("a", "b"), ("b",)),),
     )
     assert pair_scales(placement, {"a": 1.0, "b": 0.5, "c": 2.0}) == {"a": 0.5, "b": 0.5, "c": 2.0}

@@ -10,7 +10,7 @@ import numpy as np
 from onnx_trtcal.graph.ops import ANCHORS
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape
-from onnx_trtcal.qdq.weights import channel_axis
+from onnx_trtcal.qdq.weight_scales import channel_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["is_weighted", "weight_axis", "why_left"]
+__all__ = ["is_layer", "weight_axis", "why_left"]
 
 # Between an attention's two products TensorRT accepts these around the Softmax.
 _AROUND_SOFTMAX = frozenset(
@@ -27,7 +27,7 @@ _AROUND_SOFTMAX = frozenset(
 )
 
 
-def is_weighted(node: gs.Node) -> bool:
+def is_layer(node: gs.Node) -> bool:
     """Whether `node` is a convolution or a matrix product of the standard domain."""
     return kind(node) in ANCHORS and len(node.inputs) >= 2
 

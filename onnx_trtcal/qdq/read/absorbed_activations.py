@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.qdq.read.pairs import Quantizer
+    from onnx_trtcal.qdq.read.quantizer import Quantizer
 
-__all__ = ["restore_activations"]
+__all__ = ["reinsert_absorbed_activations"]
 
 _NEVER_NEGATIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"})
 # Not negative where none of their inputs is; other inputs than the first hold sizes or axes, except for these.
@@ -31,7 +31,9 @@ _AS_ALL_INPUTS = frozenset({"Add", "Max", "Min", "Mul", "Sum"})
 _RELU6 = 6.0
 
 
-def restore_activations(graph: gs.Graph, pairs: Mapping[str, tuple[Quantizer, ...]]) -> tuple[str, ...]:
+def reinsert_absorbed_activations(
+    graph: gs.Graph, pairs: Mapping[str, tuple[Quantizer, ...]]
+) -> tuple[str, ...]:
     """Adds a Relu (or ReLU6, where the range ends at 6) behind what a Q kept from being negative.
 
     Args:

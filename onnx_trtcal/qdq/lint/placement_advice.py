@@ -13,8 +13,8 @@ from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.lint.finding import ADVICE, Finding
 from onnx_trtcal.qdq.ops import INT8_CAPABLE
-from onnx_trtcal.qdq.place.weighted import is_weighted
-from onnx_trtcal.qdq.read.remove import Stripped, strip
+from onnx_trtcal.qdq.place.layer_rules import is_layer
+from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,23 +29,23 @@ __all__ = ["placement_findings"]
 def placement_findings(graph: gs.Graph, shapes: Mapping[str, Shape | None]) -> tuple[Finding, ...]:
     """Every pair that costs speed or accuracy where it is, in graph order. The graph loses its pairs."""
     try:
-        stripped = strip(graph)
+        removed = remove_qdq(graph)
     except ModelError as error:
         return (
             Finding(ADVICE, "no-pair", error.where, error.what, "TensorRT may not fuse it into INT8 kernels"),
         )
-    return tuple(_Advice(graph, stripped, find_groups(graph, shapes)).findings())
+    return tuple(_Advice(graph, removed, find_groups(graph, shapes)).findings())
 
 
 class _Advice:
-    def __init__(self, graph: gs.Graph, stripped: Stripped, groups: tuple[Group, ...]) -> None:
+    def __init__(self, graph: gs.Graph, removed: RemovedQdq, groups: tuple[Group, ...]) -> None:
         self.flow = Flow(graph)
-        self.stripped = stripped
+        self.removed = removed
         self.groups = groups
 
     def findings(self) -> Iterator[Finding]:
         for node in self.flow.nodes:
-            if is_weighted(node):
+            if is_layer(node):
                 yield from self._inputs(node)
             elif kind(node) == "Concat":
                 yield from self._concat(node)
@@ -53,19 +53,19 @@ class _Advice:
                 yield from self._own_pair(node)
         for group in self.groups:
             yield from self._group(group)
-        for tensor in self.stripped.pairs:
+        for tensor in self.removed.pairs:
             yield from self._several(tensor)
 
     def _next_to(self, node: gs.Node, index: int) -> bool:
         """Whether an input is the output of a DQ."""
-        return (node.outputs[0].name, index) in self.stripped.read_quantized
+        return (node.outputs[0].name, index) in self.removed.read_quantized
 
     def _read(self, node: gs.Node, index: int) -> bool:
         """Whether an input comes from a DQ, which may be before ops that it moves through."""
-        return self.flow.reads_dequantized(node, index, self.stripped.read_quantized)
+        return self.flow.reads_dequantized(node, index, self.removed.read_quantized)
 
     def _scale(self, tensor: str) -> float:
-        return max(float(quantizer.scale.max()) for quantizer in self.stripped.pairs[tensor])
+        return max(float(quantizer.scale.max()) for quantizer in self.removed.pairs[tensor])
 
     def _inputs(self, node: gs.Node) -> Iterator[Finding]:
         quantized = [self._read(node, index) for index in (0, 1)]
@@ -88,10 +88,10 @@ class _Advice:
         scales = {
             tensor.name: self._scale(tensor.name)
             for index, tensor in enumerate(node.inputs)
-            if self._next_to(node, index) and tensor.name in self.stripped.pairs
+            if self._next_to(node, index) and tensor.name in self.removed.pairs
         }
         output = node.outputs[0].name
-        if scales and output in self.stripped.pairs:
+        if scales and output in self.removed.pairs:
             scales[output] = self._scale(output)
         if len(set(scales.values())) > 1:
             yield _advice(
@@ -102,7 +102,7 @@ class _Advice:
             )
 
     def _own_pair(self, node: gs.Node) -> Iterator[Finding]:
-        if self._read(node, 0) and node.outputs[0].name in self.stripped.pairs:
+        if self._read(node, 0) and node.outputs[0].name in self.removed.pairs:
             yield _advice(
                 "commuting-pair",
                 node,
@@ -141,7 +141,7 @@ class _Advice:
                 "BatchNormalization behind it is not folded into its quantized weights",
                 "the weight scales are not those of the weights that run; fold first, then quantize",
             )
-        if group.output in self.stripped.pairs and not self._useful(group.output):
+        if group.output in self.removed.pairs and not self._useful(group.output):
             yield _advice(
                 "output-pair",
                 anchor,
@@ -166,14 +166,14 @@ class _Advice:
             self._useful(node.outputs[0].name)
             if node.op == "Cast"
             else self._read(node, index)
-            and (is_weighted(node) or node.op in INT8_CAPABLE or len(self.flow.data_inputs(node)) > 0)
+            and (is_layer(node) or node.op in INT8_CAPABLE or len(self.flow.data_inputs(node)) > 0)
             for node, index in self.flow.consumers(tensor)
         )
 
     def _several(self, tensor: str) -> Iterator[Finding]:
-        scales = {quantizer.scale.tobytes() for quantizer in self.stripped.pairs[tensor]}
+        scales = {quantizer.scale.tobytes() for quantizer in self.removed.pairs[tensor]}
         if len(scales) > 1:
-            name = self.stripped.pairs[tensor][0].node.name or tensor
+            name = self.removed.pairs[tensor][0].node.name or tensor
             what = f"tensor {tensor!r} has pairs of {len(scales)} different scales"
             yield Finding(ADVICE, "several-scales", name, what, "it is quantized once for each of them")
 

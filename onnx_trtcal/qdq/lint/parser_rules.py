@@ -16,8 +16,8 @@ from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
 from onnx_trtcal.qdq.lint.finding import ERROR, Finding
-from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis
-from onnx_trtcal.qdq.read.pairs import (
+from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis
+from onnx_trtcal.qdq.read.quantizer import (
     Quantizer,
     has_scale,
     has_zero_point,
@@ -142,7 +142,7 @@ def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[tuple[str, str]]:
         tensor, at = pending.pop()
         for reader in tensor.outputs:
             index = next(i for i, each in enumerate(reader.inputs) if each is tensor)
-            if is_weighted(reader) and index < 2:
+            if is_layer(reader) and index < 2:
                 wanted = weight_axis(reader, index, rank)
                 if wanted not in (None, at):
                     label = reader.name or reader.outputs[0].name

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.weights import channel_axis, quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import channel_axis, quantize_weight, weight_scales
 
 
 def outputs_that_change(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.qdq.place.placement import Shared
+from onnx_trtcal.qdq.place.placement import Tie
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from onnx_trtcal.qdq.flow import Flow
 
-__all__ = ["shared_by_concat"]
+__all__ = ["concat_ties"]
 
 
-def shared_by_concat(flow: Flow, pairs: Iterable[str]) -> tuple[Shared, ...]:
+def concat_ties(flow: Flow, pairs: Iterable[str]) -> tuple[Tie, ...]:
     """Sets of tensors with pairs that are to share a scale.
 
     A branch that has a pair of its own, for another consumer, would be quantized twice unless both scales are
@@ -46,7 +46,7 @@ def shared_by_concat(flow: Flow, pairs: Iterable[str]) -> tuple[Shared, ...]:
         if flow.branches(root) and root not in inner:
             leaders.setdefault(classes.of(root), []).extend(tensors)
     return tuple(
-        Shared(tuple(tensors), tuple(leaders[name]))
+        Tie(tuple(tensors), tuple(leaders[name]))
         for name, tensors in members.items()
         if len(tensors) > 1 and name in leaders
     )

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["rebased", "with_metadata", "without_pairs", "without_value_info"]
+__all__ = ["with_metadata", "with_opset", "without_qdq_nodes", "without_value_info"]
 
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
-def rebased(model: Model, opset: int) -> Model:
+def with_opset(model: Model, opset: int) -> Model:
     """A copy of the model, its ONNX opset replaced, and its IR version raised to what that opset needs."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
@@ -44,7 +44,7 @@ def with_metadata(model: Model, key: str, text: str | None) -> Model:
     return model
 
 
-def without_pairs(model: Model) -> Model:
+def without_qdq_nodes(model: Model) -> Model:
     """The model, changed in place, without its Q/DQ nodes and what only they read.
 
     An export against it then holds nothing of them. What held integers between a Q and a DQ is float in the
