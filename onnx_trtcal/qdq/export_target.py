@@ -1,4 +1,8 @@
-"""A model with another opset and other metadata: what a rewritten graph is exported against."""
+"""The model that a rewritten graph is exported against: the original with another opset and other metadata.
+
+Export takes everything that a graph does not hold from such a model: metadata, opsets of other domains, type
+statements, and initializers that stay in external files.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ _EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
 def with_opset(model: Model, opset: int) -> Model:
-    """A copy of the model, its ONNX opset replaced, and its IR version raised to what that opset needs."""
+    """A copy of the model with this ONNX opset, and with the IR version raised to what the opset needs."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
@@ -36,7 +40,7 @@ def with_opset(model: Model, opset: int) -> Model:
 
 
 def with_metadata(model: Model, key: str, text: str | None) -> Model:
-    """The model, changed in place, with one metadata entry set, or taken out where `text` is None."""
+    """The model, changed in place, with one metadata entry set, or removed where `text` is None."""
     kept = [entry for entry in model.proto.metadata_props if entry.key != key]
     _replace(model.proto.metadata_props, kept)
     if text is not None:
@@ -47,8 +51,8 @@ def with_metadata(model: Model, key: str, text: str | None) -> Model:
 def without_qdq_nodes(model: Model) -> Model:
     """The model, changed in place, without its Q/DQ nodes and what only they read.
 
-    An export against it then holds nothing of them. What held integers between a Q and a DQ is float in the
-    new graph, so statements of 8-bit types go, too; the runtime infers these types again.
+    A tensor that held integers between a Q and a DQ is float in the new graph, so statements of 8-bit types are
+    dropped, too; the runtime infers these types again.
     """
     graph = model.proto.graph
     pairs = [node for node in graph.node if node.op_type in _PAIRS]
@@ -64,7 +68,7 @@ def without_qdq_nodes(model: Model) -> Model:
 
 
 def without_value_info(model: Model) -> Model:
-    """The model, changed in place, without its statements of inner types, which the runtime infers again."""
+    """The model, changed in place, without the types it states for inner tensors; the runtime infers them."""
     _replace(model.proto.graph.value_info, [])
     return model
 

@@ -1,8 +1,9 @@
-"""The calibration a Q/DQ model was made from, kept in its metadata.
+"""The scales that a Q/DQ model was made from, recorded in its metadata.
 
-A Q/DQ model holds the scales of the tensors that carry a pair. A cache has many more: of tensors inside a
-kernel, of graph outputs, of Concat branches that share a scale. The record keeps all of them, so that the
-way back to a cache loses nothing, and says what the pairs were, so that it is only believed while they are.
+A Q/DQ model holds only the scales of tensors that carry a pair. A cache has many more: those of tensors inside
+a kernel, of graph outputs, and of Concat branches that share a scale. The record keeps all of them, so that
+nothing is lost on the way back to a cache. It also states the scales of the pairs, and is believed only as long
+as the model's pairs still have them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def load_record(text: str) -> Record:
     """Reads what `dump_record` wrote.
 
     Raises:
-        ModelError: when the text is damaged.
+        ModelError: the text is damaged.
     """
     try:
         read = json.loads(text)

@@ -1,4 +1,4 @@
-"""Symmetric INT8 scales of weights, one per output channel, as TensorRT wants them on Q/DQ nodes.
+"""Symmetric INT8 scales of weights, one per output channel, as TensorRT expects them on Q/DQ nodes.
 
 TensorRT accepts per-channel scales on weights only, along one axis, each of them positive, with a zero point
 of zero (TensorRT developer guide, "Explicit Quantization").
@@ -38,8 +38,8 @@ class WeightScales:
 def channel_axis(op: str, rank: int, *, transposed: bool = False, left: bool = False) -> int | None:
     """The axis of a weight tensor that counts output channels.
 
-    Conv weights are (out, in / group, ...), ConvTranspose's (in, out / group, ...), Gemm's and MatMul's the
-    right operand (in, out).
+    Conv weights are (out, in / group, ...), those of ConvTranspose (in, out / group, ...), and the right
+    operand of Gemm and MatMul is (in, out).
 
     Args:
         op: Conv, ConvTranspose, Gemm or MatMul.
@@ -51,7 +51,7 @@ def channel_axis(op: str, rank: int, *, transposed: bool = False, left: bool = F
         The axis, or None when the tensor has no such axis (a MatMul with a vector).
 
     Raises:
-        ModelError: for another op.
+        ModelError: the op is another one.
     """
     if op == "Conv":
         return 0
@@ -70,15 +70,16 @@ def weight_scales(weight: np.ndarray, axis: int | None, name: str = "") -> Weigh
     """Scale = max|w| / 127 of each channel along `axis`, or of the whole tensor when `axis` is None.
 
     A dead channel gets the scale of a channel whose largest magnitude is 1e-4 or, in a tensor that has
-    nothing larger, the tensor's: positive, never so small that a bias in units of input scale times weight
-    scale overflows, and no coarser than its neighbours'. A tensor of zeros is treated as one of 1e-4.
+    nothing larger, of the tensor itself: positive, never so small that a bias in units of input scale times
+    weight scale overflows, and no coarser than its neighbours. A tensor of zeros is treated as one of 1e-4.
 
     Args:
-        weight: any float dtype.
-        name: of the tensor, for errors.
+        weight: of any shape and float dtype.
+        axis: the channel axis; None for one scale.
+        name: the tensor's name, for errors.
 
     Raises:
-        ModelError: when the weight holds NaN or Inf.
+        ModelError: the weight holds NaN or Inf.
     """
     magnitude = np.abs(np.asarray(weight, dtype=np.float32))
     if axis is None:
@@ -94,13 +95,16 @@ def weight_scales(weight: np.ndarray, axis: int | None, name: str = "") -> Weigh
 
 
 def quantize_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None) -> np.ndarray:
-    """int8 of the weight's shape: round half to even of weight / scale in float32, within -127 and 127.
+    """int8 of the weight's shape: weight / scale in float32, rounded half to even and clipped to ±127.
 
     Args:
+        weight: of any shape and float dtype.
         scales: float32[n] along `axis`, or float32[1] when `axis` is None.
+        axis: the channel axis; None for one scale.
     """
     shape = [1] * np.ndim(weight)
     if axis is not None:
         shape[axis] = scales.size
     steps = np.rint(np.asarray(weight, dtype=np.float32) / scales.astype(np.float32).reshape(shape))
-    return np.clip(steps, -127, 127).astype(np.int8)
+    quantized: np.ndarray = np.clip(steps, -127, 127).astype(np.int8)
+    return quantized

@@ -1,4 +1,4 @@
-"""Which tensors must have one scale, because TensorRT moves the Q behind a Concat to each of its branches."""
+"""Ties between a Concat and its branches: TensorRT moves the Q behind a Concat up to each branch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["concat_ties"]
 
 
 def concat_ties(flow: Flow, pairs: Iterable[str]) -> tuple[Tie, ...]:
-    """Sets of tensors with pairs that are to share a scale.
+    """Sets of tensors with pairs that have to share a scale.
 
     A branch that has a pair of its own, for another consumer, would be quantized twice unless both scales are
-    one. The Concat's is taken: its values include the branch's, and it is the scale of the Q that moves up.
+    equal. Both take the Concat's: its values include the branch's, and it is the scale of the Q that moves up.
 
     Args:
         flow: the graph.

@@ -1,9 +1,9 @@
-"""The ops whose two inputs are quantized, and why one of them is left in floating point."""
+"""Layers, the ops whose two inputs are quantized, and the rules that leave one in floating point."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,31 +21,32 @@ if TYPE_CHECKING:
 
 __all__ = ["is_layer", "weight_axis", "why_left"]
 
-# Between an attention's two products TensorRT accepts these around the Softmax.
+# TensorRT accepts these around the Softmax between the two products of an attention.
 _AROUND_SOFTMAX = frozenset(
     {"Add", "Cast", "Div", "Dropout", "Identity", "Mul", "Reshape", "Sub", "Transpose", "Where"}
 )
 
 
 def is_layer(node: gs.Node) -> bool:
-    """Whether `node` is a convolution or a matrix product of the standard domain."""
+    """Whether a node is a layer: a Conv, ConvTranspose, Gemm or MatMul of the standard domain."""
     return kind(node) in ANCHORS and len(node.inputs) >= 2
 
 
 def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
-    """The axis of the constant operand at input `index` that counts output channels; None without one."""
+    """The output-channel axis of the constant operand at input `index`; None if it has none."""
     transposed = node.op == "Gemm" and bool(node.attrs.get("transB" if index else "transA", 0))
     return channel_axis(node.op, rank, transposed=transposed, left=index == 0)
 
 
 def why_left(node: gs.Node, options: QdqOptions) -> str | None:
-    """Why a weighted op stays in floating point; None when both its inputs are to be quantized."""
+    """Why a layer stays in floating point; None when both its inputs can be quantized."""
     shapes = [constant_shape(tensor) for tensor in node.inputs[:2]]
     if all(shape is not None for shape in shapes):
         return "both inputs are constant"
-    if any(_kind(tensor) in "iub" for tensor in node.inputs[:2]):
+    types = [_type_class(tensor) for tensor in node.inputs[:2]]
+    if "integer" in types:
         return "integer inputs"
-    if any(_kind(tensor) == "d" for tensor in node.inputs[:2]):
+    if "float64" in types:
         return "float64, which TensorRT does not quantize"
     if any(parent.op == "DequantizeLinear" for tensor in node.inputs[:2] for parent in tensor.inputs):
         return "already quantized"
@@ -84,7 +85,7 @@ def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: 
 
 
 def _is_gemv(node: gs.Node, left: Sequence[object] | None, right: Sequence[object] | None) -> bool:
-    """Whether one operand is a single vector whatever the free dimensions are.
+    """Whether one operand is a single vector, whatever the free dimensions are.
 
     A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows
     when the right one is a plain matrix, because the product is then one matrix product over all of them.
@@ -131,12 +132,14 @@ def _shape(tensor: gs.Tensor) -> tuple[object, ...] | None:
     return None if tensor.shape is None else tuple(tensor.shape)
 
 
-def _kind(tensor: gs.Tensor) -> str:
-    """i, u, b: integers, bools; d: float64; f: what may be quantized, an unknown type included."""
+def _type_class(tensor: gs.Tensor) -> Literal["integer", "float64", "float"]:
+    """What a tensor's type means for INT8; bools count as integers, and an unknown type may be quantized."""
     if tensor.dtype is None:
-        return "f"
+        return "float"
     try:
         dtype = np.dtype(tensor.dtype)
     except TypeError:
-        return "f"
-    return "d" if dtype == np.float64 else dtype.kind
+        return "float"
+    if dtype == np.float64:
+        return "float64"
+    return "integer" if dtype.kind in "iub" else "float"

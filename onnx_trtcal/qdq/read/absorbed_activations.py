@@ -1,7 +1,7 @@
-"""Puts back the activations that quantizers absorbed.
+"""Reinserts the activations that quantizers absorbed.
 
 An asymmetric Q whose range starts at 0 clips as ReLU does, so ONNX Runtime's quantizer removes a Relu or ReLU6
-in front of it: without Q the float model would be another network.
+in front of it: without the Q, the float model would be a different network.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["reinsert_absorbed_activations"]
 
 _NEVER_NEGATIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"})
-# Not negative where none of their inputs is; other inputs than the first hold sizes or axes, except for these.
-_AS_INPUTS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad", "Resize", "Upsample"})
-_AS_INPUTS |= {f"Reduce{name}" for name in ("Max", "Mean", "Min", "Sum")}
+# Not negative if their first input is not; the inputs behind it hold sizes or axes.
+_AS_FIRST_INPUT = frozenset(
+    {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad", "Resize", "Upsample"}
+)
+_AS_FIRST_INPUT |= {f"Reduce{name}" for name in ("Max", "Mean", "Min", "Sum")}
+# Not negative if none of their inputs is.
 _AS_ALL_INPUTS = frozenset({"Add", "Max", "Min", "Mul", "Sum"})
 _RELU6 = 6.0
 
@@ -34,28 +37,28 @@ _RELU6 = 6.0
 def reinsert_absorbed_activations(
     graph: gs.Graph, pairs: Mapping[str, tuple[Quantizer, ...]]
 ) -> tuple[str, ...]:
-    """Adds a Relu (or ReLU6, where the range ends at 6) behind what a Q kept from being negative.
+    """Adds a Relu (or ReLU6, where the range ends at 6) behind tensors that only a Q kept from being negative.
 
     Args:
         graph: a float graph without its pairs; changed in place.
         pairs: tensor -> the quantizers that were on it.
 
     Returns:
-        The tensors that are the output of a restored activation.
+        The tensors that a reinserted activation makes.
     """
     flow = Flow(graph)
     from_zero = {name for name, on in pairs.items() if all(_starts_at_zero(q) for q in on)}
     safe = {name for name in from_zero if flow.producer(name) is None}
-    restored = []
+    reinserted = []
     for node in flow.nodes:
         for tensor in node.outputs:
             if _never_negative(flow, node, safe):
                 safe.add(tensor.name)
             elif tensor.name in from_zero:
                 safe.add(tensor.name)
-                restored.append(tensor.name)
+                reinserted.append(tensor.name)
                 _insert(graph, node, tensor, pairs[tensor.name])
-    return tuple(restored)
+    return tuple(reinserted)
 
 
 def _starts_at_zero(quantizer: Quantizer) -> bool:
@@ -72,7 +75,7 @@ def _never_negative(flow: Flow, node: gs.Node, safe: set[str]) -> bool:
     if op in _NEVER_NEGATIVE:
         return True
     read = list(flow.data_inputs(node) or (node.inputs if op in _AS_ALL_INPUTS else ()))
-    if op in _AS_INPUTS:
+    if op in _AS_FIRST_INPUT:
         # Pad's third input is the value it pads with.
         read = [node.inputs[0], *(tensor for tensor in node.inputs[2:3] if op == "Pad" and tensor.name)]
     return bool(read) and all(tensor.name in safe or _no_negative_constant(tensor) for tensor in read)

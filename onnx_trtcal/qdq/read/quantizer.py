@@ -1,4 +1,4 @@
-"""What a Q or DQ node of any model says: its scale and zero-point as arrays, and the range they stand for."""
+"""Reads a Q or DQ node of any model: its scale and zero-point as arrays, and the range they cover."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto
 
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_value
@@ -36,9 +37,9 @@ class Quantizer:
     Attributes:
         node: the node.
         scale: its scale as float32, of any shape.
-        zero: its zero-point; where it is left out, zeros of the type that ONNX then takes (uint8 for Q).
-        axis: the axis that the scales belong to, when there are several.
-        dtype: the float type that a DQ of this scale makes.
+        zero: its zero-point; where the node has none, a zero of the type that ONNX then assumes (uint8 for Q).
+        axis: the axis that the scales run along, when there are several.
+        dtype: the float type of the scale, which is what a DQ makes.
     """
 
     node: gs.Node
@@ -49,13 +50,13 @@ class Quantizer:
 
     @property
     def per_tensor(self) -> bool:
-        """Whether there is one scale."""
+        """Whether there is a single scale."""
         return self.scale.size == 1
 
     def threshold(self) -> float:
-        """The largest magnitude that the quantized type can stand for, of all slices.
+        """The largest magnitude that the quantized type can represent, over all slices.
 
-        (q - zero) * scale at both ends of the type; int8 is taken without -128, as TensorRT clips.
+        (q - zero) * scale at both ends of the type; int8 counts without -128, as TensorRT clips.
         """
         info = np.iinfo(self.zero.dtype)
         zero = self.zero.astype(np.int64)
@@ -66,10 +67,10 @@ class Quantizer:
         return float(np.max(self.scale.astype(np.float64) * reach))
 
     def symmetric_scale(self) -> tuple[float, bool]:
-        """The scale of an INT8 tensor with zero-point 0 that covers the range; whether that is the same grid.
+        """The scale of a symmetric INT8 tensor that covers the range, and whether its grid is the same.
 
-        int8 with zero-point 0 is that grid, and so is uint8 with zero-point 128; anything else is covered by
-        threshold / 127.
+        It is the same for int8 with zero-point 0 and for uint8 with zero-point 128; anything else is covered
+        by threshold / 127.
         """
         signed = self.zero.dtype == np.int8 and not self.zero.any()
         same = signed or (self.zero.dtype == np.uint8 and bool((self.zero == 128).all()))
@@ -88,7 +89,7 @@ class Quantizer:
 
 
 def read_quantizer(node: gs.Node) -> Quantizer | None:
-    """Reads a Q or DQ node; None when its scale is missing, or scale or zero-point are not constant."""
+    """Reads a Q or DQ node; None when its scale is missing, or when scale or zero-point are not constant."""
     if not has_scale(node):
         return None
     scale = constant_value(node.inputs[1])
@@ -101,7 +102,7 @@ def read_quantizer(node: gs.Node) -> Quantizer | None:
 
 
 def has_scale(node: gs.Node) -> bool:
-    """Whether a Q or DQ node has a scale, which ONNX demands."""
+    """Whether a Q or DQ node has a scale, as ONNX requires."""
     return len(node.inputs) > 1 and bool(node.inputs[1].name)
 
 
@@ -112,8 +113,8 @@ def has_zero_point(node: gs.Node) -> bool:
 
 def _implied_type(node: gs.Node) -> np.dtype:
     if is_quantizer(node):
-        # `output_dtype` names a type without a zero-point since opset 21; INT8 is 3 in onnx.TensorProto.
-        return np.dtype(np.int8) if node.attrs.get("output_dtype") == 3 else np.dtype(np.uint8)
+        # Since opset 21 `output_dtype` can name the type without a zero-point.
+        return np.dtype(np.int8) if node.attrs.get("output_dtype") == TensorProto.INT8 else np.dtype(np.uint8)
     value = node.inputs[0].dtype
     try:
         return np.dtype(value) if value is not None else np.dtype(np.int8)
