@@ -22,11 +22,11 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.qdq.lint.lint import ERROR, lint_model
+    from onnx_trtcal.qdq.lint.lint import lint_model
 
     console = Console(args.quiet, args.verbose)
     findings = lint_model(args.model)
-    errors = sum(finding.level == ERROR for finding in findings)
+    errors = sum(finding.level == "error" for finding in findings)
     if args.json:
         console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
         return 1 if errors else 0

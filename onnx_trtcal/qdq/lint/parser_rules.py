@@ -6,7 +6,7 @@ Source: onnx-tensorrt, QuantDequantLinearHelper in onnxOpImporters.cpp.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from onnx import helper
 from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.constants import constant_shape, constant_value
-from onnx_trtcal.qdq.lint.finding import ERROR, Finding
+from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
 from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis
 from onnx_trtcal.qdq.read.quantizer import (
     Quantizer,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParserFindings", "parser_findings"]
 
+_Fault = tuple[ParserRule, str]
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _TYPES = frozenset({"int8", "int4", "float8_e4m3fn", "float4_e2m1fn"})
 _SCALE_TYPES = frozenset({"float32", "float16", "bfloat16"})
@@ -42,14 +43,14 @@ _FIRST_OPSET, _PER_CHANNEL_OPSET, _FLOAT16_OPSET = 10, 13, 19
 
 @dataclass(frozen=True)
 class ParserFindings:
-    """Errors, and the number of Q/DQ nodes and quantized operators that were looked at."""
+    """Errors, and the number of Q/DQ nodes and quantized operators that were checked."""
 
     findings: tuple[Finding, ...]
     quantized_nodes: int
 
 
 def parser_findings(graph: gs.Graph) -> ParserFindings:
-    """Every breach of the parser's rules in a graph and its subgraphs, in graph order."""
+    """Every violation of the parser's rules in a graph and its subgraphs, in graph order."""
     findings: list[Finding] = []
     count = 0
     for part in (graph, *graph.subgraphs(recursive=True)):
@@ -60,15 +61,15 @@ def parser_findings(graph: gs.Graph) -> ParserFindings:
             if kind(node) in _PAIRS:
                 faults = _faults(node, graph.opset)
             else:
-                faults = iter([("unsupported-op", f"{kind(node)} is no operator that TensorRT imports")])
+                faults = iter([("unsupported-op", f"{kind(node)} is not an operator that TensorRT imports")])
             label = node.name or (node.outputs[0].name if node.outputs else node.op)
-            findings += [Finding(ERROR, rule, label, what, _REFUSED) for rule, what in faults]
+            findings += [Finding("error", rule, label, what, _REFUSED) for rule, what in faults]
     return ParserFindings(tuple(findings), count)
 
 
-def _faults(node: gs.Node, opset: int) -> Iterator[tuple[str, str]]:
+def _faults(node: gs.Node, opset: int) -> Iterator[_Fault]:
     if opset < _FIRST_OPSET:
-        yield "opset", f"{node.op} exists from opset {_FIRST_OPSET} on; the model has {opset}"
+        yield "opset", f"{node.op} exists since opset {_FIRST_OPSET}; the model has {opset}"
     if not has_scale(node):
         yield "scale-missing", "it has no scale"
         return
@@ -83,19 +84,19 @@ def _faults(node: gs.Node, opset: int) -> Iterator[tuple[str, str]]:
     yield from _scale(quantizer, opset)
     if not quantizer.per_tensor:
         yield from _per_channel(node, quantizer)
-    if _name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
+    if _type_name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
         yield "data-type", "its data is uint8; TensorRT reads int8"
 
 
-def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]]:
+def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[_Fault]:
     zero, stated = quantizer.zero, has_zero_point(node)
     if zero.dtype.name not in _TYPES:
-        how = (
+        found = (
             f"its zero-point is {zero.dtype}" if stated else f"it has no zero-point, which means {zero.dtype}"
         )
-        yield "zero-point-type", f"{how}; give an int8 zero-point of zeros"
+        yield "zero-point-type", f"{found}; give an int8 zero-point of zeros"
     elif np.asarray(zero, np.float32).any():
-        yield "zero-point-value", "its zero-point is not 0; TensorRT quantizes symmetrically only"
+        yield "zero-point-value", "its zero-point is not 0; TensorRT only quantizes symmetrically"
     if stated and zero.size != quantizer.scale.size:
         yield "sizes", f"it has {quantizer.scale.size} scales and {zero.size} zero-points"
     output_type = node.attrs.get("output_dtype", 0)
@@ -105,23 +106,29 @@ def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]
             yield "output-dtype", f"its output_dtype is {wanted} and its zero-point {zero.dtype}"
 
 
-def _scale(quantizer: Quantizer, opset: int) -> Iterator[tuple[str, str]]:
+def _scale(quantizer: Quantizer, opset: int) -> Iterator[_Fault]:
     scale = quantizer.scale
     if quantizer.dtype.name not in _SCALE_TYPES:
-        yield "scale-type", f"its scale is {quantizer.dtype}; give it as float32"
+        yield "scale-type", f"its scale is {quantizer.dtype}; make it float32"
     bad = scale[~(np.isfinite(scale) & (scale > 0))].ravel()
     if bad.size:
-        yield "scale-positive", f"{bad.size} of its {scale.size} scales are not positive, {bad[0]:g} for one"
+        yield (
+            "scale-positive",
+            f"{bad.size} of its {scale.size} scales are not positive, for example {bad[0]:g}",
+        )
     if not quantizer.per_tensor and _FIRST_OPSET <= opset < _PER_CHANNEL_OPSET:
         yield "opset", f"scales per channel need opset {_PER_CHANNEL_OPSET}; the model has {opset}"
     if quantizer.dtype == np.float16 and _FIRST_OPSET <= opset < _FLOAT16_OPSET:
         yield "opset", f"a float16 scale needs opset {_FLOAT16_OPSET}; the model has {opset}"
 
 
-def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str]]:
+def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[_Fault]:
     shape, axis, count = _weight_shape(node), quantizer.axis, quantizer.scale.size
     if shape is None:
-        yield "per-channel-activation", f"it has {count} scales on an activation; only weights may"
+        yield (
+            "per-channel-activation",
+            f"it has {count} scales on an activation; only weights may have several",
+        )
         return
     if int(node.attrs.get("block_size", 0)):
         return
@@ -135,8 +142,8 @@ def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[tuple[str, str
         yield from _channels(node, axis % len(shape), len(shape))
 
 
-def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[tuple[str, str]]:
-    """Whether the scales are those of the output channels of every weighted op that reads the weight."""
+def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[_Fault]:
+    """Whether the scales run along the output channels of every layer that reads the weight."""
     pending = [(tensor, axis) for tensor in node.outputs]
     while pending:
         tensor, at = pending.pop()
@@ -163,9 +170,10 @@ def _weight_shape(node: gs.Node) -> tuple[int, ...] | None:
     return constant_shape(tensor)
 
 
-def _name(dtype: object) -> str:
+def _type_name(dtype: Any) -> str:
+    """The name of a type as graph-surgeon has it: none, a numpy type, or a number of onnx.TensorProto."""
     if dtype is None:
         return ""
     if isinstance(dtype, int):
-        return onnx.TensorProto.DataType.Name(dtype).lower()
-    return np.dtype(dtype).name  # type: ignore[call-overload]
+        return str(onnx.TensorProto.DataType.Name(dtype)).lower()
+    return np.dtype(dtype).name

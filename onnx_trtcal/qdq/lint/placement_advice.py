@@ -11,7 +11,7 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.groups.fuse import Group, find_groups
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.lint.finding import ADVICE, Finding
+from onnx_trtcal.qdq.lint.finding import Finding
 from onnx_trtcal.qdq.ops import INT8_CAPABLE
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.inference import Shape
+    from onnx_trtcal.qdq.lint.finding import AdviceRule
 
 __all__ = ["placement_findings"]
 
@@ -32,7 +33,9 @@ def placement_findings(graph: gs.Graph, shapes: Mapping[str, Shape | None]) -> t
         removed = remove_qdq(graph)
     except ModelError as error:
         return (
-            Finding(ADVICE, "no-pair", error.where, error.what, "TensorRT may not fuse it into INT8 kernels"),
+            Finding(
+                "advice", "no-pair", error.where, error.what, "TensorRT may not fuse it into INT8 kernels"
+            ),
         )
     return tuple(_Advice(graph, removed, find_groups(graph, shapes)).findings())
 
@@ -61,7 +64,7 @@ class _Advice:
         return (node.outputs[0].name, index) in self.removed.read_quantized
 
     def _read(self, node: gs.Node, index: int) -> bool:
-        """Whether an input comes from a DQ, which may be before ops that it moves through."""
+        """Whether an input comes from a DQ, perhaps through ops that TensorRT moves the DQ through."""
         return self.flow.reads_dequantized(node, index, self.removed.read_quantized)
 
     def _scale(self, tensor: str) -> float:
@@ -98,7 +101,7 @@ class _Advice:
                 "concat-scales",
                 node,
                 f"its quantized branches and output have {len(set(scales.values()))} different scales",
-                "each branch is quantized anew instead of being written in place",
+                "each branch is quantized again instead of being written in place",
             )
 
     def _own_pair(self, node: gs.Node) -> Iterator[Finding]:
@@ -106,7 +109,7 @@ class _Advice:
             yield _advice(
                 "commuting-pair",
                 node,
-                f"{node.op} has a pair in front of it and one behind",
+                f"{node.op} has a pair in front of it and one behind it",
                 "Q and DQ move through it anyway; the second pair can only add a requantization",
             )
 
@@ -139,14 +142,14 @@ class _Advice:
                 "batchnorm",
                 anchor,
                 "BatchNormalization behind it is not folded into its quantized weights",
-                "the weight scales are not those of the weights that run; fold first, then quantize",
+                "the weight scales are not those of the weights that run: fold first, then quantize",
             )
         if group.output in self.removed.pairs and not self._useful(group.output):
             yield _advice(
                 "output-pair",
                 anchor,
                 f"its output {group.output!r} is quantized, but no INT8 layer reads it",
-                "accuracy is lost and nothing gained: leave the pair out",
+                "accuracy is lost and nothing is gained: leave the pair out",
             )
 
     def _skip(self, group: Group, inside: Mapping[str, gs.Node]) -> Iterator[Finding]:
@@ -157,11 +160,11 @@ class _Advice:
                         "residual-skip",
                         node,
                         f"the skip input {tensor.name!r} of this residual Add is not quantized",
-                        "the group then writes floating point, whatever reads it",
+                        "the group then writes floating point, whatever reads its output",
                     )
 
     def _useful(self, tensor: str) -> bool:
-        """Whether an INT8 layer reads a tensor, maybe as another float type than what was quantized."""
+        """Whether an INT8 layer reads a tensor, perhaps behind a Cast to another float type."""
         return any(
             self._useful(node.outputs[0].name)
             if node.op == "Cast"
@@ -175,9 +178,9 @@ class _Advice:
         if len(scales) > 1:
             name = self.removed.pairs[tensor][0].node.name or tensor
             what = f"tensor {tensor!r} has pairs of {len(scales)} different scales"
-            yield Finding(ADVICE, "several-scales", name, what, "it is quantized once for each of them")
+            yield Finding("advice", "several-scales", name, what, "it is quantized once for each of them")
 
 
-def _advice(rule: str, node: gs.Node, what: str, consequence: str) -> Finding:
+def _advice(rule: AdviceRule, node: gs.Node, what: str, consequence: str) -> Finding:
     label = node.name or (node.outputs[0].name if node.outputs else node.op)
-    return Finding(ADVICE, rule, label, what, consequence)
+    return Finding("advice", rule, label, what, consequence)
