@@ -1,10 +1,9 @@
 """Turns what a Q/DQ graph keeps in float32 into float16, as a strongly typed TensorRT build takes it.
 
-Graph inputs and outputs stay float32, with a Cast behind or before them, so that callers see no difference.
-Nodes stay float32, between Casts, where float16 cannot be: operators of other domains, those with subgraphs,
-those that ONNX defines for float32 only, those that make values of nothing (their Cast is folded), and those
-next to a tensor that float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 and
-has float32 around it.
+Graph inputs and outputs stay float32, with a Cast behind or in front of them, so that callers see no difference.
+Nodes stay float32, between Casts, where float16 is not possible: operators of other domains, operators with
+subgraphs, those that ONNX defines for float32 only, those without float inputs, and those next to a tensor that
+float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 between float32 tensors.
 """
 
 from __future__ import annotations
@@ -23,46 +22,24 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["beyond_float16", "not_below", "to_float16"]
+__all__ = ["to_float16"]
 
-# Half of float16's largest value: room for what calibration did not see.
-_LIMIT = 32752.0
-# Below it float16 has ever fewer digits: an INT8 step, or what is that small altogether, would change its size.
-_SMALLEST = float(np.finfo(np.float16).smallest_normal)
 _LARGEST = float(np.finfo(np.float16).max)
 _TYPES: Mapping[Any, int] = {np.float16: onnx.TensorProto.FLOAT16, np.float32: onnx.TensorProto.FLOAT}
-
-
-def beyond_float16(scales: Mapping[str, float]) -> frozenset[str]:
-    """The tensors that float16 cannot hold: too large for it, or too small to keep 8 bits.
-
-    Args:
-        scales: tensor -> scale; 0 stands for a tensor of zeros, which any type holds.
-    """
-    return frozenset(name for name, scale in scales.items() if 127 * scale > _LIMIT or 0 < scale < _SMALLEST)
-
-
-def not_below(scale: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Scales in a narrower type: never rounded down, so that nothing is clipped, and neither 0 nor infinite."""
-    largest = np.finfo(dtype).max
-    wanted = np.clip(scale, float(np.finfo(dtype).smallest_subnormal), float(largest))
-    value = np.asarray(wanted).astype(dtype)
-    short = value.astype(np.float64) < wanted
-    return np.asarray(np.where(short, np.nextafter(value, largest), value), dtype)
 
 
 def to_float16(graph: gs.Graph, wide: Iterable[str]) -> None:
     """Converts a graph in place.
 
     Args:
-        graph: its tensors must carry their element types; the scales of Q and DQ must have the type that is
-            read and made there.
-        wide: tensors that float16 cannot hold, and what DQ makes of them.
+        graph: its tensors must carry their element types, and the scales of Q and DQ must have the float type
+            that the Q reads and the DQ makes.
+        wide: tensors that float16 cannot hold, and the outputs of their DQ.
     """
-    _Halver(graph, frozenset(wide)).run()
+    _Converter(graph, frozenset(wide)).run()
 
 
-class _Halver:
+class _Converter:
     def __init__(self, graph: gs.Graph, wide: frozenset[str]) -> None:
         self.graph = graph
         self.wide = wide
@@ -121,7 +98,7 @@ class _Halver:
         return not _allows(defs.get_schema(node.op, self.graph.opset).inputs, floats[0])
 
     def _make(self, node: gs.Node, index: int, wanted: Any) -> None:
-        """Registers an output under its type; one whose name must stay float32 is made under another name."""
+        """Registers an output under its type; if its name must stay float32, the node makes it under a new name."""
         import onnx_graphsurgeon as gs
 
         tensor = node.outputs[index]
@@ -129,16 +106,16 @@ class _Halver:
             tensor.dtype = np.dtype(wanted)
             self.versions[tensor.name, wanted] = tensor
             return
-        half = gs.Variable(
+        converted = gs.Variable(
             self.names.fresh(f"{tensor.name}_fp16"), dtype=np.dtype(wanted), shape=tensor.shape
         )
-        node.outputs[index] = half
-        self.versions[tensor.name, wanted] = half
+        node.outputs[index] = converted
+        self.versions[tensor.name, wanted] = converted
         self.versions[tensor.name, _type(tensor)] = tensor
-        self._cast(node, half, tensor)
+        self._cast(node, converted, tensor)
 
     def _version(self, tensor: gs.Tensor, wanted: Any) -> gs.Tensor:
-        """A tensor in a type: itself, a constant or a DQ of that type, or a Cast of it, made once."""
+        """A tensor in a type: the tensor itself, a constant or DQ of that type, or a Cast, each made only once."""
         import onnx_graphsurgeon as gs
 
         known = self.versions.get((tensor.name, wanted))
@@ -162,7 +139,7 @@ class _Halver:
         return made
 
     def _dequantize(self, node: gs.Node, target: gs.Variable) -> None:
-        """Makes in another type what a DQ makes, without a Cast between DQ and its reader, so that they fuse."""
+        """A second DQ that makes another type: a Cast between a DQ and its reader would keep them from fusing."""
         import onnx_graphsurgeon as gs
 
         scale = gs.Constant(
@@ -195,7 +172,7 @@ def _is_dequantized(tensor: gs.Tensor) -> bool:
 
 
 def _type_read(node: gs.Node, index: int) -> Any:
-    """The type that a node which stays as it is reads: of what has a DQ in front of it, the type it makes."""
+    """The type that an unconverted node reads: behind a DQ, the type of its own output."""
     tensor = node.inputs[index]
     if _is_dequantized(tensor) and node.outputs and _type(node.outputs[0]) is not None:
         return _type(node.outputs[0])
@@ -203,5 +180,5 @@ def _type_read(node: gs.Node, index: int) -> Any:
 
 
 def _allows(formals: Any, index: int) -> bool:
-    """Whether ONNX defines float16 for an input or output; the last one stands for all that follow."""
+    """Whether ONNX defines float16 for an input or output; the last formal stands for all that follow."""
     return "tensor(float16)" in formals[min(index, len(formals) - 1)].types

@@ -1,4 +1,4 @@
-"""From a float model and its scales to a Q/DQ model."""
+"""quantize_model(): from a float model and its scales to a Q/DQ model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Quantized:
 
     Attributes:
         graph: the graph with its pairs.
-        model: what `graph` is exported against: the original with the new opset and the calibration record.
+        model: what `graph` is exported against: the original with the new opset and the scale record.
         placement: where the pairs are, and which layers were left alone and why.
         inserted: the scales as written, and dead weight channels.
     """

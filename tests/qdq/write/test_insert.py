@@ -16,7 +16,7 @@ from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Tie
-from onnx_trtcal.qdq.write.insert import pair_scales
+from onnx_trtcal.qdq.write.pair_scales import pair_scales
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
