@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.evaluate import evaluate
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
@@ -49,7 +49,7 @@ _HOMES = {
     "Cache": "trt.cache",
     "Calibration": "calibration",
     "CalibrationError": "errors",
-    "Evaluation": "evaluation.outcome",
+    "Evaluation": "evaluation.comparison",
     "Options": "options",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.evaluation.counting import Comparison
+from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.labels import Labels, read_labels
 from onnx_trtcal.evaluation.metric import load_metric
-from onnx_trtcal.evaluation.paired_run import Twins
+from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["evaluate"]
@@ -63,30 +63,30 @@ def evaluate(
     Raises:
         CalibrationError: one of its family.
     """
-    ears = listener or LoggingListener()
+    listener = listener or LoggingListener()
     make_meter = load_metric(metric) if metric else None
     known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
     float_model, graph, target = _models(
-        model, data if source is None else source, options, qdq, quantized, ears
+        model, data if source is None else source, options, qdq, quantized, listener
     )
     wanted, op_types = _observed(float_model)
-    twins = Twins(float_model, graph, target, wanted, choose_provider(options.provider), options)
-    if output and output not in twins.outputs:
+    run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
+    if output and output not in run.outputs:
         raise OptionError(
             f"the model has no output {output!r}",
-            fix=did_you_mean(output, twins.outputs) or ", ".join(twins.outputs),
+            fix=did_you_mean(output, run.outputs) or ", ".join(run.outputs),
         )
     stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
     for line in stream.description:
-        ears.say(line)
-    comparison = Comparison(twins, known, make_meter, output, options.threads)
+        listener.say(line)
+    comparison = Comparison(run, known, make_meter, output, options.threads)
     size = effective_batch_size(float_model.inputs, options.batch_size)
-    with comparison, ears.progress(stream.count) as advance:
-        for step in twins.run(stream, size):
-            comparison.take(step)
-            advance(step.batch.count)
+    with comparison, listener.progress(stream.count) as advance:
+        for both in run.batches(stream, size):
+            comparison.take(both)
+            advance(both.batch.count)
             # Otherwise this batch's activations would stay until the next one's are all there.
-            del step
+            del both
     return comparison.finish(op_types)
 
 
@@ -111,7 +111,7 @@ def _models(
 
 
 def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The tensors calibration would measure, and what makes them."""
+    """The tensors that calibration would observe, and the op types of the nodes that make them."""
     from onnx_trtcal.graph.fold.affine_nodes import fold
     from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.graph.plan.plan import plan
@@ -120,7 +120,7 @@ def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
     planned = plan(model, graph, fold(graph).vanished)
     if planned.quantized:
         raise ModelError(
-            f"the model to compare with is quantized itself: it holds {', '.join(planned.quantized)}",
+            f"the model to compare with is quantized itself: it contains {', '.join(planned.quantized)}",
             where=str(model.path or ""),
             fix="give the float model; `onnx-trtcal dequantize` makes one",
         )

@@ -176,4 +176,4 @@ def _type_name(dtype: Any) -> str:
         return ""
     if isinstance(dtype, int):
         return str(onnx.TensorProto.DataType.Name(dtype)).lower()
-    return np.dtype(dtype).name
+    return str(np.dtype(dtype).name)
