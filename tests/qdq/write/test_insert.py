@@ -15,8 +15,6 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Tie
-from onnx_trtcal.qdq.write.pair_scales import pair_scales
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
@@ -176,15 +174,3 @@ def test_nothing_to_quantize_is_an_error_that_says_why() -> None:
     model = toys.model([conv("x", "y", "w")], X, ["y"], {"w": weights(16, 16, 3, 3)})
     with pytest.raises(ModelError, match="no scale for its input 'x'"):
         quantize_model(load(model), {})
-
-
-def test_shared_tensors_take_the_largest_scale_of_their_leaders() -> None:
-    placement = Placement(
-        tuple(Activation(name, (Read("n", 0),)) for name in "abc"),
-        (),
-        ("n",),
-        {},
-        {},
-        (Tie(("a", "b"), ("b",)),),
-    )
-    assert pair_scales(placement, {"a": 1.0, "b": 0.5, "c": 2.0}) == {"a": 0.5, "b": 0.5, "c": 2.0}
