@@ -17,9 +17,9 @@ from onnx_trtcal.collect.measure import measure, measure_signed
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.plan.bodies import count_function_calls
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.methods import solve_all

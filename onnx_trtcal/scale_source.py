@@ -185,8 +185,8 @@ def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Opti
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.fold.affine_nodes import fold
     from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.graph.ops import QUANTIZED
     from onnx_trtcal.graph.view import kind
     from onnx_trtcal.pipeline import check_not_quantized

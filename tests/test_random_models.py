@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare

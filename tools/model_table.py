@@ -24,7 +24,7 @@ import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.errors import CalibrationError, ModelError
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import Prepared, prepare

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.data.layout import Shape, is_fixed, shape_text
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import kind, link

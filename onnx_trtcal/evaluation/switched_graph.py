@@ -86,7 +86,7 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
     """
     from onnx_trtcal.graph.fold.affine_nodes import fold
     from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # Only what is rounded to INT8 counts here, so that everything else can stay float32.

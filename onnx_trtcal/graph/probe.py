@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.model.surgeon import split_model
+from onnx_trtcal.graph.model.exporter import split_model
 from onnx_trtcal.graph.outputs import set_outputs, show_shapes
 from onnx_trtcal.graph.view import Links, link, reads
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.graph.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

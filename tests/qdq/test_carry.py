@@ -1,18 +1,15 @@
-"""Which scales follow from which, and constants that are only moved."""
+"""Which scales follow from which."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx_graphsurgeon as gs
-import pytest
 from helpers import toys
 from helpers.qdq_toys import conv, weights
 
 from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.carry import carry_scales
-from onnx_trtcal.qdq.constants import constant_shape, constant_value
 
 X = {"x": ["N", 16, 6, 6]}
 
@@ -50,31 +47,3 @@ def test_concat_hands_its_scale_to_its_branches_and_relu_takes_its_input() -> No
     nodes = [toys.node("Relu", "x", "a"), toys.node("Exp", "x", "b"), toys.node("Concat", "a b", "y", axis=1)]
     assert carried(nodes, ["y"], {"y": 0.5}) == ({"a": 0.5, "b": 0.5, "y": 0.5}, ("x",))
     assert carried(nodes, ["y"], {"x": 0.2, "b": 0.1}) == ({"x": 0.2, "a": 0.2, "b": 0.1}, ("y",))
-
-
-MOVES = {
-    "Identity": ({}, []),
-    "Transpose": ({"perm": [2, 0, 1]}, []),
-    "Flatten": ({"axis": 2}, []),
-    "Reshape": ({}, [np.array([0, -1])]),
-    "Squeeze": ({}, [np.array([1])]),
-    "Unsqueeze": ({}, [np.array([0, 4])]),
-}
-
-
-@pytest.mark.parametrize("op", MOVES)
-def test_moved_constants_are_what_the_runtime_computes(op: str) -> None:
-    attributes, parameters = MOVES[op]
-    values = np.arange(24, dtype=np.float32).reshape(4, 1, 6)
-    constants = {"c": values} | {f"p{index}": value for index, value in enumerate(parameters)}
-    node = toys.node(op, list(constants), "y", **attributes)
-    model = toys.model([node], {"x": [1]}, ["y"], constants)
-    moved = next(node for node in gs.import_onnx(model).nodes if node.op == op).outputs[0]
-    wanted = toys.run(model, {"x": np.zeros(1, np.float32)})[0]
-    np.testing.assert_array_equal(constant_value(moved), wanted)
-    assert constant_shape(moved) == wanted.shape
-
-
-def test_what_is_computed_is_no_constant() -> None:
-    model = toys.model([toys.node("Reshape", "x shape", "y")], {"x": [4]}, ["y"], {"shape": np.array([2, 2])})
-    assert constant_value(gs.import_onnx(model).outputs[0]) is None

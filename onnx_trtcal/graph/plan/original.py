@@ -42,13 +42,13 @@ def read_original(model: Model) -> Original:
     for node in sorted_nodes(graph.node):
         made = [name for name in node.output if name]
         names.update(dict.fromkeys(made))
-        if _op(node) == "Constant":
+        if _kind(node) == "Constant":
             stored.update(made)
-        if _op(node) not in ops.RANDOM and all(name in constants for name in reads(node)):
+        if _kind(node) not in ops.RANDOM and all(name in constants for name in reads(node)):
             constants.update(made)
     names.update(dict.fromkeys(model.outputs))
     return Original(tuple(names), frozenset(stored), frozenset(constants))
 
 
-def _op(node: onnx.NodeProto) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
+def _kind(node: onnx.NodeProto) -> str:
+    return node.op_type if ops.is_standard_domain(node.domain) else f"{node.domain}:{node.op_type}"

@@ -10,6 +10,7 @@ from onnx_trtcal.graph.plan.ties import concat_branches, tied_to
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onnx_trtcal.graph.constants import Constants
     from onnx_trtcal.graph.view import Links
 
 __all__ = ["Answer", "Resolver"]
@@ -36,12 +37,14 @@ class Resolver:
     def __init__(
         self,
         links: Links,
+        values: Constants,
         inner: Mapping[str, str],
         vanished: Mapping[str, str],
         constants: Mapping[str, float],
         skipped: Mapping[str, str],
     ) -> None:
         self.links = links
+        self.values = values
         self.inner = inner
         self.vanished = vanished
         self.constants = constants
@@ -57,7 +60,7 @@ class Resolver:
             return self.inner[name], "group"
         if name in self.concat:
             return self.concat[name], "concat"
-        tie = tied_to(self.links, name)
+        tie = tied_to(self.links, self.values, name)
         return tie if tie and tie[0] not in self.skipped else None
 
     def answer(self, name: str) -> Answer:

@@ -15,7 +15,7 @@ from onnx.helper import np_dtype_to_tensor_dtype
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.graph import ops
-from onnx_trtcal.graph.constants import constant_amax
+from onnx_trtcal.graph.constants import Constants, constant_amax
 from onnx_trtcal.graph.groups.fuse import Group, find_groups
 from onnx_trtcal.graph.plan.arithmetic import shape_tensors
 from onnx_trtcal.graph.plan.bodies import count_float_tensors
@@ -90,7 +90,7 @@ def plan(
     skipped = _skipped(model, links, original, names)
     amax = constant_amax(model, [n for n in original.names if n in original.constants and n not in skipped])
     inner = {} if observe == "all" else {name: group.output for group in groups for name in group.inner}
-    resolver = Resolver(links, inner, vanished, amax, skipped)
+    resolver = Resolver(links, Constants(graph), inner, vanished, amax, skipped)
     if tie_concat:
         resolver.tie_concats()
     answers = {}

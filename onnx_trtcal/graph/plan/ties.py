@@ -10,10 +10,12 @@ from onnx_trtcal.graph.view import Links, kind
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.graph.constants import Constants
+
 __all__ = ["concat_branches", "tied_to"]
 
 
-def tied_to(links: Links, name: str) -> tuple[str, str] | None:
+def tied_to(links: Links, constants: Constants, name: str) -> tuple[str, str] | None:
     """The tensor whose scale a tensor takes, and how: "tie" or "pool".
 
     "tie": the same values in another shape or order, hence the same histogram. "pool": a max pooling's
@@ -23,21 +25,19 @@ def tied_to(links: Links, name: str) -> tuple[str, str] | None:
     node = links.maker(name)
     if node is None or not node.inputs or node.outputs[0].name != name:
         return None
-    if kind(node) in ops.MOVES and not _trains(links, node):
+    if kind(node) in ops.MOVES and not _trains(node, constants):
         return node.inputs[0].name, "tie"
     if kind(node) in ops.COPIES:
         return node.inputs[0].name, "pool"
     return None
 
 
-def _trains(links: Links, node: gs.Node) -> bool:
+def _trains(node: gs.Node, constants: Constants) -> bool:
     """Whether a Dropout may drop values, which its third input says since opset 12."""
-    if kind(node) != "Dropout":
+    if kind(node) != "Dropout" or len(node.inputs) < 3 or not node.inputs[2].name:
         return False
-    if len(node.inputs) > 2 and node.inputs[2].name:
-        flag = links.scalar(node.inputs[2].name)
-        return flag is None or bool(flag)
-    return False
+    flag = constants.scalar(node.inputs[2])
+    return flag is None or bool(flag)
 
 
 def concat_branches(links: Links) -> list[tuple[str, tuple[str, ...]]]:

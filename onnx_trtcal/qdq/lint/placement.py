@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.lint.finding import ADVICE, Finding
-from onnx_trtcal.qdq.ops import INT8_CAPABLE
 from onnx_trtcal.qdq.place.weighted import is_weighted
 from onnx_trtcal.qdq.read.remove import Stripped, strip
 

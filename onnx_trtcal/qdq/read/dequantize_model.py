@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.qdq.carry import carry_scales
-from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.read.precisions import precisions_of
 from onnx_trtcal.qdq.read.remove import Stripped, strip
 from onnx_trtcal.qdq.read.restore import restore_activations
@@ -52,7 +52,7 @@ class Dequantized:
 
     def proto(self) -> onnx.ModelProto:
         """The float model in memory."""
-        from onnx_trtcal.graph.model.surgeon import export_model
+        from onnx_trtcal.graph.model.exporter import export_model
 
         return export_model(self.graph, self.model)
 
@@ -79,7 +79,7 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
         ModelError: there are no pairs, or they have no float counterpart.
     """
     from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
     stripped = strip(graph)

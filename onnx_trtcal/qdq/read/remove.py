@@ -13,14 +13,15 @@ import numpy as np
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.qdq.read.pairs import Quantizer, is_dequantizer, is_quantizer, read_quantizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.constants import Constants
 
 __all__ = ["Stripped", "strip"]
 
@@ -73,14 +74,14 @@ def strip(graph: gs.Graph) -> Stripped:
         }
     names = set(graph.tensors())
     for node in dequantizers:
-        if constant_value(node.inputs[0]) is not None:
-            _restore_weight(graph, node, found, names)
+        if flow.constants.value(node.inputs[0]) is not None:
+            _restore_weight(graph, flow, node, found, names)
     for node in flow.nodes:
         if is_quantizer(node):
-            _remove_quantizer(graph, node, found)
+            _remove_quantizer(graph, flow, node, found)
     for node in dequantizers:
         if node.inputs:
-            _remove_dequantizer(graph, node, found)
+            _remove_dequantizer(graph, flow, node, found)
     gone = {id(node) for node in flow.nodes if is_quantizer(node) or is_dequantizer(node)}
     kept = [node for node in graph.nodes if id(node) not in gone]
     graph.nodes.clear()
@@ -92,8 +93,8 @@ def strip(graph: gs.Graph) -> Stripped:
     )
 
 
-def _read(node: gs.Node) -> Quantizer:
-    quantizer = read_quantizer(node)
+def _read(node: gs.Node, constants: Constants) -> Quantizer:
+    quantizer = read_quantizer(node, constants)
     if quantizer is None:
         raise ModelError(
             f"a {node.op} has a scale or zero-point that is not constant",
@@ -104,9 +105,9 @@ def _read(node: gs.Node) -> Quantizer:
 
 def _check(flow: Flow, node: gs.Node, found: _Found) -> None:
     """A DQ must read a constant or, through ops that only move values, from Q nodes of its own scale."""
-    own = _read(node)
+    own = _read(node, flow.constants)
     label = node.name or node.outputs[0].name
-    pending = [] if constant_value(node.inputs[0]) is not None else [node.inputs[0]]
+    pending = [] if flow.constants.value(node.inputs[0]) is not None else [node.inputs[0]]
     while pending:
         tensor = pending.pop()
         producer = flow.producer(tensor.name)
@@ -119,7 +120,7 @@ def _check(flow: Flow, node: gs.Node, found: _Found) -> None:
         if not is_quantizer(producer):
             pending.extend(flow.data_inputs(producer))
             continue
-        other = _read(producer)
+        other = _read(producer, flow.constants)
         if own.scale.tobytes() != other.scale.tobytes() or not np.array_equal(own.zero, other.zero):
             raise ModelError(
                 f"QuantizeLinear {producer.name or producer.outputs[0].name!r} and its DequantizeLinear have "
@@ -131,12 +132,12 @@ def _check(flow: Flow, node: gs.Node, found: _Found) -> None:
             found.types[node.outputs[0].name] = other.dtype
 
 
-def _restore_weight(graph: gs.Graph, node: gs.Node, found: _Found, names: set[str]) -> None:
+def _restore_weight(graph: gs.Graph, flow: Flow, node: gs.Node, found: _Found, names: set[str]) -> None:
     import onnx_graphsurgeon as gs
 
-    values = constant_value(node.inputs[0])
+    values = flow.constants.value(node.inputs[0])
     assert values is not None
-    quantizer = _read(node)
+    quantizer = _read(node, flow.constants)
     stored, output = node.inputs[0].name, node.outputs[0]
     candidates = [
         name.removesuffix(end) for name in (stored, output.name) for end in _SUFFIXES if name.endswith(end)
@@ -157,7 +158,7 @@ def _restore_weight(graph: gs.Graph, node: gs.Node, found: _Found, names: set[st
     node.outputs.clear()
 
 
-def _remove_quantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
+def _remove_quantizer(graph: gs.Graph, flow: Flow, node: gs.Node, found: _Found) -> None:
     output, source = node.outputs[0], node.inputs[0]
     if any(output is each for each in graph.outputs):
         raise ModelError(
@@ -165,8 +166,8 @@ def _remove_quantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
             where=node.name or output.name,
             fix="let the model end in a DequantizeLinear",
         )
-    quantizer = _read(node)
-    if constant_value(source) is not None:
+    quantizer = _read(node, flow.constants)
+    if flow.constants.value(source) is not None:
         found.weights[source.name] = quantizer
     else:
         found.pairs.setdefault(source.name, []).append(quantizer)
@@ -175,14 +176,14 @@ def _remove_quantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
     node.inputs.clear()
 
 
-def _remove_dequantizer(graph: gs.Graph, node: gs.Node, found: _Found) -> None:
+def _remove_dequantizer(graph: gs.Graph, flow: Flow, node: gs.Node, found: _Found) -> None:
     import onnx_graphsurgeon as gs
 
     output, source = node.outputs[0], node.inputs[0]
     before = found.types.get(output.name)
     if isinstance(source, gs.Variable):
         source.dtype = output.dtype if before is None else before
-    to = _read(node).dtype
+    to = _read(node, flow.constants).dtype
     node.inputs.clear()
     node.outputs.clear()
     if before is not None:

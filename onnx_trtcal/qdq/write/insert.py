@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.names import Names
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.names import Names, names_in
+from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
 from onnx_trtcal.qdq.write.half import beyond_float16, not_below, to_float16
@@ -114,7 +115,8 @@ class _Writer:
         self.wide = wide
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
-        self.names = Names(graph)
+        self.names = Names(names_in(graph))
+        self.constants = Constants(graph, opaque=QUANTIZED)
         self.pairs: dict[str, gs.Variable] = {}
         self.behind: dict[str, list[gs.Node]] = {}
         self.before: dict[str, list[gs.Node]] = {}
@@ -160,7 +162,7 @@ class _Writer:
         import onnx_graphsurgeon as gs
 
         tensor = self.tensors[weight.tensor]
-        values = constant_value(tensor)
+        values = self.constants.value(tensor)
         if values is None:
             raise ModelError(f"weight {weight.tensor!r} is not constant")
         found = weight_scales(values, weight.axis, weight.tensor)

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import defs, helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.view import is_standard
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -58,7 +59,7 @@ def raise_opset(graph: gs.Graph, target: int) -> None:
         )
     for part in (graph, *graph.subgraphs(recursive=True)):
         for node in list(part.nodes):
-            if node.domain in (None, "", "ai.onnx"):
+            if is_standard(node):
                 _Raise(part, node, graph.opset, target).run()
     parts = (graph, *graph.subgraphs(recursive=True))
     for part in parts:

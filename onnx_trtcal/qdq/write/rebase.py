@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from onnx_trtcal.graph.model.order import reads
+from onnx_trtcal.graph.ops import is_standard_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +26,10 @@ def rebased(model: Model, opset: int) -> Model:
     """A copy of the model, its ONNX opset replaced, and its IR version raised to what that opset needs."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+    if not any(is_standard_domain(entry.domain) for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid("", opset))
     for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
+        if is_standard_domain(entry.domain):
             entry.version = opset
     needed = helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     proto.ir_version = max(proto.ir_version, needed)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.plan.plan import Answer, plan
 
 W = np.ones((4, 4, 1, 1), np.float32)

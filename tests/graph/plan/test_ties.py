@@ -6,6 +6,7 @@ import pytest
 from helpers import toys
 
 from onnx_trtcal.graph import ops
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.plan.ties import concat_branches, tied_to
 from onnx_trtcal.graph.view import link
 
@@ -27,7 +28,8 @@ def tie(op, inputs="x", outputs="y", **attributes):
     constants = {"i": np.array([1]), "t": np.array(True), "f": np.array(False)}
     nodes = [toys.node(op, inputs, outputs, **attributes)]
     names = outputs.split()
-    return tied_to(link(gs.import_onnx(toys.model(nodes, {"x": [1]}, names, constants))), names[-1])
+    graph = gs.import_onnx(toys.model(nodes, {"x": [1]}, names, constants))
+    return tied_to(link(graph), Constants(graph), names[-1])
 
 
 @pytest.mark.parametrize("op", sorted(ops.MOVES))
@@ -60,8 +62,8 @@ def test_another_domains_reshape_keeps_its_own():
 
 
 def test_graph_inputs_are_tied_to_nothing():
-    links = link(gs.import_onnx(toys.model([toys.node("Relu", "x", "y")], {"x": [1]}, ["y"])))
-    assert tied_to(links, "x") is None
+    graph = gs.import_onnx(toys.model([toys.node("Relu", "x", "y")], {"x": [1]}, ["y"]))
+    assert tied_to(link(graph), Constants(graph), "x") is None
 
 
 def test_concats_are_listed_with_their_branches():
