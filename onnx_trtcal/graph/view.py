@@ -83,8 +83,9 @@ def stored(tensor: gs.Tensor) -> gs.Constant | np.ndarray | None:
     if len(tensor.inputs) != 1 or kind(tensor.inputs[0]) != "Constant":
         return None
     attributes = tensor.inputs[0].attrs
-    if isinstance(attributes.get("value"), Constant):
-        return attributes["value"]
+    tensor_held = attributes.get("value", attributes.get("sparse_value"))
+    if isinstance(tensor_held, Constant):
+        return tensor_held
     for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
         for given in (name, f"{name}s"):
             if given in attributes:

@@ -125,6 +125,8 @@ class _Importer:
         kind = proto.type
         if kind == AttributeProto.TENSOR:
             return Weight(proto.t.name, WeightValues(proto.t, self.directory))
+        if kind == AttributeProto.SPARSE_TENSOR:
+            return Weight(proto.sparse_tensor.values.name, WeightValues(proto.sparse_tensor, self.directory))
         if kind == AttributeProto.GRAPH:
             return self.graph(proto.g, outer, {})
         if kind == AttributeProto.STRING:

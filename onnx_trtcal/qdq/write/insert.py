@@ -243,5 +243,20 @@ class _Writer:
         for node in self.graph.nodes:
             name = node.outputs[0].name if node.outputs else ""
             ordered += [*self.before.get(name, ()), node, *(self.behind.get(name, ()) if name else ())]
+        unread = self._unread()
         self.graph.nodes.clear()
-        self.graph.nodes.extend(ordered)
+        self.graph.nodes.extend(node for node in ordered if id(node) not in unread)
+
+    def _unread(self) -> set[int]:
+        """Nodes that computed nothing but weights which are stored in INT8 now; taken apart here."""
+        outputs = {tensor.name for tensor in self.graph.outputs}
+        pending = [node for name, _ in self.shared_weights for node in self.tensors[name].inputs]
+        found: set[int] = set()
+        while pending:
+            node = pending.pop()
+            if id(node) in found or any(t.outputs or t.name in outputs for t in node.outputs):
+                continue
+            found.add(id(node))
+            pending += [maker for tensor in node.inputs for maker in tensor.inputs]
+            node.inputs.clear()
+        return found
