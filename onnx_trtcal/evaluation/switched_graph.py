@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.groups.fuse import Group
+    from onnx_trtcal.graph.groups.group import Group
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.place.placement import Placement, Read
@@ -85,7 +85,7 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
         ModelError: when no layer can be quantized.
     """
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 

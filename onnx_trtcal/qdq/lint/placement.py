@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.flow import Flow
-from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.groups.group import Group, find_groups
 from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.lint.finding import ADVICE, Finding

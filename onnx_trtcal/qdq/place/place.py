@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.groups.fuse import Group
+    from onnx_trtcal.graph.groups.group import Group
 
 __all__ = ["place"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.flow import Flow
-from onnx_trtcal.qdq.carry import carry_scales
+from onnx_trtcal.graph.propagate import propagate_scales
 from onnx_trtcal.qdq.read.precisions import precisions_of
 from onnx_trtcal.qdq.read.remove import Stripped, strip
 from onnx_trtcal.qdq.read.restore import restore_activations
@@ -78,7 +78,7 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     Raises:
         ModelError: there are no pairs, or they have no float counterpart.
     """
-    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
@@ -102,7 +102,7 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     flow = Flow(graph)
     record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
     recorded = {} if record is None else dict(record.scales)
-    carried, missing = carry_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
+    carried, missing = propagate_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
     # What the record does not name is no tensor of the original model: quantizing made it, for an opset or type.
     scales = recorded or carried
     unknown = {*carried, *missing} - scales.keys()

@@ -75,7 +75,7 @@ def quantize_model(
         OptionError: a scale is negative or not finite.
     """
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
