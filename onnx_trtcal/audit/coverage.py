@@ -14,11 +14,11 @@ from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, w
 from onnx_trtcal.audit.log_audit import LogAudit, audit_log, constants_named
 from onnx_trtcal.graph.constants import constant_amax
 from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.ops import FLOATS
-from onnx_trtcal.graph.plan.original import read_original
 from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.scope import read_original
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
 
@@ -107,7 +107,7 @@ def check(
         account = audit_log(build, entries, constants, _largest(loaded, constants))
         gaps = [with_log(gap, account, build) for gap in gaps]
         gaps.extend(log_gaps(account, planned))
-    covered = tuple(name for name in planned.answers if name in usable)
+    covered = tuple(name for name in planned.owners if name in usable)
     return Coverage(
         covered=covered,
         gaps=tuple(gaps),
@@ -139,7 +139,7 @@ def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
         if name in planned.skipped:
             reason = planned.skipped[name]
             idle[name] = WHY_NONE_NEEDED.get(reason, reason)
-        elif name in model.elem_types and name not in planned.answers:
+        elif name in model.elem_types and name not in planned.owners:
             idle[name] = WHY_NONE_NEEDED["constant"]
     return idle
 
@@ -147,7 +147,7 @@ def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
 def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, str]) -> dict[str, str]:
     unknown = {}
     for name in cache.scales:
-        if name in planned.answers or name in planned.skipped or name in model.elem_types:
+        if name in planned.owners or name in planned.skipped or name in model.elem_types:
             continue
         if name in constants:
             unknown[name] = "TensorRT's tensor of a constant of the model"

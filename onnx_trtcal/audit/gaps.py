@@ -62,21 +62,21 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
         usable: the names of its entries that hold a finite scale.
     """
     partners = {
-        answer.source: name
-        for name, answer in reversed(list(plan.answers.items()))
-        if answer.how in ("tie", "pool") and name in usable
+        owner.source: name
+        for name, owner in reversed(list(plan.owners.items()))
+        if owner.reason in ("tie", "pool") and name in usable
     }
-    for name, answer in plan.answers.items():
+    for name, owner in plan.owners.items():
         if name in usable:
             continue
-        costs, why = _cost(cast("Reason", answer.how), answer.source)
+        costs, why = _cost(cast("Reason", owner.reason), owner.source)
         if name in cache.scales:
             costs, why = "yes", f"its entry is infinite, which makes everything zero; {why}"
         gap = Gap(name, costs, why)
-        partner = answer.source if answer.source in usable else partners.get(answer.source)
-        if answer.how == "constant":
+        partner = owner.source if owner.source in usable else partners.get(owner.source)
+        if owner.reason == "constant":
             gap = replace(gap, offer=to_scale(plan.constants[name]), offer_from=_FROM_VALUES)
-        elif partner is not None and (partner == answer.source or answer.how not in ("group", "folded")):
+        elif partner is not None and (partner == owner.source or owner.reason not in ("group", "folded")):
             gap = replace(gap, offer=cache.scales[partner], offer_from=f"the entry of {partner!r}")
         yield gap
     for name, reason in plan.skipped.items():
@@ -100,7 +100,7 @@ def with_log(gap: Gap, account: LogAudit, log: TrtLog) -> Gap:
 def log_gaps(account: LogAudit, plan: Plan) -> Iterator[Gap]:
     """The gaps that only the log shows: tensors of constants, and of layers that TensorRT adds itself."""
     for tensor in account.lacking:
-        if tensor not in plan.answers and tensor not in plan.skipped:
+        if tensor not in plan.owners and tensor not in plan.skipped:
             yield _blamed(
                 Gap(tensor, "maybe", "made by TensorRT itself; the log does not say from what"), account
             )

@@ -99,8 +99,8 @@ def _models(
     listener: Listener,
 ) -> tuple[Model, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.quantization import quantize
 
     if quantized is None:
@@ -113,7 +113,7 @@ def _models(
 def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tensors that calibration would observe, and the op types of the nodes that make them."""
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.plan.plan import plan
 
     graph = import_graph(model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import kind, link
 from onnx_trtcal.run.session import Session

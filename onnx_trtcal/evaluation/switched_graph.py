@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.groups.fuse import Group
+    from onnx_trtcal.graph.groups.group import Group
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.place.placement import Placement
@@ -91,8 +91,8 @@ def build_switched_graph(model: Model, scales: Mapping[str, float], options: Qdq
         ModelError: no layer can be quantized.
     """
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.groups.group import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.

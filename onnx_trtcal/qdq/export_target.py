@@ -13,6 +13,7 @@ import onnx
 from onnx import helper
 
 from onnx_trtcal.graph.model.order import reads
+from onnx_trtcal.graph.ops import is_standard_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,10 +30,10 @@ def with_opset(model: Model, opset: int) -> Model:
     """A copy of the model with this ONNX opset, and with the IR version raised to what the opset needs."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+    if not any(is_standard_domain(entry.domain) for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid("", opset))
     for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
+        if is_standard_domain(entry.domain):
             entry.version = opset
     needed = helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     proto.ir_version = max(proto.ir_version, needed)

@@ -8,8 +8,8 @@ from helpers import toys
 from helpers.fakes import fake_quantize, fake_quantize_columns, forward, perceptron, samples, scales, weights
 
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
+from onnx_trtcal.graph.model.exporter import export_model
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import export_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 

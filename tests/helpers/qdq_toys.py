@@ -9,9 +9,9 @@ import onnxruntime as ort
 
 from helpers import toys
 from onnx_trtcal.graph.fold.affine_nodes import fold
-from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.groups.group import find_groups
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 

@@ -33,7 +33,7 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     Raises:
         ModelError: the file cannot be read, or holds no Q/DQ node and no quantized operator.
     """
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
 
     light = _light(model)
     graph = import_graph(light)

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.constants import constant_shape, constant_value
 from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
 from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis
 from onnx_trtcal.qdq.read.quantizer import (
@@ -53,13 +53,14 @@ def parser_findings(graph: gs.Graph) -> ParserFindings:
     """Every violation of the parser's rules in a graph and its subgraphs, in graph order."""
     findings: list[Finding] = []
     count = 0
+    constants = Constants(graph, opaque=QUANTIZED)
     for part in (graph, *graph.subgraphs(recursive=True)):
         for node in part.nodes:
             if kind(node) not in QUANTIZED:
                 continue
             count += 1
             if kind(node) in _PAIRS:
-                faults = _faults(node, graph.opset)
+                faults = _faults(node, graph.opset, constants)
             else:
                 faults = iter([("unsupported-op", f"{kind(node)} is not an operator that TensorRT imports")])
             label = node.name or (node.outputs[0].name if node.outputs else node.op)
@@ -67,23 +68,23 @@ def parser_findings(graph: gs.Graph) -> ParserFindings:
     return ParserFindings(tuple(findings), count)
 
 
-def _faults(node: gs.Node, opset: int) -> Iterator[_Fault]:
+def _faults(node: gs.Node, opset: int, constants: Constants) -> Iterator[_Fault]:
     if opset < _FIRST_OPSET:
         yield "opset", f"{node.op} exists since opset {_FIRST_OPSET}; the model has {opset}"
     if not has_scale(node):
         yield "scale-missing", "it has no scale"
         return
-    quantizer = read_quantizer(node)
+    quantizer = read_quantizer(node, constants)
     if quantizer is None:
-        if constant_value(node.inputs[1]) is None:
+        if constants.value(node.inputs[1]) is None:
             yield "scale-constant", "its scale is computed; it must be a constant"
-        if has_zero_point(node) and constant_value(node.inputs[2]) is None:
+        if has_zero_point(node) and constants.value(node.inputs[2]) is None:
             yield "zero-point-constant", "its zero-point is computed; it must be a constant"
         return
     yield from _zero_point(node, quantizer)
     yield from _scale(quantizer, opset)
     if not quantizer.per_tensor:
-        yield from _per_channel(node, quantizer)
+        yield from _per_channel(node, quantizer, constants)
     if _type_name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
         yield "data-type", "its data is uint8; TensorRT reads int8"
 
@@ -122,8 +123,8 @@ def _scale(quantizer: Quantizer, opset: int) -> Iterator[_Fault]:
         yield "opset", f"a float16 scale needs opset {_FLOAT16_OPSET}; the model has {opset}"
 
 
-def _per_channel(node: gs.Node, quantizer: Quantizer) -> Iterator[_Fault]:
-    shape, axis, count = _weight_shape(node), quantizer.axis, quantizer.scale.size
+def _per_channel(node: gs.Node, quantizer: Quantizer, constants: Constants) -> Iterator[_Fault]:
+    shape, axis, count = _weight_shape(node, constants), quantizer.axis, quantizer.scale.size
     if shape is None:
         yield (
             "per-channel-activation",
@@ -162,12 +163,12 @@ def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[_Fault]:
                 pending += [(each, order.index(at)) for each in reader.outputs]
 
 
-def _weight_shape(node: gs.Node) -> tuple[int, ...] | None:
+def _weight_shape(node: gs.Node, constants: Constants) -> tuple[int, ...] | None:
     """The shape of the weight a Q or DQ works on; None when it works on an activation."""
     tensor = node.inputs[0]
     while len(tensor.inputs) == 1 and kind(tensor.inputs[0]) == "QuantizeLinear" and tensor.inputs[0].inputs:
         tensor = tensor.inputs[0].inputs[0]
-    return constant_shape(tensor)
+    return constants.shape(tensor)
 
 
 def _type_name(dtype: Any) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.flow import Flow
+from onnx_trtcal.graph.groups.group import Group, find_groups
+from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.lint.finding import Finding
-from onnx_trtcal.qdq.ops import INT8_CAPABLE
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
 

@@ -9,7 +9,7 @@ from onnx_trtcal.qdq.place.placement import Tie
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onnx_trtcal.qdq.flow import Flow
+    from onnx_trtcal.graph.flow import Flow
 
 __all__ = ["concat_ties"]
 

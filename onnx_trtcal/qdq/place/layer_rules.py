@@ -9,7 +9,6 @@ import numpy as np
 
 from onnx_trtcal.graph.ops import ANCHORS
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.constants import constant_shape
 from onnx_trtcal.qdq.weight_scales import channel_axis
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.graph.constants import Constants
     from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = ["is_layer", "weight_axis", "why_left"]
@@ -38,9 +38,9 @@ def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
     return channel_axis(node.op, rank, transposed=transposed, left=index == 0)
 
 
-def why_left(node: gs.Node, options: QdqOptions) -> str | None:
+def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | None:
     """Why a layer stays in floating point; None when both its inputs can be quantized."""
-    shapes = [constant_shape(tensor) for tensor in node.inputs[:2]]
+    shapes = [constants.shape(tensor) for tensor in node.inputs[:2]]
     if all(shape is not None for shape in shapes):
         return "both inputs are constant"
     types = [_type_class(tensor) for tensor in node.inputs[:2]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.ops import READ_NO_VALUES
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.ops import READ_NO_VALUES
 from onnx_trtcal.qdq.place.placement import Read
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.qdq.flow import Flow
+    from onnx_trtcal.graph.flow import Flow
 
 __all__ = ["PairReads"]
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.flow import Flow
+from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.constants import constant_shape
-from onnx_trtcal.qdq.flow import Flow
-from onnx_trtcal.qdq.ops import INT8_CAPABLE
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.concat_ties import concat_ties
 from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis, why_left
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.groups.fuse import Group
+    from onnx_trtcal.graph.groups.group import Group
 
 __all__ = ["place"]
 
@@ -95,12 +94,14 @@ class _Placer:
         """Both inputs of a layer, and the skip input of the residual Add that is fused behind it."""
         name = node.outputs[0].name
         activations = [
-            (index, tensor) for index, tensor in enumerate(node.inputs[:2]) if constant_shape(tensor) is None
+            (index, tensor)
+            for index, tensor in enumerate(node.inputs[:2])
+            if self.flow.constants.shape(tensor) is None
         ]
         missing = next((tensor.name for _, tensor in activations if not self._has_scale(tensor.name)), None)
         reason = (
             self._excluded(node)
-            or why_left(node, self.options)
+            or why_left(node, self.options, self.flow.constants)
             or (f"no scale for its input {missing!r}" if missing is not None else None)
         )
         if reason is not None:
@@ -109,7 +110,7 @@ class _Placer:
         self.quantized.append(name)
         self.pairs.int8_outputs.add(self.groups[name].output if name in self.groups else name)
         for index, tensor in enumerate(node.inputs[:2]):
-            shape = constant_shape(tensor)
+            shape = self.flow.constants.shape(tensor)
             if shape is None:
                 self.pairs.add(tensor.name, name, index)
             else:

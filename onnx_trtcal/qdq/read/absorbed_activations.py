@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +68,7 @@ def _starts_at_zero(quantizer: Quantizer) -> bool:
 def _never_negative(flow: Flow, node: gs.Node, safe: set[str]) -> bool:
     op = kind(node)
     if op == "Clip":
-        low = constant_value(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
+        low = flow.constants.value(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
         least = node.attrs.get("min") if low is None else float(low)
         return least is not None and least >= 0
     if op in _NEVER_NEGATIVE:
@@ -78,11 +77,11 @@ def _never_negative(flow: Flow, node: gs.Node, safe: set[str]) -> bool:
     if op in _AS_FIRST_INPUT:
         # Pad's third input is the value it pads with.
         read = [node.inputs[0], *(tensor for tensor in node.inputs[2:3] if op == "Pad" and tensor.name)]
-    return bool(read) and all(tensor.name in safe or _no_negative_constant(tensor) for tensor in read)
+    return bool(read) and all(tensor.name in safe or _no_negative_constant(flow, tensor) for tensor in read)
 
 
-def _no_negative_constant(tensor: gs.Tensor) -> bool:
-    value = constant_value(tensor)
+def _no_negative_constant(flow: Flow, tensor: gs.Tensor) -> bool:
+    value = flow.constants.value(tensor)
     return value is not None and bool((value >= 0).all())
 
 

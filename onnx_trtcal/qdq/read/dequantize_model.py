@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.carry import carry_scales
+from onnx_trtcal.graph.flow import Flow
+from onnx_trtcal.graph.propagate import propagate_scales
 from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_qdq_nodes
-from onnx_trtcal.qdq.flow import Flow
 from onnx_trtcal.qdq.read.absorbed_activations import reinsert_absorbed_activations
 from onnx_trtcal.qdq.read.precisions import Precision, precisions_of
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
@@ -52,7 +52,7 @@ class Dequantized:
 
     def proto(self) -> onnx.ModelProto:
         """The float model in memory."""
-        from onnx_trtcal.graph.model.surgeon import export_model
+        from onnx_trtcal.graph.model.exporter import export_model
 
         return export_model(self.graph, self.model)
 
@@ -78,8 +78,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     Raises:
         ModelError: there are no pairs, or they have no float counterpart.
     """
-    from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.groups.group import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
     removed = remove_qdq(graph)
@@ -105,7 +105,7 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     flow = Flow(graph)
     record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
     recorded = {} if record is None else dict(record.scales)
-    carried, missing = carry_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
+    carried, missing = propagate_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
     # The original model had no tensor that the record does not name: quantizing made it, for an opset or a type.
     scales = recorded or carried
     unknown = {*carried, *missing} - scales.keys()

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.constants import constant_value
 from onnx_trtcal.qdq.read.quantizer import Quantizer, is_quantizer, read_quantizer
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.qdq.flow import Flow
+    from onnx_trtcal.graph.constants import Constants
+    from onnx_trtcal.graph.flow import Flow
 
 __all__ = ["constant_quantizer", "source_type"]
 
 
-def constant_quantizer(node: gs.Node) -> Quantizer:
+def constant_quantizer(node: gs.Node, constants: Constants) -> Quantizer:
     """Reads a Q or DQ node whose scale and zero-point must be constant.
 
     Raises:
         ModelError: one of them is not.
     """
-    quantizer = read_quantizer(node)
+    quantizer = read_quantizer(node, constants)
     if quantizer is None:
         raise ModelError(
             f"a {node.op} has a scale or zero-point that is not constant",
@@ -41,10 +41,10 @@ def source_type(flow: Flow, dequantizer: gs.Node) -> np.dtype | None:
     Raises:
         ModelError: it reads anything else, so that the model has no float model with the same values.
     """
-    own = constant_quantizer(dequantizer)
+    own = constant_quantizer(dequantizer, flow.constants)
     label = dequantizer.name or dequantizer.outputs[0].name
     differing: np.dtype | None = None
-    pending = [] if constant_value(dequantizer.inputs[0]) is not None else [dequantizer.inputs[0]]
+    pending = [] if flow.constants.value(dequantizer.inputs[0]) is not None else [dequantizer.inputs[0]]
     while pending:
         tensor = pending.pop()
         producer = flow.producer(tensor.name)
@@ -57,7 +57,7 @@ def source_type(flow: Flow, dequantizer: gs.Node) -> np.dtype | None:
         if not is_quantizer(producer):
             pending.extend(flow.data_inputs(producer))
             continue
-        other = constant_quantizer(producer)
+        other = constant_quantizer(producer, flow.constants)
         if own.scale.tobytes() != other.scale.tobytes() or not np.array_equal(own.zero, other.zero):
             raise ModelError(
                 f"QuantizeLinear {producer.name or producer.outputs[0].name!r} and its DequantizeLinear have "

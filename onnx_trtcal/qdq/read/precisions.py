@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from onnx_trtcal.graph.ops import COMMUTES, INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx_trtcal.qdq.flow import Flow
+    from onnx_trtcal.graph.flow import Flow
 
 __all__ = ["Precision", "layer_precisions", "precisions_of"]
 

@@ -9,10 +9,11 @@ import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.constants import constant_value
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.constants import Constants
 
 __all__ = ["Quantizer", "has_scale", "has_zero_point", "is_dequantizer", "is_quantizer", "read_quantizer"]
 
@@ -88,14 +89,14 @@ class Quantizer:
         return np.asarray((values.astype(np.float64) - zero).astype(np.float32) * scale, self.dtype)
 
 
-def read_quantizer(node: gs.Node) -> Quantizer | None:
+def read_quantizer(node: gs.Node, constants: Constants) -> Quantizer | None:
     """Reads a Q or DQ node; None when its scale is missing, or when scale or zero-point are not constant."""
     if not has_scale(node):
         return None
-    scale = constant_value(node.inputs[1])
+    scale = constants.value(node.inputs[1])
     zero: np.ndarray | None = np.zeros((), _implied_type(node))
     if has_zero_point(node):
-        zero = constant_value(node.inputs[2])
+        zero = constants.value(node.inputs[2])
     if scale is None or zero is None:
         return None
     return Quantizer(node, np.asarray(scale, np.float32), zero, int(node.attrs.get("axis", 1)), scale.dtype)

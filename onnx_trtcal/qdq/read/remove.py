@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.flow import Flow
+from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.qdq.read.matching import constant_quantizer, source_type
 from onnx_trtcal.qdq.read.quantizer import Quantizer, is_dequantizer, is_quantizer
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.constants import Constants
 
 __all__ = ["RemovedQdq", "remove_qdq"]
 
@@ -54,7 +55,7 @@ def remove_qdq(graph: gs.Graph) -> RemovedQdq:
             not constant. Such a model has no float model with the same values.
     """
     flow = Flow(graph)
-    remover = _Remover(graph)
+    remover = _Remover(graph, flow.constants)
     dequantizers = [node for node in flow.nodes if is_dequantizer(node)]
     for node in dequantizers:
         output = node.outputs[0].name
@@ -64,7 +65,7 @@ def remove_qdq(graph: gs.Graph) -> RemovedQdq:
         remover.read |= {(reader.outputs[0].name, at) for reader, at in flow.consumers(output) if at >= 0}
     names = set(graph.tensors())
     for node in dequantizers:
-        if constant_value(node.inputs[0]) is not None:
+        if flow.constants.value(node.inputs[0]) is not None:
             remover.dequantize_weight(node, names)
     for node in flow.nodes:
         if is_quantizer(node):
@@ -92,6 +93,7 @@ class _Remover:
     """
 
     graph: gs.Graph
+    constants: Constants
     pairs: dict[str, list[Quantizer]] = field(default_factory=dict)
     weights: dict[str, Quantizer] = field(default_factory=dict)
     read: set[tuple[str, int]] = field(default_factory=set)
@@ -101,9 +103,9 @@ class _Remover:
         """Replaces stored integers and their DQ by the float weight; `names` are those taken."""
         import onnx_graphsurgeon as gs
 
-        values = constant_value(node.inputs[0])
+        values = self.constants.value(node.inputs[0])
         assert values is not None
-        quantizer = constant_quantizer(node)
+        quantizer = constant_quantizer(node, self.constants)
         stored, output = node.inputs[0].name, node.outputs[0]
         candidates = [
             name.removesuffix(end)
@@ -135,8 +137,8 @@ class _Remover:
                 where=node.name or output.name,
                 fix="let the model end in a DequantizeLinear",
             )
-        quantizer = constant_quantizer(node)
-        if constant_value(source) is not None:
+        quantizer = constant_quantizer(node, self.constants)
+        if self.constants.value(source) is not None:
             self.weights[source.name] = quantizer
         else:
             self.pairs.setdefault(source.name, []).append(quantizer)
@@ -151,7 +153,7 @@ class _Remover:
         before = self.types.get(output.name)
         if isinstance(source, gs.Variable):
             source.dtype = output.dtype if before is None else before
-        to = constant_quantizer(node).dtype
+        to = constant_quantizer(node, self.constants).dtype
         _disconnect(node)
         if before is not None:
             attributes = {"to": helper.np_dtype_to_tensor_dtype(to)}

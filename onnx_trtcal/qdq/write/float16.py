@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import defs
 
-from onnx_trtcal.graph.view import captured
-from onnx_trtcal.qdq.names import Names
+from onnx_trtcal.graph.names import Names, names_in
+from onnx_trtcal.graph.view import captured, is_standard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class _Converter:
         self.wide = wide
         self.pinned = {tensor.name for tensor in graph.outputs}
         self.pinned |= {name for node in graph.nodes for name in captured(node)}
-        self.names = Names(graph)
+        self.names = Names(names_in(graph))
         self.versions: dict[tuple[str, Any], gs.Tensor] = {}
         self.casts: dict[int, list[gs.Node]] = {}
         self.first: list[gs.Node] = []
@@ -87,11 +87,7 @@ class _Converter:
         )
 
     def _stays(self, node: gs.Node, floats: list[int]) -> bool:
-        if (
-            node.domain not in (None, "", "ai.onnx")
-            or next(iter(node.subgraphs()), None) is not None
-            or not floats
-        ):
+        if not is_standard(node) or next(iter(node.subgraphs()), None) is not None or not floats:
             return True
         if node.op == "Cast" or any(tensor.name in self.wide for tensor in (*node.inputs, *node.outputs)):
             return True

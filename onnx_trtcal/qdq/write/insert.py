@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.names import Names
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.names import Names, names_in
+from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
 from onnx_trtcal.qdq.write.float16 import to_float16
@@ -93,7 +94,8 @@ class _Writer:
         self.wide = wide
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
-        self.names = Names(graph)
+        self.names = Names(names_in(graph))
+        self.constants = Constants(graph, opaque=QUANTIZED)
         self.make = PairNodes(self.names)
         self.pairs: dict[str, gs.Variable] = {}
         self.behind: dict[str, list[gs.Node]] = {}
@@ -140,7 +142,7 @@ class _Writer:
         import onnx_graphsurgeon as gs
 
         tensor = self.tensors[weight.tensor]
-        values = constant_value(tensor)
+        values = self.constants.value(tensor)
         if values is None:
             raise ModelError(f"weight {weight.tensor!r} is not constant")
         found = weight_scales(values, weight.axis, weight.tensor)
@@ -176,5 +178,20 @@ class _Writer:
         for node in self.graph.nodes:
             name = node.outputs[0].name if node.outputs else ""
             ordered += [*self.before.get(name, ()), node, *(self.behind.get(name, ()) if name else ())]
+        unread = self._unread()
         self.graph.nodes.clear()
-        self.graph.nodes.extend(ordered)
+        self.graph.nodes.extend(node for node in ordered if id(node) not in unread)
+
+    def _unread(self) -> set[int]:
+        """Nodes that computed nothing but weights which are stored in INT8 now; taken apart here."""
+        outputs = {tensor.name for tensor in self.graph.outputs}
+        pending = [node for name, _ in self.shared_weights for node in self.tensors[name].inputs]
+        found: set[int] = set()
+        while pending:
+            node = pending.pop()
+            if id(node) in found or any(t.outputs or t.name in outputs for t in node.outputs):
+                continue
+            found.add(id(node))
+            pending += [maker for tensor in node.inputs for maker in tensor.inputs]
+            node.inputs.clear()
+        return found

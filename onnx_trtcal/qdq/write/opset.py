@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onnx import defs
 
+from onnx_trtcal.graph.view import is_standard
 from onnx_trtcal.qdq.write.opset_attributes import cannot_raise, convert_attributes
 from onnx_trtcal.qdq.write.opset_rewrites import rewrite_resize, rewrite_softmax
 
@@ -42,7 +43,7 @@ def raise_opset(graph: gs.Graph, target: int) -> None:
         )
     for part in (graph, *graph.subgraphs(recursive=True)):
         for node in list(part.nodes):
-            if node.domain in (None, "", "ai.onnx"):
+            if is_standard(node):
                 _raise_node(part, node, graph.opset, target)
     parts = (graph, *graph.subgraphs(recursive=True))
     for part in parts:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.qdq.names import Names
+    from onnx_trtcal.graph.names import Names
 
 __all__ = ["PairNodes"]
 

@@ -45,7 +45,7 @@ class Quantized:
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
-        from onnx_trtcal.graph.model.surgeon import export_model
+        from onnx_trtcal.graph.model.exporter import export_model
 
         return export_model(self.graph, self.model)
 
@@ -75,8 +75,8 @@ def quantize_model(
         OptionError: a scale is negative or not finite.
     """
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.groups.group import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
     fold(graph)

@@ -10,8 +10,9 @@ from helpers import toys
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.exporter import export_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 from onnx_trtcal.qdq.export_target import with_opset
 from onnx_trtcal.qdq.write.opset import raise_opset
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.ops import COMMUTES, QUANTIZED, TIED
 from onnx_trtcal.graph.view import captured, kind, link
-from onnx_trtcal.qdq.ops import COMMUTES, TIED
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -24,10 +25,13 @@ class Flow:
         nodes: topologically sorted.
         node: first output -> node.
         tensors: names in graph order, graph inputs first.
+        constants: the values of its constants. What Q and DQ make is none of them: a weight that is
+            quantized already is what stands before its Q, or the integers before its DQ.
     """
 
     def __init__(self, graph: gs.Graph) -> None:
         links = link(graph)
+        self.constants = Constants(graph, opaque=QUANTIZED)
         self.nodes: tuple[gs.Node, ...] = tuple(node for node in links.nodes if node.outputs)
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in self.nodes}
         self.tensors: tuple[str, ...] = (
@@ -35,8 +39,7 @@ class Flow:
             *(tensor.name for node in self.nodes for tensor in node.outputs if tensor.name),
         )
         self._activations = frozenset(self.tensors) - links.constants
-        self._outputs = frozenset(links.outputs)
-        self._producer: dict[str, gs.Node] = {t.name: node for node in self.nodes for t in node.outputs}
+        self._links = links
         self._consumers: dict[str, list[tuple[gs.Node, int]]] = {}
         for node in self.nodes:
             for index, tensor in enumerate(node.inputs):
@@ -50,7 +53,7 @@ class Flow:
 
     def is_output(self, tensor: str) -> bool:
         """Whether a tensor is an output of the graph."""
-        return tensor in self._outputs
+        return tensor in self._links.outputs
 
     def consumers(self, tensor: str) -> Sequence[tuple[gs.Node, int]]:
         """The nodes that read a tensor and at which input; -1 for one that reads it in a subgraph."""
@@ -58,7 +61,7 @@ class Flow:
 
     def producer(self, tensor: str) -> gs.Node | None:
         """The node that makes a tensor; None for graph inputs and constants."""
-        return self._producer.get(tensor)
+        return self._links.maker(tensor)
 
     def is_tied(self, node: gs.Node) -> bool:
         """Whether a node passes on its first input with its scale."""
@@ -67,11 +70,11 @@ class Flow:
     def moves_above(self, tensor: str) -> list[gs.Node]:
         """The nodes that do no more than move the values of one tensor on to this one, the nearest first."""
         chain: list[gs.Node] = []
-        node = self._producer.get(tensor)
+        node = self._links.maker(tensor)
         while node is not None and self.is_tied(node) and node.outputs[0].name == tensor:
             chain.append(node)
             tensor = node.inputs[0].name
-            node = self._producer.get(tensor)
+            node = self._links.maker(tensor)
         return chain
 
     def reads_dequantized(self, node: gs.Node, index: int, read: Container[tuple[str, int]]) -> bool:
@@ -92,7 +95,7 @@ class Flow:
             if place in read or place in seen:
                 continue
             seen.add(place)
-            producer = self._producer.get(reader.inputs[at].name)
+            producer = self._links.maker(reader.inputs[at].name)
             if producer is None or not self.data_inputs(producer):
                 return False
             pending += [(producer, each) for each in range(len(self.data_inputs(producer)))]
@@ -100,10 +103,10 @@ class Flow:
 
     def uncast(self, tensor: str) -> str:
         """The tensor that this one is but another type of."""
-        node = self._producer.get(tensor)
+        node = self._links.maker(tensor)
         while node is not None and kind(node) == "Cast":
             tensor = node.inputs[0].name
-            node = self._producer.get(tensor)
+            node = self._links.maker(tensor)
         return tensor
 
     def root(self, tensor: str) -> str:
@@ -113,7 +116,7 @@ class Flow:
 
     def branches(self, root: str) -> tuple[str, ...]:
         """The roots of what a Concat joins; nothing for any other tensor."""
-        node = self._producer.get(root)
+        node = self._links.maker(root)
         if node is None or kind(node) != "Concat":
             return ()
         return tuple(dict.fromkeys(self.root(tensor.name) for tensor in node.inputs))

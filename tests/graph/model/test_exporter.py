@@ -11,9 +11,10 @@ from helpers import toys
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.exporter import export_model, split_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.save import save_model
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph, split_model
 
 
 def same_bytes(proto: onnx.ModelProto) -> None:

@@ -7,7 +7,7 @@ from helpers import toys
 from onnx import TensorProto, helper
 
 from onnx_trtcal.graph import ops
-from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.groups.group import find_groups
 
 W = np.ones((4, 4, 1, 1), np.float32)
 B = np.ones((1, 4, 1, 1), np.float32)
