@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.evaluation.evaluate import evaluate
-    from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
     from onnx_trtcal.options import Options, Preprocess
@@ -78,7 +78,7 @@ _HOMES = {
     "Collection": "stats.collection",
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
-    "Evaluation": "evaluation.outcome",
+    "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
     "Options": "options",

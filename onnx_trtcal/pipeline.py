@@ -17,11 +17,11 @@ from onnx_trtcal.collect.measure import measure, measure_signed
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.model.surgeon import import_graph
-from onnx_trtcal.graph.plan.bodies import count_function_calls
 from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.scope import count_function_calls
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
@@ -180,7 +180,7 @@ def solve(
     """
     plan = prepared.plan
     methods = assign_methods(options, plan.op_types)
-    histograms = tied_histograms(plan.merged, collection)
+    histograms = tied_histograms(plan.ties, collection)
     thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, options.threads)
     thresholds.update({name: item.threshold for name, item in (chosen or {}).items()})
     scales = make_scales(
@@ -214,10 +214,10 @@ def check_not_quantized(found: Sequence[str], where: str, options: Options) -> N
 
 def _check_plan(plan: Plan, model: Model, options: Options) -> None:
     where = str(model.path or "the model in memory")
-    for name in plan.answers:
+    for name in plan.owners:
         check_name(name, where)
     check_not_quantized(plan.quantized, where, options)
-    if plan.merged and options.range == "tensorrt":
+    if plan.ties and options.range == "tensorrt":
         raise OptionError(
             "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
             fix="use --range stable, whose histograms add up exactly",
@@ -247,7 +247,7 @@ def _prepared_line(folds: FoldReport, plan: Plan) -> str:
         parts.append(f"{len(folds.left)} BatchNorm left")
     return (
         f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
-        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.answers), 'scale')}"
+        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.owners), 'scale')}"
     )
 
 

@@ -177,13 +177,13 @@ def prepare_for(
 def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str) -> Obtained:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
+    from onnx_trtcal.graph.groups.group import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.graph.ops import QUANTIZED
+    from onnx_trtcal.graph.propagate import propagate_scales
     from onnx_trtcal.graph.view import kind
     from onnx_trtcal.pipeline import check_not_quantized
-    from onnx_trtcal.qdq.carry import carry_scales
 
     loaded = load(model, options.ort_custom_ops)
     graph = import_graph(loaded)
@@ -200,7 +200,7 @@ def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Opti
         )
     usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
-    follows, missing = carry_scales(graph, find_groups(graph, loaded.shapes), known)
+    follows, missing = propagate_scales(graph, find_groups(graph, loaded.shapes), known)
     carried = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
     return Obtained(
         model=loaded,

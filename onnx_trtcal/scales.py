@@ -81,15 +81,15 @@ def make_scales(
         KeyError: when an observed tensor of the plan was not measured (a fault of the caller).
     """
     scales = {}
-    for tensor, answer in plan.answers.items():
-        if answer.how == "constant":
-            amax = plan.constants[answer.source]
+    for tensor, owner in plan.owners.items():
+        if owner.reason == "constant":
+            amax = plan.constants[owner.source]
             threshold, method = amax, "minmax"
         else:
-            amax, method = amaxes[answer.source], methods[answer.source]
-            threshold = thresholds[answer.source]
+            amax, method = amaxes[owner.source], methods[owner.source]
+            threshold = thresholds[owner.source]
         if not math.isfinite(threshold):
             threshold = _LARGEST
         scale = to_scale(threshold, zero_scales)
-        scales[tensor] = Scale(tensor, scale, threshold, amax, method, answer.source, answer.how)
+        scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, owner.reason)
     return scales

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import prepare
@@ -173,10 +173,10 @@ def test_folded_and_original_agree_on_every_remaining_tensor(model: onnx.ModelPr
     prepared = prepare(model, Options(provider="cpu", observe=observe))
     floats = {"x"} | {name for node in model.graph.node for name in node.output}
     plan = prepared.plan
-    assert floats <= {*plan.answers, *plan.skipped}
-    assert not set(plan.answers) & set(plan.skipped)
-    assert set(plan.observed) <= set(plan.answers)
-    names = [name for name in plan.answers if name in prepared.folded.tensors() and name in floats]
+    assert floats <= {*plan.owners, *plan.skipped}
+    assert not set(plan.owners) & set(plan.skipped)
+    assert set(plan.observed) <= set(plan.owners)
+    names = [name for name in plan.owners if name in prepared.folded.tensors() and name in floats]
     assert floats <= {*names, *prepared.folds.vanished, *plan.skipped}
     feed = {"x": np.random.default_rng(0).normal(size=(2, CHANNELS, SIDE, SIDE)).astype(np.float32)}
     cpu = Provider("cpu", "")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.audit.gaps import Gap
-    from onnx_trtcal.audit.log_audit import Triage
+    from onnx_trtcal.audit.log_audit import LogAudit
 
 __all__ = ["configure", "run"]
 
@@ -128,7 +128,7 @@ def _print_reasons(console: Console, title: str, reasons: Mapping[str, str]) -> 
         console.line(f"    {len(names)}: {why}: {_named(names, console)}")
 
 
-def _print_triage(account: Triage, console: Console) -> None:
+def _print_triage(account: LogAudit, console: Console) -> None:
     console.line(f"  TensorRT {account.version or '(version not in the log)'}, according to its log:")
     if account.network:
         console.line(f"    {len(account.network)} float tensors in its network")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from onnx_trtcal.evaluation.accuracy import Merit
-    from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
+    from onnx_trtcal.evaluation.comparison import Evaluation, TensorError
 
 __all__ = ["configure", "run"]
 

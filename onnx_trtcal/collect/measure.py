@@ -261,7 +261,7 @@ class _Run:
         methods = self.watchable
 
         def solve(collection: Collection) -> Mapping[str, float]:
-            histograms = tied_histograms(self.prepared.plan.merged, collection)
+            histograms = tied_histograms(self.prepared.plan.ties, collection)
             solved = {name: histograms[name] for name in methods}
             return solve_all(solved, methods.__getitem__, options.threads)
 

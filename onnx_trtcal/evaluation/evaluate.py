@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.evaluation.counting import Comparison
+from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
-from onnx_trtcal.evaluation.paired_run import Twins
+from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["evaluate"]
@@ -57,29 +57,29 @@ def evaluate(
     Raises:
         CalibrationError: one of its family.
     """
-    receiver = listener or LoggingListener()
+    listener = listener or LoggingListener()
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
-    float_model, graph, target = _models(model, data, request, receiver)
+    float_model, graph, target = _models(model, data, request, listener)
     wanted, op_types = _observed(float_model)
-    twins = Twins(float_model, graph, target, wanted, choose_provider(options.provider), options)
-    if request.output and request.output not in twins.outputs:
+    run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
+    if request.output and request.output not in run.outputs:
         raise OptionError(
             f"the model has no output {request.output!r}",
-            fix=did_you_mean(request.output, twins.outputs) or ", ".join(twins.outputs),
+            fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
     stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
     for line in stream.description:
-        receiver.say(line)
-    comparison = Comparison(twins, labels, make_meter, request.output, options.threads)
+        listener.say(line)
+    comparison = Comparison(run, labels, make_meter, request.output, options.threads)
     size = effective_batch_size(float_model.inputs, options.batch_size)
-    with comparison, receiver.progress(stream.count) as advance:
-        for step in twins.run(stream, size):
-            comparison.take(step)
-            advance(step.batch.count)
+    with comparison, listener.progress(stream.count) as advance:
+        for both in run.batches(stream, size):
+            comparison.take(both)
+            advance(both.batch.count)
             # Otherwise this batch's activations would stay until the next one's are all there.
-            del step
+            del both
     return comparison.finish(op_types)
 
 
@@ -87,8 +87,8 @@ def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
 ) -> tuple[Model, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.quantization import quantize
 
     if request.quantized is None:
@@ -101,16 +101,16 @@ def _models(
 
 
 def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The tensors calibration would measure, and what makes them."""
+    """The tensors that calibration would observe, and the op types of the nodes that make them."""
     from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.plan.plan import plan
 
     graph = import_graph(model)
     planned = plan(model, graph, fold(graph).vanished)
     if planned.quantized:
         raise ModelError(
-            f"the model to compare with is quantized itself: it holds {', '.join(planned.quantized)}",
+            f"the model to compare with is quantized itself: it contains {', '.join(planned.quantized)}",
             where=str(model.path or ""),
             fix="give the float model; `onnx-trtcal dequantize` makes one",
         )

@@ -1,4 +1,4 @@
-"""What each ONNX operator does to scales: the tables that fusing, tying and planning look things up in.
+"""What each ONNX operator does to values and scales: the tables that every question about an op type is looked up in.
 
 Sources named in the tables:
     catalog: TensorRT's Layer Fusion Catalog,
@@ -18,24 +18,36 @@ from onnx import TensorProto
 __all__ = [
     "ACTIVATIONS",
     "ANCHORS",
+    "COMMUTES",
     "COPIES",
     "FLOAT",
     "FLOATS",
+    "INT8_CAPABLE",
     "INT64",
     "INTEGER_MAKERS",
     "MOVES",
     "POINTWISE",
     "QUANTIZED",
     "RANDOM",
+    "READ_NO_VALUES",
+    "RESHAPES",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
+    "SHRINKS",
+    "TIED",
     "Activation",
+    "is_standard_domain",
 ]
 
 # Ops that start a group: TensorRT runs them as weighted INT8 kernels. MatMul and Gemm with constant weights
 # become convolutions or fully connected layers, to which all convolution fusions apply (catalog).
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def is_standard_domain(domain: str | None) -> bool:
+    """Whether a domain, as a node or an opset import states it, is that of ONNX's own operators."""
+    return domain in (None, "", "ai.onnx")
 
 
 def _names(text: str, domain: str = "") -> frozenset[str]:
@@ -96,14 +108,32 @@ POINTWISE = _names(
     " Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu"
 )
 
+# Ops that give the values of input 0 another shape and leave their order alone.
+RESHAPES = _names("Flatten Reshape Squeeze Unsqueeze")
+
 # Ops whose output holds exactly the values of input 0, each once: one histogram serves both sides.
 # A Dropout counts as long as it does not train.
-MOVES = _names("DepthToSpace Dropout Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze")
+MOVES = RESHAPES | _names("DepthToSpace Dropout Identity SpaceToDepth Transpose")
 
 # Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT
 # wrote, 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction,
 # and reductions (like the mean) are calibrated by themselves, so it is not here; neither is AveragePool.
 COPIES = _names("MaxPool")
+
+# Ops that pass on input 0 with its scale.
+TIED = MOVES | COPIES
+
+# TensorRT swaps a Q with any of these in front of it; Concat passes it on to every branch.
+COMMUTES = TIED | _names("Concat Gather Slice Split")
+
+# Ops whose output is nowhere larger than their input, so that the input's scale covers it.
+SHRINKS = _names("Clip LeakyRelu Relu")
+
+# Ops without weights that have INT8 kernels: worth a pair where the tensor is INT8 before and behind them.
+INT8_CAPABLE = _names("Add AveragePool GlobalAveragePool Resize Upsample")
+
+# These look at a tensor's size only: it is all the same to them whether its values are INT8.
+READ_NO_VALUES = _names("Shape Size")
 
 # Inputs that are read as shapes, sizes or positions of axes, never as values of an activation.
 SHAPE_INPUTS: dict[str, frozenset[int]] = {

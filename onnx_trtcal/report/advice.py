@@ -47,7 +47,7 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
     Tensors whose method ran the model are left out: it saw what clipping them harder does.
     """
     plan = calibration.prepared.plan
-    histograms = tied_histograms(plan.merged, calibration.collection)
+    histograms = tied_histograms(plan.ties, calibration.collection)
     least = parse_method("mse")
     methods = assign_methods(calibration.options, plan.op_types)
 

@@ -107,7 +107,7 @@ def judge(
     from onnx_trtcal.search.easyquant import solve_easyquant
     from onnx_trtcal.search.task import Task
 
-    histograms = tied_histograms(prepared.plan.merged, collection)
+    histograms = tied_histograms(prepared.plan.ties, collection)
     feeds = samples.feeds(collection)
     session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
     solvers = {"auto": solve_auto, "easyquant": solve_easyquant}

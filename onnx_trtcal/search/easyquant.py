@@ -57,10 +57,10 @@ def solve_easyquant(task: Task) -> dict[str, Chosen]:
     standing: dict[str, float] = {}
     for layer in layers_of(task.prepared.folded, placement_of(task.prepared)):
         for tensor in layer.activations:
-            answer = plan.answers[tensor]
-            constant = answer.how == "constant"
+            owner = plan.owners[tensor]
+            constant = owner.reason == "constant"
             standing[tensor] = (
-                plan.constants[answer.source] if constant else task.histograms[answer.source].amax
+                plan.constants[owner.source] if constant else task.histograms[owner.source].amax
             )
             names = together(plan, tensor, task.tensors)
             if names and standing[tensor] > 0:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper
 
+from onnx_trtcal.graph.model.exporter import split_model
 from onnx_trtcal.graph.model.order import reads
-from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.graph.probe import Probe
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.groups.group import find_groups
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
@@ -79,12 +79,12 @@ def to_judge(prepared: Prepared, tensors: Collection[str]) -> dict[tuple[str, ..
 def placement_of(prepared: Prepared) -> Placement:
     """Where INT8 may be read: every layer that can be quantized is."""
     groups = find_groups(prepared.folded, prepared.model.shapes)
-    return place(prepared.folded, groups, _EVERYTHING, prepared.plan.answers)
+    return place(prepared.folded, groups, _EVERYTHING, prepared.plan.owners)
 
 
 def together(plan: Plan, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:
     """The observed tensors that share the threshold of one that is read; () when it is not to be judged."""
-    answer = plan.answers[tensor]
-    if answer.how == "constant" or answer.source not in tensors:
+    owner = plan.owners[tensor]
+    if owner.reason == "constant" or owner.source not in tensors:
         return ()
-    return next((tuple(names) for names in plan.merged if answer.source in names), (answer.source,))
+    return next((tuple(names) for names in plan.ties if owner.source in names), (owner.source,))

@@ -217,7 +217,7 @@ def test_a_quantized_model_is_no_reference(data, given):
 
 def test_labels_without_classes_and_outputs_that_are_not_there(data, given, tmp_path):
     np.save(tmp_path / "labels.npy", np.full(10, 9))
-    with pytest.raises(DataError, match="no class from 0 to 6"):
+    with pytest.raises(DataError, match="not a class from 0 to 6"):
         evaluate(perceptron(), data, EvaluationOptions(cache(given), CPU, labels=tmp_path / "labels.npy"))
     with pytest.raises(OptionError, match="no output 'Y'"):
         evaluate(perceptron(), data, EvaluationOptions(cache(given), CPU, output="Y"))

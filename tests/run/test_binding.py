@@ -10,8 +10,8 @@ from helpers.toys import model, node
 from onnx import TensorProto
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run import binding
 from onnx_trtcal.run.provider import Provider

@@ -10,8 +10,8 @@ from helpers import toys
 from helpers.small import network, samples
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import Probe, probe
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session

@@ -67,8 +67,8 @@ def stages(spec: Spec, timer: Timer) -> None:
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
         from onnx_trtcal.graph.fold.affine_nodes import fold
+        from onnx_trtcal.graph.model.importer import import_graph
         from onnx_trtcal.graph.model.load import load
-        from onnx_trtcal.graph.model.surgeon import import_graph
         from onnx_trtcal.graph.plan.plan import plan
         from onnx_trtcal.graph.probe import probe
         from onnx_trtcal.pipeline import Prepared, solve

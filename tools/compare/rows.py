@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from compare.cases import Case
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
 
 __all__ = ["Contender", "Row", "compare_case", "contenders"]
 

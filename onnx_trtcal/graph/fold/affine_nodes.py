@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.fold.affine import Affine, arithmetic, batchnorm, data_input
 from onnx_trtcal.graph.fold.chain import Chain, channel_axis, find_chain, read_once
-from onnx_trtcal.graph.fold.constants import is_default_domain
 from onnx_trtcal.graph.fold.linear import Linear, after, before, linear_of
 from onnx_trtcal.graph.model.weights import Weight
+from onnx_trtcal.graph.names import Names, names_in
+from onnx_trtcal.graph.view import is_standard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +80,7 @@ def fold(graph: gs.Graph) -> FoldReport:
     """
     folder = _Folder(graph)
     for node in list(graph.nodes):
-        if not is_default_domain(node):
+        if not is_standard(node):
             continue
         if node.op == "BatchNormalization":
             folder.batchnorm(node)
@@ -98,13 +100,8 @@ class _Folder:
     def __post_init__(self) -> None:
         graphs = [self.graph, *self.graph.subgraphs(recursive=True)]
         self.pinned = {tensor.name for graph in graphs for tensor in graph.outputs}
-        self.names = {
-            tensor.name
-            for graph in graphs
-            for node in graph.nodes
-            for tensor in (*node.inputs, *node.outputs)
-        }
-        self.names |= {tensor.name for graph in graphs for tensor in (*graph.inputs, *graph.outputs)}
+        self.names = Names(names_in(self.graph), first=2)
+        self.constants = Constants(self.graph)
         self.main = {id(node) for node in self.graph.nodes}
         self.removed: set[int] = set()
         self.replaced: dict[int, list[gs.Node]] = {}
@@ -120,10 +117,10 @@ class _Folder:
 
     def arithmetic(self, node: gs.Node) -> None:
         """Folds one Add, Sub, Mul or Div of a constant per channel into the operator right before it."""
-        side = data_input(node)
+        side = data_input(node, self.constants)
         if side is None:
             return
-        chain = find_chain(node.inputs[side], self.pinned)
+        chain = find_chain(node.inputs[side], self.pinned, self.constants)
         if isinstance(chain, str) or chain.moves:
             return
         linear = chain.linear
@@ -133,12 +130,12 @@ class _Folder:
             and (node.op == "Add" or (node.op, side) == ("Sub", 0))
         ):
             return  # This is the bias already.
-        affine = arithmetic(node, linear.channels, linear.axis, linear.rank)
+        affine = arithmetic(node, linear.channels, linear.axis, linear.rank, self.constants)
         if affine is not None:
             self._apply(node, chain, affine)
 
     def _into_previous(self, node: gs.Node) -> str:
-        chain = find_chain(node.inputs[0], self.pinned)
+        chain = find_chain(node.inputs[0], self.pinned, self.constants)
         if isinstance(chain, str):
             return chain
         axis = channel_axis(chain, node.inputs[0])
@@ -146,7 +143,7 @@ class _Folder:
             return f"the channels it normalises cannot be followed back to the {chain.linear.node.op}"
         if axis != chain.linear.axis:
             return f"it normalises another axis than the {chain.linear.node.op}'s output channels"
-        affine = batchnorm(node, chain.linear.channels)
+        affine = batchnorm(node, chain.linear.channels, self.constants)
         return affine if isinstance(affine, str) else self._apply(node, chain, affine)
 
     def _apply(self, node: gs.Node, chain: Chain, affine: Affine) -> str:
@@ -223,10 +220,10 @@ class _Folder:
         if read_once(output, self.pinned) or id(output.outputs[0]) not in self.main:
             return reason
         target = output.outputs[0]
-        linear = linear_of(target)
+        linear = linear_of(target, self.constants)
         if target.op != "Conv" or target.inputs[0] is not output or not isinstance(linear, Linear):
             return reason
-        affine = batchnorm(node, linear.weight.shape[1] * target.attrs.get("group", 1))
+        affine = batchnorm(node, linear.weight.shape[1] * target.attrs.get("group", 1), self.constants)
         if isinstance(affine, str):
             return affine
         if affine.shift.any() and _pads(target, linear.weight.shape[2:]):
@@ -281,10 +278,7 @@ class _Folder:
         return gs.Variable(self._fresh(like.name.removesuffix(_SUFFIX) + _SUFFIX), like.dtype, like.shape)
 
     def _fresh(self, wanted: str) -> str:
-        name, number = wanted, 2
-        while name in self.names:
-            name, number = f"{wanted}_{number}", number + 1
-        self.names.add(name)
+        name = self.names.fresh(wanted)
         self.made.add(name)
         return name
 
