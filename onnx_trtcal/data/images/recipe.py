@@ -46,11 +46,12 @@ class Recipe:
 
     @property
     def raw(self) -> bool:
+        """Whether pixels are fed as they are, 0..255."""
         return bool(self.dtype == np.uint8)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The steps in order, as in `RGB, shorter side 256 (bilinear), centre crop 224x224, *1/255, NCHW`."""
-        steps = [{"rgb": "RGB", "bgr": "BGR", "gray": "gray"}[self.color], self._resize_words()]
+        steps = [{"rgb": "RGB", "bgr": "BGR", "gray": "gray"}[self.color], self._describe_resize()]
         if self.crop:
             height, width = ("all" if side is None else side for side in self.crop)
             steps.append(f"centre crop {height}x{width}")
@@ -62,7 +63,7 @@ class Recipe:
             steps.extend([f"/{_numbers(self.std)}"] if any(value != 1 for value in self.std) else [])
         return ", ".join([*steps, self.layout.upper()])
 
-    def _resize_words(self) -> str:
+    def _describe_resize(self) -> str:
         if self.size is None:
             return "no resize"
         height, width = self.size
@@ -120,7 +121,7 @@ def _picture_axes(
             return layout, channels, (sides[0], sides[1])
     raise DataError(
         f"the model's input {spec.name!r} of shape {shape_text(spec.shape)} does not look like an image",
-        fix="give its samples as .npy or .npz files, or say --layout nchw or nhwc if it is one",
+        fix="give its samples as .npy or .npz files, or pass --layout nchw or nhwc if it is one",
     )
 
 
@@ -167,7 +168,7 @@ def _numbers_filled(
     if raw and (asked.mean or asked.std or asked.scale not in (None, 1)):
         raise OptionError(
             f"the model's input {spec.name!r} takes uint8 pixels, to which scale, mean and std do not apply",
-            fix="leave those flags out: the model normalises by itself",
+            fix="omit those flags: the model normalises its input itself",
         )
     mean, std = full.mean or (0.0,), full.std or (1.0,)
     for name, values in (("mean", mean), ("std", std)):
