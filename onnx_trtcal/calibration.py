@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.trt.tables import TableFormat
     from onnx_trtcal.trt.trtexec import SeenShapes
 
 __all__ = ["Calibration", "Prepared"]
@@ -92,7 +93,7 @@ class Calibration:
         return table, sidecar
 
     def write_tables(
-        self, output: str | Path, forms: Sequence[str], algorithm: str = "EntropyCalibration2"
+        self, output: str | Path, forms: Sequence[TableFormat], algorithm: str = "EntropyCalibration2"
     ) -> list[Path]:
         """Writes the scales in one or more formats, and beside the first file `<file>.json`, as write_cache does.
 

@@ -84,6 +84,10 @@ class Preprocess:
     Order of work: decode, colour, resize, crop, then `(pixel * scale - mean) / std` in float32, layout.
     `mean` and `std` are in units of the scaled pixel and have one value or one per channel, in the
     channel order of `color`. A preset only fills the fields left at None.
+
+        >>> from onnx_trtcal import Preprocess
+        >>> Preprocess(preset="imagenet", crop=(192, 192)).crop
+        (192, 192)
     """
 
     preset: str | None = _option(None, "fill the flags below with a usual recipe", PRESETS)
@@ -116,7 +120,12 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Options:
-    """What a calibration run does. Paths are not options: they are arguments of the functions that write."""
+    """What a calibration run does. Paths are not options: they are arguments of the functions that write.
+
+        >>> from onnx_trtcal import Options
+        >>> Options(method="mse", method_for=("Softmax=minmax",), max_samples=512).trt_version
+        '10.3'
+    """
 
     method: str = _option("entropy", "threshold method, with an argument after a colon where it takes one")
     method_for: tuple[str, ...] = _option(
@@ -147,14 +156,14 @@ class Options:
     )
     threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
     allow_nonfinite: bool = _option(
-        False, "go on when an activation holds NaN or Inf, leaving those values out"
+        False, "continue when an activation holds NaN or Inf, leaving those values out"
     )
     allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
     ort_custom_ops: tuple[str, ...] = _option(
         (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
     )
     checkpoint_every: int = _option(
-        256, "samples between checkpoints of a run, which is started again with the same command", metavar="N"
+        256, "samples between checkpoints, from which the same command resumes a run that was stopped", metavar="N"
     )
     until_stable: float | None = _option(
         None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"

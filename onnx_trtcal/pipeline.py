@@ -51,6 +51,14 @@ def calibrate(
 ) -> Calibration:
     """Calibrates a model: what `onnx-trtcal MODEL DATA` does, without writing a file.
 
+        >>> from onnx_trtcal import Options, calibrate
+        >>> options = Options(max_samples=16)
+        >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", options)
+        >>> round(calibration.scales["input"].threshold, 2)
+        1.0
+        >>> [path.name for path in calibration.write_cache("digits_mlp.cache")]
+        ['digits_mlp.cache', 'digits_mlp.cache.json']
+
     Args:
         model: path of an ONNX file, or a model in memory.
         data: a directory, a file, or an iterable of arrays or of `{input name: array}`.

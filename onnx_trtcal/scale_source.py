@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["Obtained", "from_statistics", "kind_of", "load_statistics", "obtain"]
+__all__ = ["Obtained", "from_statistics", "kind_of", "obtain", "prepare_for"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def from_statistics(
     from onnx_trtcal.pipeline import check_finite, check_options, solve
 
     check_options(options)
-    prepared, asked = _prepare_for(model, collection, options, listener, name)
+    prepared, asked = prepare_for(model, collection, options, listener, name)
     check_finite(collection, asked)
     judged = {m.name: m.kind for m in assign_methods(asked, prepared.plan.op_types).values() if m.kind.judged}
     for method, kind in judged.items():
@@ -133,32 +133,25 @@ def from_statistics(
     return solve(prepared, collection, asked)
 
 
-def load_statistics(
-    path: str | Path,
-    model: str | Path | onnx.ModelProto,
-    options: Options = Options(),
-    listener: Listener | None = None,
-) -> tuple[Prepared, Collection]:
-    """A statistics file with the plan of the model it belongs to; no data is read, nothing solved.
-
-    Raises:
-        StatisticsError: when the file cannot be read, or is of another model.
-    """
-    from onnx_trtcal.stats import store
-
-    collection = store.load(path)
-    prepared, _ = _prepare_for(model, collection, options, listener, str(path))
-    return prepared, collection
-
-
-def _prepare_for(
+def prepare_for(
     model: str | Path | onnx.ModelProto,
     collection: Collection,
     options: Options,
     listener: Listener | None,
     name: str,
 ) -> tuple[Prepared, Options]:
-    """The plan under which the statistics were collected, and the options with what they say of that."""
+    """The plan under which statistics were collected, and the options with what they say of that.
+
+    Args:
+        model: path of the ONNX file they were collected from, or that model in memory.
+        collection: the statistics.
+        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        listener: receives what is said of the model.
+        name: the statistics file, for error messages.
+
+    Raises:
+        StatisticsError: when the statistics are of another model.
+    """
     from onnx_trtcal.pipeline import prepare
 
     observe = collection.options.get("observe", options.observe)

@@ -25,6 +25,7 @@ import numpy as np
 from compare.cases import read_cases
 
 from onnx_trtcal.evaluation.evaluate import evaluate
+from onnx_trtcal.evaluation.request import EvaluationOptions
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
@@ -94,7 +95,7 @@ def _sqnr(calibration: Calibration, test: list[np.ndarray]) -> float:
     model = calibration.prepared.model
     scales = {name: item.scale for name, item in calibration.scales.items()}
     int8 = quantize_model(model, scales, _EVERYTHING).proto()
-    result = evaluate(model.proto, test, options=calibration.options, quantized=int8)
+    result = evaluate(model.proto, test, EvaluationOptions(options=calibration.options, quantized=int8))
     return statistics.fmean(output.sqnr for output in result.outputs)
 
 

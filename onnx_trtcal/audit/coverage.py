@@ -83,6 +83,12 @@ def check(
 ) -> Coverage:
     """Accounts for every tensor of a model and every entry of a cache.
 
+        >>> from onnx_trtcal import Cache, check
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", {"input": 0.5, "elsewhere": 1.0})
+        >>> coverage = check("models/digits_mlp.onnx", cache)
+        >>> coverage.complete, coverage.covered, dict(coverage.unknown)
+        (False, ('input',), {'elsewhere': 'the model has no such tensor'})
+
     Args:
         model: an ONNX file, a model in memory, or one that is loaded already.
         cache: a cache file, or a cache that is read already.

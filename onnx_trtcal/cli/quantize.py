@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
     check_destinations([output], [args.model, args.source])
-    console = Console(args.quiet or args.json, args.verbose)
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
+    from onnx_trtcal import quantize
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.quantization import quantize
 
     made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
@@ -77,16 +77,16 @@ def print_quantization(
     _print_origin(made.obtained, console)
     _print_layers(made, console)
     for pattern in made.quantized.placement.unmatched:
-        console.warn(f"--exclude {pattern!r} matches no node: nothing was left out for it")
+        console.warn(f"--exclude {pattern!r} matches no node and has no effect")
     dead = made.quantized.inserted.dead
     if dead:
         name, count = next(iter(dead.items()))
         console.line(
-            f"{sum(dead.values())} weight channels are next to zero ({count} of {name!r}) and got a harmless scale"
+            f"{sum(dead.values())} weight channels are almost zero ({count} of {name!r}) and got a harmless scale"
         )
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
-    _print_next(made, str(written[0]), console, float32)
+    _print_next(made, str(written[0]), console, float32=float32)
 
 
 def _print_origin(obtained: Obtained, console: Console) -> None:
@@ -103,7 +103,7 @@ def _print_origin(obtained: Obtained, console: Console) -> None:
         )
     if obtained.unusable:
         console.warn(
-            f"{len(obtained.unusable)} entries of the cache are no numbers to quantize with and count as missing, "
+            f"{len(obtained.unusable)} entries of the cache are not usable scales and count as missing, "
             f"calibrate again for them: {listed(obtained.unusable, _MOST_NAMES)}"
         )
     if obtained.missing:
@@ -135,7 +135,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
         console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
 
 
-def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
+def _print_next(made: Quantization, path: str, console: Console, *, float32: bool) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
     calibration = made.obtained.calibration

@@ -14,7 +14,7 @@ from onnx_trtcal.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Labels", "read_labels"]
+__all__ = ["Labels", "labels_of", "read_labels"]
 
 Label = int | str
 
@@ -61,6 +61,15 @@ class Labels:
             where=self.where,
             fix=did_you_mean(name, self.by_name) or "add a line `file,label` for it",
         )
+
+
+def labels_of(given: str | Path | Labels | None) -> Labels | None:
+    """Labels as a caller gives them: read already, as the path of their file, or not at all.
+
+    Raises:
+        DataError: as `read_labels`.
+    """
+    return given if given is None or isinstance(given, Labels) else read_labels(given)
 
 
 def read_labels(path: str | Path) -> Labels:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.errors import OptionError
-from onnx_trtcal.evaluation.labels import Labels, read_labels
+from onnx_trtcal.evaluation.labels import labels_of
+from onnx_trtcal.evaluation.request import SensitivityOptions
 from onnx_trtcal.evaluation.switched_graph import Switchboard, readers_of, switchboard
 from onnx_trtcal.evaluation.variants import Damage, Variants
-from onnx_trtcal.options import Options
-from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
@@ -23,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
+
+    from onnx_trtcal.options import Options
+    from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = ["Ranked", "Sensitivity", "Spared", "sensitivity"]
 
@@ -102,14 +103,8 @@ class Sensitivity:
 def sensitivity(
     model: str | Path | onnx.ModelProto,
     data: Any,
-    source: Any = None,
-    options: Options = Options(),
-    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    request: SensitivityOptions = SensitivityOptions(),
     *,
-    leave_out: bool = False,
-    worst: int = 3,
-    labels: str | Path | Labels | None = None,
-    output: str = "",
     listener: Listener | None = None,
 ) -> Sensitivity:
     """Ranks the groups of a model by the damage INT8 does there.
@@ -117,42 +112,42 @@ def sensitivity(
     Damage is noise in the model's outputs. All variants are runs of one session, made batch by batch: the time
     is about that of (groups + 2) inferences of every sample, the memory that of one.
 
+        >>> from onnx_trtcal import Options, SensitivityOptions, sensitivity
+        >>> request = SensitivityOptions("models/digits_calib.npy", Options(max_samples=16), worst=1)
+        >>> result = sensitivity("models/digits_mlp.onnx", "models/digits_test.npy", request)
+        >>> result.samples, len(result.ranked), len(result.exclude)
+        (16, 3, 1)
+
     Args:
         model: the float model.
-        data: what to judge on, whatever `calibrate` takes; a few dozen samples (`options.max_samples`) will do.
-        source: where the scales come from: other data, a statistics file, a cache; None takes `data` itself.
-        options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
-        qdq: what is quantized at all.
-        leave_out: quantize all but one group, rather than one alone.
-        worst: how many groups to try in floating point together.
-        labels: right answers, see `labels.read_labels`.
-        output: the output that holds one value per class; default: the first that does.
-        listener: is told how it goes.
+        data: what to measure damage on, whatever `calibrate` takes; a few dozen samples (`options.max_samples`)
+            will do.
+        request: where the scales come from, the right answers, and how to go about it.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family.
     """
     from onnx_trtcal.scale_source import obtain
 
-    if worst < 1:
-        raise OptionError(f"worst is {worst}, wanted a positive number")
-    ears = listener or LoggingListener()
-    known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
-    obtained = obtain(model, data if source is None else source, options, ears)
+    options, qdq, leave_out = request.options, request.qdq, request.leave_out
+    receiver = listener or LoggingListener()
+    labels = labels_of(request.labels)
+    obtained = obtain(model, data if request.source is None else request.source, options, receiver)
     board = switchboard(obtained.model, obtained.scales, qdq)
     groups = _groups(board)
     everything = readers_of(board.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
-    variants = Variants(board, choose_provider(options.provider), options, known, output)
-    ears.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
-    first = _judge(variants, {**tried, "": everything}, data, options, ears)
+    variants = Variants(board, choose_provider(options.provider), options, labels, request.output)
+    receiver.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
+    first = _judge(variants, {**tried, "": everything}, data, options, receiver)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(_ranked(board, name, first[name]) for name in order)
-    shown = min(worst, len(ranked))
+    shown = min(request.worst, len(ranked))
     smaller = {
         str(count): _without(board, ranked[:count], obtained.scales, qdq) for count in range(1, shown + 1)
     }
-    second = _judge(variants, smaller, data, options, ears)
+    second = _judge(variants, smaller, data, options, receiver)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["Row", "columns", "comparable_methods", "compare", "csv_text", "sort_rows"]
+__all__ = ["Row", "columns", "comparable_methods", "compare_methods", "csv_text", "sort_rows"]
 
 Value = str | float
 
@@ -88,7 +88,7 @@ def comparable_methods(texts: Sequence[str] = ()) -> list[Method]:
     return methods or [parse_method(name) for name, kind in METHODS.items() if kind.from_statistics]
 
 
-def compare(
+def compare_methods(
     histograms: Mapping[str, Histogram],
     op_types: Mapping[str, str],
     methods: Sequence[Method],

@@ -24,6 +24,10 @@ class QdqOptions:
 
     `min_channels`, `gemv` and `attention` are rules that leave layers in floating point where INT8 is known
     to cost time: turning a rule off quantizes more layers.
+
+        >>> from onnx_trtcal import QdqOptions
+        >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
+        'int8'
     """
 
     weights: str = _option(

@@ -10,7 +10,10 @@ from onnx_trtcal.support.cuda_driver import driver_loads
 
 __all__ = ["CUDA_FIX", "Provider", "choose_provider", "find_cuda_fault"]
 
-CUDA_FIX = "pip install 'onnx_trtcal[cuda]' on a machine with an NVIDIA driver, or use --provider cpu"
+CUDA_FIX = (
+    "on a machine with an NVIDIA driver, pip install 'onnx_trtcal[cuda]' (in a clone: '.[cuda]'); "
+    "or use --provider cpu"
+)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ _EXAMPLE = "the first line of a cache reads like TRT-100300-EntropyCalibration2"
 class Cache:
     """A calibration cache.
 
+        >>> from onnx_trtcal import Cache
+        >>> cache = Cache("TRT-8601-EntropyCalibration2", {"input": 0.5})
+        >>> cache.version, cache.algorithm
+        ('8601', 'EntropyCalibration2')
+
     Attributes:
         header: the first line, without its end.
         scales: tensor name to scale, an exact float32 value, in the order of the file.
@@ -142,7 +147,16 @@ def dumps(cache: Cache) -> bytes:
 
 
 def read_cache(path: str | Path) -> Cache:
-    """Reads a cache file; see `loads`."""
+    """Reads a calibration cache, as TensorRT or this package wrote it.
+
+        >>> from onnx_trtcal import Cache, read_cache, write_cache
+        >>> write_cache("a.cache", Cache("TRT-100300-EntropyCalibration2", {"input": 0.5}))
+        >>> read_cache("a.cache").scales
+        {'input': 0.5}
+
+    Raises:
+        CacheError: when the file cannot be read, or is not a cache; see `loads`.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -153,7 +167,19 @@ def read_cache(path: str | Path) -> Cache:
 
 
 def write_cache(path: str | Path, cache: Cache) -> None:
-    """Writes a cache file, whole or not at all; see `dumps`."""
+    """Writes a calibration cache, whole or not at all, as TensorRT writes it.
+
+        >>> from onnx_trtcal import Cache, write_cache
+        >>> write_cache("a.cache", Cache("TRT-100300-EntropyCalibration2", {"input": 0.5, "output": 1.0}))
+        >>> print(open("a.cache").read(), end="")
+        TRT-100300-EntropyCalibration2
+        input: 3f000000
+        output: 3f800000
+
+    Raises:
+        CacheError: for a scale or a name that no cache can hold; see `dumps`.
+        CalibrationError: when the file cannot be written.
+    """
     atomic_write(path, dumps(cache))
 
 

@@ -9,17 +9,18 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.trt.cache import Cache, dumps
 from onnx_trtcal.trt.cache_ops import dynamic_range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "FORMATS",
+    "TableFormat",
     "names_with_colon",
     "ort_flatbuffers",
     "ort_json",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 # Format name -> the usual end of its file's name.
-FORMATS = {
+TableFormat = Literal["trt", "ort-flatbuffers", "ort-json", "ranges-json"]
+FORMATS: Mapping[TableFormat, str] = {
     "trt": ".calibration.cache",
     "ort-flatbuffers": ".flatbuffers",
     "ort-json": ".ort.json",
@@ -39,7 +41,7 @@ FORMATS = {
 _LARGEST_FLOAT32 = math.ldexp(2 - 2**-23, 127)
 
 
-def render(form: str, scales: Mapping[str, float], header: str) -> bytes:
+def render(form: TableFormat, scales: Mapping[str, float], header: str) -> bytes:
     """The file of one of FORMATS.
 
     Args:
@@ -54,11 +56,15 @@ def render(form: str, scales: Mapping[str, float], header: str) -> bytes:
     _check_format(form)
     if form == "trt":
         return dumps(Cache(header, scales))
-    writers = {"ort-flatbuffers": ort_flatbuffers, "ort-json": ort_json, "ranges-json": ranges_json}
+    writers: Mapping[TableFormat, Callable[[Mapping[str, float]], bytes]] = {
+        "ort-flatbuffers": ort_flatbuffers,
+        "ort-json": ort_json,
+        "ranges-json": ranges_json,
+    }
     return writers[form](scales)
 
 
-def table_paths(output: str | Path, forms: Sequence[str]) -> dict[str, Path]:
+def table_paths(output: str | Path, forms: Sequence[TableFormat]) -> dict[TableFormat, Path]:
     """Which file each format goes to.
 
     A single format goes to `output` itself. Of several, TensorRT's cache does, and the others go beside it,

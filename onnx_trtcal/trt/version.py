@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from onnx_trtcal.errors import OptionError
 
-__all__ = ["ALGORITHMS", "Version", "parse_version"]
+__all__ = ["ALGORITHMS", "Algorithm", "Version", "parse_version"]
 
-ALGORITHMS = ("EntropyCalibration2", "EntropyCalibration", "MinMaxCalibration")
+Algorithm = Literal["EntropyCalibration2", "EntropyCalibration", "MinMaxCalibration"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 _OLDEST = (5, 1)  # the first release whose header names the algorithm
 _LAST_10 = 16  # 10.16 is the last release with calibrators

@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_lint_of_a_sound_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint", str(model)]) == 0
-    assert capsys.readouterr().out == "0 errors, 0 pieces of advice\n"
+    assert capsys.readouterr().out == "0 errors, 0 recommendations\n"
 
 
 def test_lint_of_a_faulty_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--batch-size", "many"], "--batch-size"),
-        (["--scale", "1/0"], "'1/0' is no number"),
+        (["--scale", "1/0"], "'1/0' is not a number"),
         (["--memory-limit", "2X"], "is no size"),
         (["--provider", "tpu"], "invalid choice"),
         (["--size", "a,b"], "--size"),

@@ -56,7 +56,9 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
     assert capsys.readouterr().out == f"onnx-trtcal {__version__}\n"
 
 

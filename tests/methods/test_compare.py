@@ -8,7 +8,7 @@ import pytest
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.methods import METHODS
-from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare, csv_text, sort_rows
+from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare_methods, csv_text, sort_rows
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.stats.histogram import Histogram
 
@@ -32,7 +32,7 @@ KNOWN = columns(METHODS_COMPARED)
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return compare(HISTOGRAMS, OPS, METHODS_COMPARED)
+    return compare_methods(HISTOGRAMS, OPS, METHODS_COMPARED)
 
 
 def test_every_tensor_against_every_method(rows: list[Row]) -> None:

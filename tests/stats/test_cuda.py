@@ -37,7 +37,7 @@ def test_without_numba_cuda_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     gpu, reason = open_gpu()
     assert gpu is None
-    assert reason == "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+    assert reason == "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
 
 
 def test_a_gpu_that_does_not_work_is_told_of_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

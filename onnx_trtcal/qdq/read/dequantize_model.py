@@ -13,6 +13,7 @@ from onnx_trtcal.qdq.read.remove import Stripped, strip
 from onnx_trtcal.qdq.read.restore import restore_activations
 from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_pairs
 from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, load_record
+from onnx_trtcal.trt.cache import Cache, header_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,14 @@ class Dequantized:
     precisions: Mapping[str, str]
     covered: Mapping[str, str]
     notes: tuple[str, ...]
+
+    def cache(self, trt_version: str = "10.3") -> Cache:
+        """The scales as a TensorRT calibration cache.
+
+        Raises:
+            OptionError: for a TensorRT version without calibrators.
+        """
+        return Cache(header_for(trt_version), self.scales)
 
     def proto(self) -> onnx.ModelProto:
         """The float model in memory."""

@@ -21,7 +21,7 @@ __all__ = ["check_gpu", "open_gpu"]
 def open_gpu() -> tuple[Gpu | None, str]:
     """The CUDA device to count on, when it counts a small array right, else None; and how or why not."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
     try:
         from onnx_trtcal.stats.cuda.gpu import Gpu
 
