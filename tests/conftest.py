@@ -10,8 +10,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     import pytest
 
-# Examples take as long as the machine needs: a busy one is no fault of the code. The gate draws the same examples
-# each time, so that a failure there can be had again.
+# No deadline: how long an example takes depends on what else the machine does. The gate draws the same examples each
+# time, so that a failure there can be reproduced.
 settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("suite")
 

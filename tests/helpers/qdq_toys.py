@@ -56,7 +56,7 @@ def pool_branch() -> onnx.ModelProto:
     return toys.model(nodes, {"x": ["N", 16, 6, 6]}, ["y"], constants)
 
 
-def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:  # noqa: B008
+def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:
     """The placement on a model's folded graph."""
     loaded = load(model)
     graph = import_graph(loaded)
