@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from onnx_trtcal.options import Color
+
 __all__ = ["decode"]
 
 
-def decode(path: Path, color: str, where: str) -> Image:
+def decode(path: Path, color: Color, where: str) -> Image:
     """The first frame, upright, in mode `L` for gray and `RGB` otherwise.
 
     Args:
