@@ -99,7 +99,7 @@ class Calibration:
 
         Args:
             output: where to; see tables.table_paths for the files of several formats.
-            forms: names of tables.FORMATS.
+            forms: names of `tables.TABLES`.
             algorithm: the calibrator named in the header of a TensorRT cache.
 
         Returns:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import onnx
+import pytest
 from helpers import toys
 from helpers.small import CPU
 from hypothesis import given, settings
@@ -166,6 +167,7 @@ def models(draw: st.DrawFn) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(models(), st.sampled_from(["fused", "all"]))
 def test_folded_and_original_agree_on_every_remaining_tensor(model: onnx.ModelProto, observe: str) -> None:

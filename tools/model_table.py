@@ -90,10 +90,10 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
         seconds = time.perf_counter() - started
         difference, worst = compare(prepared, given)
     except CalibrationError as error:
-        return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), True)
-    except Exception:
+        return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), good=True)
+    except Exception:  # noqa: BLE001 (the table goes on with the next model)
         traceback.print_exc()
-        return Row((*[""] * 7, "CRASH", ""), False)
+        return Row((*[""] * 7, "CRASH", ""), good=False)
     plan, folds = prepared.plan, prepared.folds
     normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
     others = len(folds.folded) - normalizations

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.flags import qdq_from
-from onnx_trtcal.trt.tables import FORMATS, table_paths
+from onnx_trtcal.trt.tables import TABLES, table_paths
 from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         action="append",
-        choices=(*FORMATS, _QDQ),
+        choices=(*TABLES, _QDQ),
         dest="formats",
         help="what to write: TensorRT's cache, ONNX Runtime's tables, dynamic ranges in JSON (default trt); "
         "repeatable, files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, "
@@ -47,7 +47,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 def output_path(args: argparse.Namespace) -> Path:
     """The file that -o names, or its default in the working directory."""
     forms = _formats(args)
-    suffix = FORMATS["trt" if "trt" in forms else forms[0]]
+    suffix = TABLES["trt" if "trt" in forms else forms[0]].suffix
     return Path(args.output or f"{Path(args.model).stem}{suffix}")
 
 

@@ -144,7 +144,7 @@ def merge_caches(caches: Sequence[Cache], prefer: Preference = "first") -> Merge
     """
     if prefer not in PREFERENCES:
         raise OptionError(
-            f"{prefer!r} is no preference",
+            f"{prefer!r} is not a preference",
             fix=did_you_mean(prefer, PREFERENCES) or f"take one of {', '.join(PREFERENCES)}",
         )
     if not caches:

@@ -75,7 +75,7 @@ def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, 
         major: TensorRT's major version; 11 knows no precision flags, because types are those of the model.
         dynamic: as for `trtexec_line`.
         float32: whether what is not quantized is float32 in the model: TensorRT 8 to 10 may then run it in
-            FP16, and else are told to keep to the model's types.
+            FP16, and otherwise have to keep to the model's types.
     """
     words = ["trtexec", f"--onnx={model}"]
     if major < 11:

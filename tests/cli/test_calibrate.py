@@ -14,7 +14,7 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.cli import main
 from onnx_trtcal.stats import store
 from onnx_trtcal.trt.cache import read_cache
-from onnx_trtcal.trt.tables import ort_flatbuffers, ort_json, ranges_json
+from onnx_trtcal.trt.table_writers import ort_flatbuffers, ort_json, ranges_json
 
 Capture = pytest.CaptureFixture[str]
 

@@ -123,6 +123,7 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
 def test_a_log_that_is_full_costs_no_work(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "onnx_trtcal", "models/digits_mlp.onnx", "models/digits_calib.npy"]

@@ -47,6 +47,7 @@ def result(calibration: Calibration) -> tuple[bytes, bytes, object]:
     return dumps(calibration.cache()), store.dumps(calibration.collection), calibration.movement
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.integers(0, 100), min_size=1, max_size=2),

@@ -53,6 +53,7 @@ def stop_after(process: subprocess.Popen[bytes], checkpoint: Path, saves: int, s
     assert process.wait(timeout=60) == (-sign if sign == signal.SIGKILL else 128 + sign)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("sign", "moments"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from helpers.small import CPU
 from helpers.toys import model, node
 from hypothesis import given
@@ -16,7 +17,6 @@ from onnx_trtcal.run.session import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pytest
 
 SIZES = {"a": 100, "b": 300, "c": 50}
 
@@ -49,6 +49,7 @@ def test_a_tensor_larger_than_the_limit_gets_a_pass_of_its_own() -> None:
     assert chunk(SIZES, 1, 8, 120, False).parts == (("a",), ("b",), ("c",))
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, 10**6), min_size=1, max_size=20),
     st.integers(1, 16),

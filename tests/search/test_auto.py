@@ -50,6 +50,7 @@ def sqnr(calibration: Calibration, samples: np.ndarray) -> float:
     return 10 * math.log10((exact**2).sum() / ((exact - got) ** 2).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_no_single_method_is_half_a_decibel_better_on_unseen_samples(name: str) -> None:
     """On average over deals of the samples: which ones are at hand moves any method by a few tenths."""
@@ -66,6 +67,7 @@ def test_no_single_method_is_half_a_decibel_better_on_unseen_samples(name: str) 
     assert np.mean(margins) >= -0.5
 
 
+@pytest.mark.slow
 def test_the_result_is_the_same_in_any_order_and_batching(calibrated: tuple[str, Calibration]) -> None:
     name, found = calibrated
     shuffled = np.random.default_rng(0).permutation(rows("calib", name))

@@ -24,9 +24,9 @@ from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.support.progress import LoggingListener
 
 SMALL = {
-    "halves": Layout(slots=128, packed=True, span=75, threads=5),
-    "words": Layout(slots=64, packed=False, span=200, threads=5),
-    "global": Layout(slots=0, packed=False, span=90, threads=5),
+    "halves": Layout(slots=128, packed=True, span=45, threads=5),
+    "words": Layout(slots=64, packed=False, span=120, threads=5),
+    "global": Layout(slots=0, packed=False, span=50, threads=5),
 }
 
 
@@ -43,7 +43,7 @@ def on_host(batches: list[dict[str, np.ndarray]], rule: str) -> dict[str, Histog
     return {name: counted(*(batch[name] for batch in batches), rule=rule) for name in batches[0]}
 
 
-def activations(seed: int, scale: float, size: int = 100) -> np.ndarray:
+def activations(seed: int, scale: float, size: int = 60) -> np.ndarray:
     random = np.random.default_rng(seed)
     values = (random.standard_normal(size) * scale).astype(np.float32)
     values[::5] = 0
@@ -87,8 +87,8 @@ def test_edges_of_bins_and_of_float32(rule: str) -> None:
 
 
 def test_the_default_layout() -> None:
-    batch = as_all(activations(9, 3.0, 1200))
-    small = {"threads": 64, "span": 1000}
+    batch = as_all(activations(9, 3.0, 600))
+    small = {"threads": 64, "span": 500}
     gpu = Gpu(Layout(LAYOUTS[DEFAULT].slots, LAYOUTS[DEFAULT].packed, **small), HostMemory())
     assert on_device(gpu, [batch], "stable") == on_host([batch], "stable")
 
@@ -106,7 +106,7 @@ def test_counters_are_fetched_before_they_are_full(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_collection_counts_device_arrays_and_host_arrays_alike() -> None:
-    values = activations(4, 1.0, 60).reshape(6, 10)
+    values = activations(4, 1.0).reshape(6, 10)
     values[2] = np.inf
     arrays = {"a": values, "b": np.abs(values[:, :3]), "c": values.astype(np.float64), "d": values[:5]}
     gpu = Gpu(SMALL["halves"], HostMemory())
@@ -124,7 +124,7 @@ def test_a_batch_that_outgrows_bins_that_were_just_fetched() -> None:
     gpu = Gpu(SMALL["words"], HostMemory())
     histograms = {"a": Histogram()}
     counts = DeviceCounts(gpu, histograms)
-    batches = [activations(seed, scale, 60) for seed, scale in ((1, 1.0), (2, 9.0))]
+    batches = [activations(seed, scale) for seed, scale in ((1, 1.0), (2, 9.0))]
     for batch in batches:
         counts.add({"a": device_array(batch)})
         counts.settle()
@@ -140,7 +140,7 @@ def test_a_gpu_is_tried_before_it_is_trusted() -> None:
 
 
 def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
-    values = activations(2, 1.0, 60).reshape(6, 10)
+    values = activations(2, 1.0).reshape(6, 10)
     gpu = Gpu(SMALL["global"], HostMemory())
     histograms = {"a": Histogram()}
     counts = DeviceCounts(gpu, histograms)

@@ -54,6 +54,7 @@ def collected(*batches: list[int]) -> Collection:
     return collection
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.permutations(range(14)), st.integers(1, 6), st.integers(1, 4), st.integers(0, 3))
 def test_batches_order_and_shards_do_not_matter(

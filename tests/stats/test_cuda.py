@@ -20,11 +20,12 @@ from onnx_trtcal.stats.cuda.layout import LAYOUTS, Layout
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_in_the_simulator() -> None:
     """The simulator replaces numba's CUDA when numba is imported, so it takes a process of its own."""
     if importlib.util.find_spec("numba.cuda") is None:
         pytest.skip("this numba has no CUDA simulator; pip install numba-cuda")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore::Warning"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::Warning"]
     run = subprocess.run(
         [*command, str(HERE / "simulated_cuda.py")],
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, cwd=HERE.parents[1], capture_output=True, text=True,

@@ -48,6 +48,7 @@ def test_weights_over_the_limit_are_mapped_from_a_file(folder):
     assert (observed.directory / big_model.WEIGHTS).exists()
 
 
+@pytest.mark.slow
 def test_the_job_runs_in_a_process_of_its_own(folder, capfd):
     status, peak = big_model.run_job(folder, ["-q", "--provider", "cpu"])
     assert status == 0

@@ -18,7 +18,7 @@ __all__ = ["first_sample", "rewrite", "stages", "whole"]
 
 
 class Watch:
-    """A listener of a run that tells a timer of each batch, and notes when the first samples were counted."""
+    """A listener that passes each batch on to a timer, and notes when the first samples were counted."""
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
@@ -31,7 +31,11 @@ class Watch:
         """Nor are warnings: random weights give rise to some."""
 
     @contextlib.contextmanager
-    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
+    def progress(
+        self,
+        total: int | None,  # noqa: ARG002 (the signature of a listener)
+        work: str = "",  # noqa: ARG002
+    ) -> Iterator[Callable[[int], None]]:
         self.began = time.perf_counter()
         yield self._advance
 
