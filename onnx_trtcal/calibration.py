@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.graph.fold.affine_nodes import FoldReport
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
     from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.trt.trtexec import SeenShapes
 
 __all__ = ["Calibration", "Prepared"]
 

@@ -26,11 +26,10 @@ def run(args: argparse.Namespace) -> int:
     """Writes the sum of the files."""
     check_destinations([args.output], args.stats)
 
-    from onnx_trtcal.shards import merge_files
     from onnx_trtcal.stats import store
 
     console = Console(args.quiet, args.verbose)
-    total = merge_files(args.stats)
+    total = store.merge_files(args.stats)
     store.save(args.output, total)
     size = Path(args.output).stat().st_size
     console.line(

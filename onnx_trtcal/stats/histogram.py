@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.stats.range_rule import range_rule
 
 if TYPE_CHECKING:
+    from onnx_trtcal.stats.range_rule import RangeRule
     from onnx_trtcal.stats.sweep import Bits
 
 __all__ = ["COARSE_BINS", "Histogram", "as_counted"]
@@ -32,7 +34,7 @@ class Histogram:
     it. Values are counted as float32, as TensorRT does. Each `add` is one batch.
 
     Attributes:
-        rule: "stable" or "tensorrt".
+        rule: the range rule.
         amax: the largest finite magnitude, exact; 0.0 while there is none.
         zeros, nan, inf: how many values are zero, NaN, +-Inf.
         total: how many values are finite, zeros among them.
@@ -42,10 +44,8 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
 
-    def __init__(self, rule: str = "stable") -> None:
-        if rule not in ("stable", "tensorrt"):
-            raise StatisticsError(f"{rule!r} is no range rule", fix="use stable or tensorrt")
-        self.rule = rule
+    def __init__(self, rule: RangeRule = "stable") -> None:
+        self.rule = range_rule(rule)
         self.amax = 0.0
         self.zeros = self.nan = self.inf = self.total = 0
         self.width = 0.0
@@ -197,7 +197,7 @@ class Histogram:
         return counts, width
 
 
-def as_counted(values: np.ndarray, rule: str) -> np.ndarray:
+def as_counted(values: np.ndarray, rule: RangeRule) -> np.ndarray:
     """The array in a dtype that is counted: float32, float16, bfloat16, and float64 under `stable`.
 
     Raises:

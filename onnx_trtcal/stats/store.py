@@ -37,9 +37,11 @@ from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["dumps", "load", "loads", "save"]
+__all__ = ["dumps", "load", "loads", "merge_files", "save"]
 
 MAGIC = b"\x89TCS\r\n\x1a\n"
 VERSION = 1
@@ -71,6 +73,32 @@ def load(path: str | Path) -> Collection:
             f"cannot read the statistics file: {error.strerror or error}", where=str(path)
         ) from error
     return loads(data, str(path))
+
+
+def merge_files(paths: Sequence[str | Path]) -> Collection:
+    """Adds up statistics of shards of one data set: what one run over all of them would have counted.
+
+    The order of the files does not matter. Two collections are in memory at a time, however many files there are.
+
+    Args:
+        paths: one statistics file or more.
+
+    Raises:
+        StatisticsError: when a file cannot be read, when two do not belong together (another model, range
+            rule, preprocessing …), or when two count the same content; both files are named.
+    """
+    total = load(paths[0])
+    counted = dict.fromkeys((content for _, content in total.samples), paths[0])
+    for path in paths[1:]:
+        shard = load(path)
+        contents = [content for _, content in shard.samples]
+        first = next((counted[content] for content in contents if content in counted), paths[0])
+        try:
+            total.merge(shard)
+        except StatisticsError as error:
+            raise StatisticsError(error.what, where=f"{first} and {path}", fix=error.fix) from error
+        counted.update(dict.fromkeys(contents, path))
+    return total
 
 
 def dumps(collection: Collection) -> bytes:
@@ -113,7 +141,7 @@ def loads(data: bytes, name: str = "") -> Collection:
     """
     if not data.startswith(MAGIC) or len(data) < _START.size + _CHECKSUM:
         raise _unusable(
-            "this is no statistics file" if data[:4] != MAGIC[:4] else "the file is damaged", name
+            "this is not a statistics file" if data[:4] != MAGIC[:4] else "the file is damaged", name
         )
     _, version, length = _START.unpack_from(data)
     if version > VERSION:
@@ -199,7 +227,8 @@ def _unpack(data: memoryview, bins: int) -> np.ndarray:
 
 
 def _pair(digits: np.ndarray) -> bytes:
-    return (digits[0::2] | digits[1::2] << 4).tobytes()
+    packed: np.ndarray = digits[0::2] | digits[1::2] << 4
+    return packed.tobytes()
 
 
 def _unpair(pairs: np.ndarray) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_bad_input_is_a_message_and_leaves_no_output(job: Path, capsys: Capture)
     # What was counted is kept, for the same command with --allow-nonfinite.
     assert names(job / "cwd") == {"model.calibration.cache.checkpoint"}
     assert run(job, "--allow-nonfinite") == 0
-    assert "going on from the checkpoint" in capsys.readouterr().out
+    assert "resuming from the checkpoint" in capsys.readouterr().out
     assert names(job / "cwd") == {"model.calibration.cache", "model.calibration.cache.json"}
 
 

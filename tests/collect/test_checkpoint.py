@@ -84,7 +84,7 @@ def test_loses_at_most_as_many_samples_as_lie_between_two_checkpoints(tmp_path: 
     ears = Ears()
     calibrate(network(), whole, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
     assert ears.counts[0] >= 45
-    assert any("going on from the checkpoint" in text for text in ears.said)
+    assert any("resuming from the checkpoint" in text for text in ears.said)
 
 
 def test_an_error_of_the_data_loses_nothing(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
     assert again.seen_shapes["x"].largest == first.seen_shapes["x"].largest == (3, 2, 4, 4)
 
 
-class TestLeftAside:
+class TestIgnored:
     def run(self, folder: Path, options: Options, data: list[np.ndarray]) -> list[str]:
         """Runs over the checkpoint that a run of the first 50 samples has left; gives the warnings."""
         with pytest.raises(PowerCutError):

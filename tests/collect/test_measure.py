@@ -9,7 +9,6 @@ import pytest
 from helpers import toys
 from helpers.small import CPU, Ears, network, samples
 
-import onnx_trtcal.collect.chunking
 from onnx_trtcal import calibrate
 from onnx_trtcal.collect.measure import Measured, measure, measure_signed
 from onnx_trtcal.errors import DataError, ModelError
@@ -91,7 +90,7 @@ class TestMemory:
     def test_memory_at_hand_is_a_limit_too(
         self, runs: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(onnx_trtcal.collect.chunking, "available_memory", lambda: 428 * 4)
+        monkeypatch.setattr("onnx_trtcal.stats.host.available_memory", lambda: 428 * 4)
         measured(DATA)
         assert {rows for rows, *_ in runs[1:]} == {2}
         runs.clear()
@@ -143,7 +142,7 @@ class TestUntilStable:
     def test_counts_a_stream_of_unknown_length(self) -> None:
         assert self.stop(iter(self.STILL), 0.01)[0] == 64
 
-    def test_is_left_aside_with_a_warning_where_it_cannot_be_had(self) -> None:
+    def test_is_ignored_with_a_warning_where_it_cannot_be_had(self) -> None:
         count, ears = self.stop(self.STILL[:80], 0.01, memory_limit=300)
         assert count == 80 and "another sample" in ears.warned[0]
         count, ears = self.stop(self.STILL[:80], 0.01, method="mxnet")

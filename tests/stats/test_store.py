@@ -97,7 +97,7 @@ def test_every_flipped_bit_and_every_cut_is_noticed() -> None:
 
 def test_foreign_damaged_and_newer_files_are_told_apart() -> None:
     data = dumps(a_collection())
-    with pytest.raises(StatisticsError, match=r"no statistics file.*\n.*where: notes\.txt"):
+    with pytest.raises(StatisticsError, match=r"not a statistics file.*\n.*where: notes\.txt"):
         loads(b"TRT-100300-EntropyCalibration2\nx: 3c010204\n", "notes.txt")
     with pytest.raises(StatisticsError, match="damaged or cut short"):
         loads(data[:-1])

@@ -4,8 +4,9 @@ import shlex
 
 import numpy as np
 
+from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.support.input_spec import InputSpec
-from onnx_trtcal.trt.trtexec import SeenShapes, dynamic_shapes, explicit_line, trtexec_line
+from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line, trtexec_line
 
 
 def seen(*shapes: tuple[int, ...]) -> SeenShapes:

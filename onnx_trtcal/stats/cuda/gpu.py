@@ -1,4 +1,4 @@
-"""The device as the counter sees it: memory for counts, and one kernel."""
+"""The device as the counter sees it: memory for bins, and one kernel."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numba import cuda
 
 from onnx_trtcal.stats.cuda.kernel import make_count
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
-    from onnx_trtcal.stats.cuda.memory import Memory
+    from onnx_trtcal.stats.cuda.memory_access import MemoryAccess
 
 __all__ = ["Gpu"]
 
@@ -37,9 +37,9 @@ class Gpu:
         memory: how to read memory; None for CUDA's.
     """
 
-    def __init__(self, layout: Layout | None = None, memory: Memory | None = None) -> None:
+    def __init__(self, layout: Layout | None = None, memory: MemoryAccess | None = None) -> None:
         if memory is None:
-            from onnx_trtcal.stats.cuda.memory import CUDA_MEMORY
+            from onnx_trtcal.stats.cuda.memory_access import CUDA_MEMORY
 
             memory = CUDA_MEMORY
         self.layout = layout or LAYOUTS[DEFAULT]
@@ -60,9 +60,24 @@ class Gpu:
         return np.asarray(values)
 
     def count(
-        self, table: np.ndarray, factors: np.ndarray, closed_above: bool, last: int, blocks: int, counts: Any
+        self,
+        table: np.ndarray,
+        factors: np.ndarray,
+        counts: Any,
+        *,
+        closed_above: bool,
+        last: int,
+        blocks: int,
     ) -> np.ndarray:
-        """Launches the kernel (see `make_count`) and waits for it.
+        """Launches the kernel and waits for it.
+
+        Args:
+            table: int64[8, tensors], see `fields`.
+            factors: float32[2, tensors], see `fields`.
+            counts: uint32[rows * (last + 1)] on the device, added to.
+            closed_above: whether bins are closed above and open below.
+            last: the number of the last bin.
+            blocks: of threads, as many as the tensors take together.
 
         Returns:
             uint64[tensors, 4]: the kernel's state.

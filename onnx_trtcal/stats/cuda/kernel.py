@@ -31,7 +31,7 @@ from onnx_trtcal.stats.cuda.fields import (
 from onnx_trtcal.stats.cuda.layout import TALLIES, Layout
 
 if TYPE_CHECKING:
-    from onnx_trtcal.stats.cuda.memory import Memory
+    from onnx_trtcal.stats.cuda.memory_access import MemoryAccess
 
 __all__ = ["make_count"]
 
@@ -41,7 +41,7 @@ INFINITY = 0x7F800000
 AHEAD = 4  # reads a thread has under way
 
 
-def make_count(layout: Layout, memory: Memory) -> Any:
+def make_count(layout: Layout, memory: MemoryAccess) -> Any:
     """The kernel `count(table, factors, closed_above, last, counts, state)`.
 
     A block counts up to `layout.span` values of one tensor. It adds the finite non-zero values within the

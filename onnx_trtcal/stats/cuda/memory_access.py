@@ -17,10 +17,10 @@ from numba.cuda.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CUDA_MEMORY", "Memory"]
+__all__ = ["CUDA_MEMORY", "MemoryAccess"]
 
 
-class Memory(NamedTuple):
+class MemoryAccess(NamedTuple):
     """Ways to read memory.
 
     Attributes:
@@ -101,4 +101,4 @@ def _place(values: np.ndarray) -> tuple[int, object]:
     return int(there.__cuda_array_interface__["data"][0]), there
 
 
-CUDA_MEMORY = Memory(_word, _half, _from_float16, _as_float, _copy, _place)
+CUDA_MEMORY = MemoryAccess(_word, _half, _from_float16, _as_float, _copy, _place)

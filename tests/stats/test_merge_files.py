@@ -12,8 +12,8 @@ from helpers.small import CPU, network, samples
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.options import Options, Preprocess
-from onnx_trtcal.shards import merge_files
 from onnx_trtcal.stats import store
+from onnx_trtcal.stats.store import merge_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,4 +98,4 @@ class TestRefusals:
         other = tmp_path / "other"
         other.write_bytes(onnx.ModelProto().SerializeToString() + b"x" * 64)
         error = self.refused(collect(tmp_path, "a", range(2)), other)
-        assert "no statistics file" in error.what and error.where == str(other)
+        assert "not a statistics file" in error.what and error.where == str(other)
