@@ -19,12 +19,10 @@ from onnx_trtcal.data.sources import Sample, Source, open_source
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.methods import solve_all
-from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.run.provider import Provider, choose_provider
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import open_gpu
-from onnx_trtcal.tied import tied_histograms
 from onnx_trtcal.trt.trtexec import SeenShapes
 
 if TYPE_CHECKING:
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.methods.mxnet import SignedHistogram
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.stats.cuda.gpu import Gpu
     from onnx_trtcal.stats.device import Activation
     from onnx_trtcal.support.progress import Listener
@@ -153,8 +151,7 @@ class _Run:
         self.gpu = gpu
         self.seen_shapes: dict[str, SeenShapes] = {}
         self.movement: Movement | None = None
-        methods = assign_methods(options, prepared.plan.op_types)
-        self.watchable = {name: method for name, method in methods.items() if not method.kind.signed}
+        self.watchable = {name: method for name, method in prepared.methods.items() if not method.kind.signed}
         self.watched = bool(self.watchable)
         self.pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
         self._session: Session | None = None
@@ -261,7 +258,7 @@ class _Run:
         methods = self.watchable
 
         def solve(collection: Collection) -> Mapping[str, float]:
-            histograms = tied_histograms(self.prepared.plan.merged, collection)
+            histograms = collection.tied_histograms(self.prepared.ties)
             solved = {name: histograms[name] for name in methods}
             return solve_all(solved, methods.__getitem__, options.threads)
 

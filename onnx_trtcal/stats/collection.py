@@ -244,6 +244,26 @@ class Collection:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []
         self.first_nonfinite[tensor] = min([*known, *samples], key=natural_key)
 
+    def tied_histograms(self, ties: Iterable[Sequence[str]]) -> dict[str, Histogram]:
+        """The histograms to solve: those of a tie added up, and the sum given to each of its tensors.
+
+        Args:
+            ties: sets of observed tensors that share a scale.
+
+        Returns:
+            Observed tensor -> histogram, in graph order; the collection itself is not changed.
+
+        Raises:
+            StatisticsError: when there are ties and the range rule is `tensorrt`, whose bins do not line up.
+        """
+        histograms = dict(self.histograms)
+        for names in ties:
+            total = Histogram(self.rule)
+            for name in names:
+                total.merge(self.histograms[name])
+            histograms.update(dict.fromkeys(names, total))
+        return histograms
+
 
 def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:
     unknown = [name for name in given if name not in wanted]
