@@ -7,28 +7,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Options", "Preprocess", "check_fields", "parse_size"]
+__all__ = [
+    "Color",
+    "Interpolation",
+    "Layout",
+    "Observe",
+    "Options",
+    "Preprocess",
+    "Preset",
+    "ProviderChoice",
+    "Range",
+    "Resize",
+    "check_fields",
+    "parse_size",
+]
 
-RESIZES = ("none", "stretch", "shorter", "letterbox")
-COLORS = ("rgb", "bgr", "gray")
-LAYOUTS = ("auto", "nchw", "nhwc")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-PROVIDERS = ("auto", "cuda", "cpu")
-RANGES = ("stable", "tensorrt")
-OBSERVES = ("fused", "all")
+Resize = Literal["none", "stretch", "shorter", "letterbox"]
+Color = Literal["rgb", "bgr", "gray"]
+Layout = Literal["auto", "nchw", "nhwc"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Preset = Literal["imagenet", "caffe", "yolo", "signed", "raw"]
+ProviderChoice = Literal["auto", "cuda", "cpu"]
+Range = Literal["stable", "tensorrt"]
+Observe = Literal["fused", "all"]
+
 MOST_THREADS = 1024
-PRESETS = ("imagenet", "caffe", "yolo", "signed", "raw")
 
 
-def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
-    return field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
+def _option(default: Any, help_text: str, literal: Any = None, metavar: str = "") -> Any:
+    """A field of an option dataclass; the values of `literal`, its type, are the choices."""
+    return field(
+        default=default, metadata={"help": help_text, "choices": get_args(literal), "metavar": metavar}
+    )
 
 
 def check_fields(options: Any) -> None:
@@ -86,23 +103,23 @@ class Preprocess:
     channel order of `color`. A preset only fills the fields left at None.
     """
 
-    preset: str | None = _option(None, "fill the flags below with a usual recipe", PRESETS)
-    resize: str | None = _option(
-        None, "how to bring an image to --size: stretch, shorter side (aspect kept), or letterbox", RESIZES
+    preset: Preset | None = _option(None, "fill the flags below with a usual recipe", Preset)
+    resize: Resize | None = _option(
+        None, "how to bring an image to --size: stretch, shorter side (aspect kept), or letterbox", Resize
     )
     size: tuple[int, int] | None = _option(
         None, "height and width to resize to (shorter: the shorter side); default: the model's", metavar="H,W"
     )
     crop: tuple[int, int] | None = _option(None, "centre crop after resizing", metavar="H,W")
-    interpolation: str | None = _option(None, "resampling filter (default bilinear)", INTERPOLATIONS)
+    interpolation: Interpolation | None = _option(None, "resampling filter (default bilinear)", Interpolation)
     pad_value: float | None = _option(
         None, "grey level 0..255 of letterbox borders (default 114)", metavar="V"
     )
-    color: str | None = _option(None, "channel order the model wants (default rgb)", COLORS)
+    color: Color | None = _option(None, "channel order the model wants (default rgb)", Color)
     scale: float | None = _option(None, "factor applied to 0..255 pixels (default 1/255)", metavar="F")
     mean: tuple[float, ...] | None = _option(None, "subtracted after scaling (default 0)", metavar="M[,M,M]")
     std: tuple[float, ...] | None = _option(None, "divided by after the mean (default 1)", metavar="S[,S,S]")
-    layout: str | None = _option(None, "axis order the model wants (default: told from its shape)", LAYOUTS)
+    layout: Layout | None = _option(None, "axis order the model wants (default: told from its shape)", Layout)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -111,7 +128,7 @@ class Preprocess:
             if value is not None and min(value) < 1:
                 raise OptionError(f"{name} is {value!r}, wanted two positive numbers: height,width")
         if self.std is not None and any(value == 0 for value in self.std):
-            raise OptionError("std has a zero, by which nothing can be divided")
+            raise OptionError("std has a zero, and pixels are divided by std")
 
 
 @dataclass(frozen=True)
@@ -122,11 +139,11 @@ class Options:
     method_for: tuple[str, ...] = _option(
         (), "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
     )
-    range: str = _option(
-        "stable", "histogram range rule: one answer whatever the batching, or TensorRT's own", RANGES
+    range: Range = _option(
+        "stable", "histogram range rule: one answer whatever the batching, or TensorRT's own", Range
     )
-    observe: str = _option(
-        "fused", "measure each fused group's output, or every tensor by itself as TensorRT does", OBSERVES
+    observe: Observe = _option(
+        "fused", "measure each fused group's output, or every tensor by itself as TensorRT does", Observe
     )
     tie_concat: bool = _option(
         False, "give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)"
@@ -135,7 +152,7 @@ class Options:
     zero_scales: bool = _option(
         False, "write TensorRT's 0 for an all-zero tensor, not a harmless positive scale"
     )
-    provider: str = _option("auto", "ONNX Runtime execution provider", PROVIDERS)
+    provider: ProviderChoice = _option("auto", "ONNX Runtime execution provider", ProviderChoice)
     batch_size: int | None = _option(
         None,
         "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins",
@@ -182,11 +199,11 @@ def parse_size(text: str) -> int:
     """Bytes from `2G`, `800M`, `1.5GiB` or a plain number; powers of 1024.
 
     Raises:
-        OptionError: when the text is no size.
+        OptionError: when the text is not a size.
     """
     digits = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = digits[-1:] if digits[-1:] in ("K", "M", "G", "T") else ""
     try:
         return int(float(digits.removesuffix(unit)) * _UNITS[unit])
     except (ValueError, OverflowError) as error:
-        raise OptionError(f"{text!r} is no size", fix="write 800M or 2G") from error
+        raise OptionError(f"{text!r} is not a size", fix="write 800M or 2G") from error

@@ -33,7 +33,7 @@ def entries(calibration: Calibration) -> dict[str, str]:
 
 def both_files(calibration: Calibration) -> tuple[bytes, bytes]:
     cache = dumps(calibration.cache())
-    return cache, sidecar_bytes(calibration, cache)
+    return cache, sidecar_bytes(calibration.provenance, cache)
 
 
 class TestScalesThatTensorRTWrote:
@@ -101,7 +101,7 @@ class TestOneAnswer:
 def test_every_float_tensor_of_the_model_has_a_scale() -> None:
     calibration = calibrate(network(), samples(4), CPU)
     assert list(calibration.scales) == ["x", "conv", "bn", "relu", "pool", "y"]
-    how = {name: (item.source, item.how) for name, item in calibration.scales.items()}
+    how = {name: (item.source, item.reason) for name, item in calibration.scales.items()}
     assert how["x"] == ("x", "measured") and how["relu"] == ("relu", "measured")
     assert how["conv"][0] == how["bn"][0] == "relu"
     assert how["pool"] == ("relu", "pool")
@@ -211,7 +211,7 @@ class TestRefusals:
 class TestSolve:
     def test_is_a_function_of_the_statistics(self) -> None:
         first = calibrate(network(), samples(9), CPU)
-        again = solve(first.prepared, first.collection, replace(CPU, method="percentile:99"))
+        again = solve(first.prepared.with_options(replace(CPU, method="percentile:99")), first.collection)
         straight = calibrate(network(), samples(9), replace(CPU, method="percentile:99"))
         assert both_files(again) == both_files(straight)
 
@@ -237,7 +237,7 @@ class TestSolve:
     def test_a_signed_method_needs_its_second_pass(self) -> None:
         first = calibrate(network(), samples(2), CPU)
         with pytest.raises(StatisticsError, match="mxnet"):
-            solve(first.prepared, first.collection, replace(CPU, method="mxnet"))
+            solve(first.prepared.with_options(replace(CPU, method="mxnet")), first.collection)
 
 
 def test_tells_what_it_does() -> None:

@@ -50,7 +50,7 @@ def test_every_tensor_of_the_plan_gets_the_scale_of_its_source() -> None:
     assert list(scales) == list(plan.answers)
     for name, item in scales.items():
         source = plan.answers[name].source
-        assert (item.tensor, item.source, item.how) == (name, source, plan.answers[name].how)
+        assert (item.tensor, item.source, item.reason) == (name, source, plan.answers[name].how)
         assert (item.threshold, item.amax, item.method) == (thresholds[source], amaxes[source], "mse")
         assert item.scale == to_scale(thresholds[source]) and not item.all_zero
 

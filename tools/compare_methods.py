@@ -76,7 +76,7 @@ def _compare(case: Case, methods: list[str], seed: int, provider: str) -> dict[s
         if parse_method(method).kind.judged:
             single = calibrate(case.model, calibration, asked)
         else:
-            single = solve(collected.prepared, collected.collection, asked)
+            single = solve(collected.prepared.with_options(asked), collected.collection)
         found[method] = _sqnr(single, test)
     return found
 

@@ -17,10 +17,10 @@ from onnx_trtcal.run.session import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.stats.counter import CountingDevice
 

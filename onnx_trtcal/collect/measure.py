@@ -16,7 +16,6 @@ from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.counting_device import open_counting_device
 from onnx_trtcal.stats.host import HostDevice
-from onnx_trtcal.stats.range_rule import range_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.methods.mxnet import SignedHistogram
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
@@ -86,7 +85,7 @@ def measure(
     whole = Collection(
         prepared.plan.observed,
         model=prepared.model.sha256,
-        rule=range_rule(options.range),
+        rule=options.range,
         options=_belonging(options, chunking.batch_size),
     )
     with _threads(options) as pool:

@@ -15,10 +15,10 @@ from onnx_trtcal.run.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Sample, Source
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.device_array import Activation
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.collect.checkpoint import looks_path
 from onnx_trtcal.collect.convergence import Watch, final_marks, growing_marks
 from onnx_trtcal.methods import solve_all
-from onnx_trtcal.methods.assign import assign_methods
-from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.stats.collection import Collection
 
 __all__ = ["ScaleWatch"]
@@ -25,15 +23,14 @@ class ScaleWatch:
     """Makes the watch of a counting pass.
 
     Args:
-        prepared: the model and its plan.
-        options: the methods and `until_stable`.
+        prepared: the methods and the ties.
+        options: `until_stable`, the range rule and the threads.
         total: how many samples there are; None when that is not known.
         passes: over the data.
     """
 
     def __init__(self, prepared: Prepared, options: Options, total: int | None, passes: int) -> None:
-        methods = assign_methods(options, prepared.plan.op_types)
-        self._methods = {name: method for name, method in methods.items() if not method.kind.signed}
+        self._methods = {name: method for name, method in prepared.methods.items() if not method.kind.signed}
         self._prepared = prepared
         self._options = options
         self._total = total
@@ -74,6 +71,6 @@ class ScaleWatch:
         return final_marks(self._total)
 
     def _solve(self, collection: Collection) -> Mapping[str, float]:
-        histograms = tied_histograms(self._prepared.plan.merged, collection)
+        histograms = collection.tied_histograms(self._prepared.ties)
         solved = {name: histograms[name] for name in self._methods}
         return solve_all(solved, self._methods.__getitem__, self._options.threads)

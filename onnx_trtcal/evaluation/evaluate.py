@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.prepared import FoldedModel
 
 __all__ = ["evaluate"]
 
@@ -66,10 +67,9 @@ def evaluate(
     ears = listener or LoggingListener()
     make_meter = load_metric(metric) if metric else None
     known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
-    float_model, graph, target = _models(
-        model, data if source is None else source, options, qdq, quantized, ears
-    )
-    wanted, op_types = _observed(float_model)
+    folded, graph, target = _models(model, data if source is None else source, options, qdq, quantized, ears)
+    float_model = folded.model
+    wanted, op_types = _observed(folded)
     twins = Twins(float_model, graph, target, wanted, choose_provider(options.provider), options)
     if output and output not in twins.outputs:
         raise OptionError(
@@ -97,31 +97,29 @@ def _models(
     qdq: QdqOptions,
     quantized: str | Path | onnx.ModelProto | None,
     listener: Listener,
-) -> tuple[Model, gs.Graph, Model]:
+) -> tuple[FoldedModel, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
     if quantized is None:
         made = quantize(model, source, options, qdq, listener=listener)
-        return made.obtained.model, made.quantized.graph, made.quantized.model
+        return made.source.folded, made.quantized.graph, made.quantized.model
     other = load(quantized, options.ort_custom_ops)
-    return load(model, options.ort_custom_ops), import_graph(other), other
+    return fold_model(load(model, options.ort_custom_ops)), import_graph(other), other
 
 
-def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
+def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tensors calibration would measure, and what makes them."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.model.surgeon import import_graph
     from onnx_trtcal.graph.plan.plan import plan
 
-    graph = import_graph(model)
-    planned = plan(model, graph, fold(graph).vanished)
+    planned = plan(folded.model, folded.folded, folded.folds.vanished, groups=folded.groups)
     if planned.quantized:
         raise ModelError(
             f"the model to compare with is quantized itself: it holds {', '.join(planned.quantized)}",
-            where=str(model.path or ""),
+            where=str(folded.model.path or ""),
             fix="give the float model; `onnx-trtcal dequantize` makes one",
         )
     return planned.observed, planned.op_types

@@ -132,14 +132,14 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
-    from onnx_trtcal.scale_source import obtain
+    from onnx_trtcal.scale_source import find_scales
 
     if worst < 1:
         raise OptionError(f"worst is {worst}, wanted a positive number")
     ears = listener or LoggingListener()
     known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
-    obtained = obtain(model, data if source is None else source, options, ears)
-    board = switchboard(obtained.model, obtained.scales, qdq)
+    found = find_scales(model, data if source is None else source, options, ears)
+    board = switchboard(found.folded, found.scales, qdq)
     groups = _groups(board)
     everything = readers_of(board.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
@@ -150,7 +150,7 @@ def sensitivity(
     ranked = tuple(_ranked(board, name, first[name]) for name in order)
     shown = min(worst, len(ranked))
     smaller = {
-        str(count): _without(board, ranked[:count], obtained.scales, qdq) for count in range(1, shown + 1)
+        str(count): _without(board, ranked[:count], found.scales, qdq) for count in range(1, shown + 1)
     }
     second = _judge(variants, smaller, data, options, ears)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))

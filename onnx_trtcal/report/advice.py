@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods import parse_method
-from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.methods.score import score
-from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -46,10 +44,8 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
 
     Tensors whose method ran the model are left out: it saw what clipping them harder does.
     """
-    plan = calibration.prepared.plan
-    histograms = tied_histograms(plan.merged, calibration.collection)
+    histograms, methods = calibration.histograms, calibration.prepared.methods
     least = parse_method("mse")
-    methods = assign_methods(calibration.options, plan.op_types)
 
     def judge(tensor: str) -> Overclipped | None:
         histogram, threshold = histograms[tensor], calibration.thresholds[tensor]

@@ -69,7 +69,7 @@ class Clip:
 
 def counted(calibration: Calibration) -> Counter[str]:
     """How many tensors got their scale in which way (`measured`, `group`, `tie` …)."""
-    return Counter(item.how for item in calibration.scales.values())
+    return Counter(item.reason for item in calibration.scales.values())
 
 
 def covered_line(calibration: Calibration) -> str:
@@ -180,7 +180,7 @@ def _few_values(calibration: Calibration) -> list[str]:
 
 
 def _all_zero(calibration: Calibration) -> list[str]:
-    zero = [name for name, item in calibration.scales.items() if item.all_zero and item.how == "measured"]
+    zero = [name for name, item in calibration.scales.items() if item.all_zero and item.reason == "measured"]
     written = "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
     return [f"{_tensors(zero)}: only zeros were seen; written as {written}"] if zero else []
 

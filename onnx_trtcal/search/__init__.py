@@ -18,15 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.methods.assign import assign_methods
-from onnx_trtcal.tied import tied_histograms
-
 if TYPE_CHECKING:
     import numpy as np
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.methods import Method
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.search.samples import Kept
     from onnx_trtcal.search.task import Chosen
     from onnx_trtcal.stats.collection import Collection
@@ -48,7 +45,7 @@ class JudgedSamples:
         self._inputs = prepared.model.inputs
         self._options = options
         self._kept: Kept | None = None
-        self.tensors = _tensors(prepared, options)
+        self.tensors = _tensors(prepared)
         if not self.tensors:
             return
         from onnx_trtcal.search.budget import most_samples, multiply_adds
@@ -107,7 +104,7 @@ def judge(
     from onnx_trtcal.search.easyquant import solve_easyquant
     from onnx_trtcal.search.task import Task
 
-    histograms = tied_histograms(prepared.plan.merged, collection)
+    histograms = collection.tied_histograms(prepared.ties)
     feeds = samples.feeds(collection)
     session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
     solvers = {"auto": solve_auto, "easyquant": solve_easyquant}
@@ -126,10 +123,10 @@ def chosen_name(method: Method, chosen: Chosen | None) -> str:
     return f"{method}:{candidate}" if candidate else str(method)
 
 
-def _tensors(prepared: Prepared, options: Options) -> dict[str, list[str]]:
+def _tensors(prepared: Prepared) -> dict[str, list[str]]:
     """Per method that runs the model, what it is to solve."""
     found: dict[str, list[str]] = {}
-    for name, method in assign_methods(options, prepared.plan.op_types).items():
+    for name, method in prepared.methods.items():
         if method.kind.judged:
             found.setdefault(method.name, []).append(name)
     return found

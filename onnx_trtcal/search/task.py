@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.groups.fuse import find_groups
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
@@ -13,8 +12,8 @@ from onnx_trtcal.qdq.place.place import place
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from onnx_trtcal.calibration import Prepared
     from onnx_trtcal.graph.plan.plan import Plan
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.qdq.place.placement import Activation, Placement
     from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions
     from onnx_trtcal.stats.histogram import Histogram
@@ -78,8 +77,7 @@ def to_judge(prepared: Prepared, tensors: Collection[str]) -> dict[tuple[str, ..
 
 def placement_of(prepared: Prepared) -> Placement:
     """Where INT8 may be read: every layer that can be quantized is."""
-    groups = find_groups(prepared.folded, prepared.model.shapes)
-    return place(prepared.folded, groups, _EVERYTHING, prepared.plan.answers)
+    return place(prepared.folded, prepared.groups, _EVERYTHING, prepared.plan.answers)
 
 
 def together(plan: Plan, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:

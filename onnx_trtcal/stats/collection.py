@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
+    from onnx_trtcal.options import Range
     from onnx_trtcal.stats.counter import Counter, CountingDevice
-    from onnx_trtcal.stats.range_rule import RangeRule
     from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["Collection"]
@@ -52,7 +52,7 @@ class Collection:
         tensors: Sequence[str],
         *,
         model: str,
-        rule: RangeRule = "stable",
+        rule: Range = "stable",
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -172,6 +172,26 @@ class Collection:
             self.histograms[name].merge(histogram)
         for name, sample in other.first_nonfinite.items():
             self._note_nonfinite(name, [sample])
+
+    def tied_histograms(self, ties: Iterable[Sequence[str]]) -> dict[str, Histogram]:
+        """The histograms to solve: those of a tie added up, and the sum given to each of its tensors.
+
+        Args:
+            ties: sets of observed tensors that share a scale.
+
+        Returns:
+            Observed tensor -> histogram, in graph order; the collection itself is not changed.
+
+        Raises:
+            StatisticsError: when there are ties and the range rule is `tensorrt`, whose bins do not line up.
+        """
+        histograms = dict(self.histograms)
+        for names in ties:
+            total = Histogram(self.rule)
+            for name in names:
+                total.merge(self.histograms[name])
+            histograms.update(dict.fromkeys(names, total))
+        return histograms
 
     def restore_samples(self, samples: Iterable[tuple[str, str]]) -> None:
         """Notes (name, hash) of samples whose counts the histograms are about to be given."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.stats.range_rule import range_rule
+from onnx_trtcal.options import Range
 
 if TYPE_CHECKING:
-    from onnx_trtcal.stats.range_rule import RangeRule
     from onnx_trtcal.stats.sweep import Bits
 
 __all__ = ["COARSE_BINS", "Histogram", "as_counted"]
@@ -44,8 +43,10 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
 
-    def __init__(self, rule: RangeRule = "stable") -> None:
-        self.rule = range_rule(rule)
+    def __init__(self, rule: Range = "stable") -> None:
+        if rule not in get_args(Range):
+            raise StatisticsError(f"{rule!r} is not a range rule", fix="use stable or tensorrt")
+        self.rule: Range = rule
         self.amax = 0.0
         self.zeros = self.nan = self.inf = self.total = 0
         self.width = 0.0
@@ -197,7 +198,7 @@ class Histogram:
         return counts, width
 
 
-def as_counted(values: np.ndarray, rule: RangeRule) -> np.ndarray:
+def as_counted(values: np.ndarray, rule: Range) -> np.ndarray:
     """The array in a dtype that is counted: float32, float16, bfloat16, and float64 under `stable`.
 
     Raises:

@@ -10,7 +10,7 @@ from onnx_trtcal.errors import StatisticsError, listed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onnx_trtcal.stats.range_rule import RangeRule
+    from onnx_trtcal.options import Range
 
 __all__ = ["Origin", "quoted"]
 
@@ -27,7 +27,7 @@ class Origin:
     """
 
     model: str
-    rule: RangeRule
+    rule: Range
     options: Mapping[str, Any]
     tensors: tuple[str, ...]
 

@@ -59,7 +59,10 @@ def test_no_single_method_is_half_a_decibel_better_on_unseen_samples(name: str) 
         seen, unseen = both[order[:count]], both[order[count:]]
         found = auto(name, seen)
         singles = [
-            sqnr(solve(found.prepared, found.collection, Options(method=method, provider="cpu")), unseen)
+            sqnr(
+                solve(found.prepared.with_options(Options(method=method, provider="cpu")), found.collection),
+                unseen,
+            )
             for method in SINGLE
         ]
         margins.append(sqnr(found, unseen) - max(singles))
@@ -85,7 +88,7 @@ def test_the_sidecar_names_what_was_chosen(calibrated: tuple[str, Calibration]) 
     _, found = calibrated
     for item in found.scales.values():
         prefix, _, candidate = item.method.partition(":")
-        if item.how == "constant":
+        if item.reason == "constant":
             continue
         assert prefix == "auto"
         if candidate.startswith("amax*"):

@@ -55,7 +55,7 @@ def whole(spec: Spec, timer: Timer) -> None:
     timer.add("load", watch.began - begin)
     timer.add("run", time.perf_counter() - watch.began)
     with timer("solve"):
-        calibration = solve(prepared, measured.collection, options)
+        calibration = solve(prepared, measured.collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
 
@@ -66,12 +66,12 @@ def stages(spec: Spec, timer: Timer) -> None:
         _import_all()
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
-        from onnx_trtcal.graph.fold.affine_nodes import fold
         from onnx_trtcal.graph.model.load import load
-        from onnx_trtcal.graph.model.surgeon import import_graph
         from onnx_trtcal.graph.plan.plan import plan
         from onnx_trtcal.graph.probe import probe
-        from onnx_trtcal.pipeline import Prepared, solve
+        from onnx_trtcal.methods.assign import assign_methods
+        from onnx_trtcal.pipeline import solve
+        from onnx_trtcal.prepared import Prepared, fold_model
         from onnx_trtcal.run.provider import choose_provider
         from onnx_trtcal.run.session import Session
         from onnx_trtcal.stats.collection import Collection
@@ -79,10 +79,13 @@ def stages(spec: Spec, timer: Timer) -> None:
     with timer("load"):
         model = load(spec.model)
     with timer("rewrite"):
-        graph = import_graph(model)
-        folds = fold(graph)
-        planned = plan(model, graph, folds.vanished)
-        probed = probe(graph, model, planned.observed)
+        folded = fold_model(model)
+        planned = plan(model, folded.folded, folded.folds.vanished, groups=folded.groups)
+        methods = assign_methods(options, planned.op_types)
+        prepared = Prepared(
+            **vars(folded), observed=folded.folded, plan=planned, options=options, methods=methods
+        )
+        probed = probe(folded.folded, model, planned.observed)
     with timer("session"):
         session = Session(probed, choose_provider(options.provider), spec.threads)
     collection = Collection(planned.observed, model=model.sha256)
@@ -104,7 +107,7 @@ def stages(spec: Spec, timer: Timer) -> None:
             timer.tick(batch.count)
             del arrays, observed
     with timer("solve"):
-        calibration = solve(Prepared(model, graph, folds, graph, planned), collection, options)
+        calibration = solve(prepared, collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
 
