@@ -26,7 +26,7 @@ def run_on_device(session: Any, feeds: Mapping[str, np.ndarray], device: str) ->
         feeds: an array of numbers, C-contiguous, for every input.
         device: ONNX Runtime's name of the device.
     """
-    # Made anew for every run: a binding that ran before would hand its outputs' memory to the next run, which
+    # Made anew for every run: a binding that ran before would give its outputs' memory to the next run, which
     # fails when a shape differs, and overwrites what is still to be counted when it does not.
     binding = session.io_binding()
     for name, array in feeds.items():
@@ -34,7 +34,7 @@ def run_on_device(session: Any, feeds: Mapping[str, np.ndarray], device: str) ->
     for output in session.get_outputs():
         binding.bind_output(output.name, device)
     session.run_with_iobinding(binding)
-    # ONNX Runtime computes on a stream of its own; whoever reads the outputs may use another.
+    # ONNX Runtime computes on a stream of its own; the reader of the outputs may use another.
     binding.synchronize_outputs()
     return [_activation(value, device) for value in binding.get_outputs()]
 

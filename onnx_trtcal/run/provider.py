@@ -85,14 +85,14 @@ def find_cuda_fault() -> str:
                 "ONNX Runtime cannot load its CUDA libraries (CUDA or cuDNN of the right version is missing)"
             )
         session.run(None, {})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
         return str(error).splitlines()[0][:200]
     return ""
 
 
 @dataclass(frozen=True)
 class _Accelerator:
-    """An execution provider beside the CPU's.
+    """An execution provider other than the CPU's.
 
     Attributes:
         ort_name: ONNX Runtime's name of it.

@@ -50,7 +50,7 @@ class Session:
 
         self.outputs = probe.outputs
         options = session_options(threads=threads, custom_ops=ort_custom_ops, weights_folder=probe.directory)
-        _limit_appetite(options)
+        _leave_room(options)
         if float_qdq:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             options.add_session_config_entry("session.disable_double_qdq_remover", "1")
@@ -102,8 +102,8 @@ class Session:
             raise _failure(error, feeds, sample) from error
 
 
-def _limit_appetite(options: Any) -> None:
-    """Leaves cores and memory to what goes on beside the session: decoding samples, counting activations."""
+def _leave_room(options: Any) -> None:
+    """Leaves cores and memory to the work around the session: decoding samples, counting activations."""
     # Threads that spin while they wait would take the cores that decode samples and count histograms.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Patterns and doubling blocks both reserve far more than a batch of activations needs.
@@ -121,7 +121,7 @@ def _register_arena() -> bool:
     no_limit, same_as_requested, default = 0, 1, -1
     try:
         ort.create_and_register_allocator(cpu, ort.OrtArenaCfg(no_limit, same_as_requested, default, default))
-    except Exception:
+    except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
         return False
     return True
 

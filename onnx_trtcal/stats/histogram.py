@@ -100,15 +100,15 @@ class Histogram:
             self.widen(width)
 
     def count(self, bits: Bits) -> None:
-        """Counts bit patterns; under the rule `tensorrt` after `reach` was told the batch's largest."""
+        """Counts bit patterns; under the rule `tensorrt` after `reach` has been called with the batch's largest."""
         from onnx_trtcal.stats.sweep import Sweep
 
         stable = self.rule == "stable"
         sweep = Sweep(bits)
         while not sweep.done:
-            # Usually one go: the range that held the batches before holds this one. Otherwise the sweep
-            # stops at the block that does not fit, and goes on in wider bins: doubling is exact.
-            sweep.go(
+            # Usually one step: the range that held the batches before holds this one. Otherwise the sweep
+            # stops at the block that does not fit, and resumes in wider bins: doubling is exact.
+            sweep.advance(
                 self.counts, self.width or 1.0, closed_above=stable, limit=self.range if stable else None
             )
             if not sweep.done:

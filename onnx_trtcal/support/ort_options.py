@@ -38,7 +38,7 @@ def session_options(
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    # What goes wrong is raised, and rephrased; the log would only say it twice.
+    # Failures are raised and rephrased; the log would only repeat them.
     options.log_severity_level = 4
     if threads:
         options.intra_op_num_threads = threads

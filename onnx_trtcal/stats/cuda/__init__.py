@@ -30,7 +30,7 @@ def open_device() -> tuple[CudaDevice | None, str]:
         gpu = Gpu()
         check_gpu(gpu)
         return CudaDevice(gpu), "histograms are counted on the GPU"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a driver, a compiler and a linker raise errors of their own)
         message = " ".join(str(error).split()) or type(error).__name__
         return None, f"numba-cuda does not work here: {message[:200]}"
 

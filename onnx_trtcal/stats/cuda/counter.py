@@ -1,4 +1,4 @@
-"""Histograms whose bins are counted on a device and fetched when somebody wants to see them."""
+"""Counting into bins on a CUDA device, which are fetched when the histograms are read."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ class CudaCounter:
         table[fields.ADDRESS], table[fields.SIZE], table[fields.KIND] = addresses, sizes, kinds
         table[fields.FIRST] = np.cumsum(blocks) - blocks
         table[fields.ROW], table[fields.LOW], table[fields.HIGH] = rows, lows, highs
-        # Operators that saturate put many values on one magnitude, the largest: counting it apart spares the
-        # device thousands of additions to the same place.
+        # Operators that saturate put many values on one magnitude, the largest: counting it separately spares
+        # the device thousands of additions to the same place.
         table[fields.PEAK] = _bits_of([histogram.amax for histogram in histograms])
         factors = _factors([histogram.width or 1.0 for histogram in histograms], stable=self._stable)
         return self._gpu.count(

@@ -19,7 +19,7 @@ __all__ = ["Gpu"]
 
 
 class _Buffers:
-    """What a launch over some number of tensors is given and gives back; allocating takes longer than counting."""
+    """Arguments and results of a launch over some number of tensors; allocating takes longer than counting."""
 
     def __init__(self, tensors: int) -> None:
         self.table = cuda.device_array((8, tensors), np.int64)
@@ -46,7 +46,7 @@ class Gpu:
         self._memory = memory
         self._count = make_count(self.layout, memory)
         self._buffers: dict[int, _Buffers] = {}
-        # numba would remark on every launch over tensors that are too small to fill the device.
+        # numba would warn at every launch over tensors that are too small to fill the device.
         warnings.filterwarnings("ignore", message=".*under-utilization")
 
     def zeros(self, size: int) -> Any:
@@ -97,7 +97,7 @@ class Gpu:
             counts,
             on_device.state,
         )
-        # Copying waits for the kernel: whoever owns the arrays may reuse their memory from here on.
+        # Copying waits for the kernel: the owner of the arrays may reuse their memory from here on.
         return np.asarray(on_device.state.copy_to_host()).reshape(-1, 4)
 
     def upload(self, array: np.ndarray) -> DeviceArray:
