@@ -16,11 +16,6 @@ def seen(*shapes: tuple[int, ...]) -> SeenShapes:
     return noted
 
 
-def test_seen_shapes_span_what_was_fed() -> None:
-    noted = seen((8, 3, 32, 64), (8, 3, 64, 32), (5, 3, 40, 40))
-    assert noted == SeenShapes((5, 3, 32, 32), (8, 3, 64, 64))
-
-
 def test_static_inputs_need_no_shapes() -> None:
     assert trtexec_line("m.onnx", "m.cache", (10, 3), {}) == "trtexec --onnx=m.onnx --int8 --calib=m.cache"
 
