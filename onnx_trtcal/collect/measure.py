@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.methods.mxnet import SignedHistogram
+    from onnx_trtcal.methods import SecondPass
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.stats.cuda.gpu import Gpu
     from onnx_trtcal.stats.device import Activation
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Measured", "measure", "measure_signed"]
+__all__ = ["Measured", "measure", "measure_again"]
 
 
 @dataclass(frozen=True)
@@ -102,33 +102,37 @@ def measure(
     return Measured(whole, run.seen_shapes, None)
 
 
-def measure_signed(
-    prepared: Prepared, data: Any, options: Options, amaxes: Mapping[str, float], listener: Listener
-) -> dict[str, SignedHistogram]:
-    """A second pass, for methods that want signed histograms over a range known from the first.
+def measure_again(
+    prepared: Prepared,
+    data: Any,
+    options: Options,
+    accumulators: Mapping[str, SecondPass],
+    listener: Listener,
+) -> None:
+    """A second pass, for methods that count over a range known from the first.
 
     Args:
-        amaxes: the tensors to count, each with its largest magnitude.
+        prepared: the model and its plan.
+        data: whatever `open_source` takes, as in the first pass.
+        options: how.
+        accumulators: per observed tensor to count, what counts it, from `Method.second_pass`.
+        listener: receives the progress.
     """
-    from onnx_trtcal.methods.mxnet import SignedHistogram
-
     source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
     run = _Run(prepared, source, options, choose_provider(options.provider), listener)
-    histograms = {tensor: SignedHistogram(amax) for tensor, amax in amaxes.items()}
 
     def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
         # Without a GPU to count on, all of them come to the host.
         values = cast("Mapping[str, np.ndarray]", arrays)
-        list(run.pool.map(lambda name: histograms[name].add(values[name]), values))
+        list(run.pool.map(lambda name: accumulators[name].add(values[name]), values))
         return True
 
     chunking = choose_chunking(prepared, source, options, run.provider)
     for tensors in chunking.parts:
-        wanted = tuple(name for name in tensors if name in amaxes)
+        wanted = tuple(name for name in tensors if name in accumulators)
         if wanted:
             with listener.progress(source.count) as advance:
                 run.every_batch(wanted, chunking.batch_size, count, advance)
-    return histograms
 
 
 class _Run:
@@ -151,7 +155,9 @@ class _Run:
         self.gpu = gpu
         self.seen_shapes: dict[str, SeenShapes] = {}
         self.movement: Movement | None = None
-        self.watchable = {name: method for name, method in prepared.methods.items() if not method.kind.signed}
+        self.watchable = {
+            name: method for name, method in prepared.methods.items() if method.needs != "second pass"
+        }
         self.watched = bool(self.watchable)
         self.pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
         self._session: Session | None = None
@@ -260,7 +266,7 @@ class _Run:
         def solve(collection: Collection) -> Mapping[str, float]:
             histograms = collection.tied_histograms(self.prepared.ties)
             solved = {name: histograms[name] for name in methods}
-            return solve_all(solved, methods.__getitem__, options.threads)
+            return solve_all(solved, methods, options.threads)
 
         job = {
             "model": fresh.model,

@@ -144,7 +144,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     [
         (["--batch-size", "many"], "--batch-size"),
         (["--scale", "1/0"], "'1/0' is no number"),
-        (["--memory-limit", "2X"], "is no size"),
+        (["--memory-limit", "2X"], "is not a size"),
         (["--provider", "tpu"], "invalid choice"),
         (["--size", "a,b"], "--size"),
     ],
