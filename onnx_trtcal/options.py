@@ -85,10 +85,10 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "int": ("a whole number", _is_int),
     "float": ("a finite number", _is_number),
-    "str": ("a text", lambda value: isinstance(value, str)),
+    "str": ("a string", lambda value: isinstance(value, str)),
     "tuple[int, int]": ("two whole numbers", lambda value: _all(_is_int)(value) and len(value) == 2),
     "tuple[float, ...]": ("finite numbers", _all(_is_number)),
-    "tuple[str, ...]": ("texts in a tuple", _all(lambda value: isinstance(value, str))),
+    "tuple[str, ...]": ("a tuple of strings", _all(lambda value: isinstance(value, str))),
 }
 
 
@@ -138,7 +138,7 @@ class Preprocess:
         default=None, metadata=_about("divided by after the mean (default 1)", metavar="S[,S,S]")
     )
     layout: Layout | None = field(
-        default=None, metadata=_about("axis order the model wants (default: told from its shape)", Layout)
+        default=None, metadata=_about("axis order the model wants (default: taken from its shape)", Layout)
     )
 
     def __post_init__(self) -> None:

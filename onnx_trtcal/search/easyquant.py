@@ -9,7 +9,7 @@ weighted layer reads is left to the fallback.
 
 Where it goes its own way:
 
-* The paper searches the scales of weights and activations in turn. A calibration cache has no place for
+* The paper searches the scales of weights and activations in turn. A calibration cache does not hold
   scales of weights, and TensorRT takes max|w| / 127 per output channel; so do our Q/DQ models. Activations
   are searched against just these weights, which makes one search enough. The two inputs of a product of
   activations are searched in turn, each against the other's current threshold: first max|x|, then what was
