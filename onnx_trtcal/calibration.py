@@ -102,7 +102,7 @@ class Calibration:
 
         Raises:
             OptionError: when there is no such format, or two of them would be one file.
-            CacheError: when a name or a scale has no place in a format; nothing is written then.
+            CacheError: when a format cannot hold a name or a scale; nothing is written then.
             CalibrationError: when a file cannot be written.
         """
         header = header_for(self.options.trt_version, algorithm)

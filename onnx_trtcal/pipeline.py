@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.collect.measure import measure, measure_signed
+from onnx_trtcal.collect.measure import measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
 from onnx_trtcal.graph.model.load import Model, load
@@ -26,7 +26,7 @@ from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import Prepared, check_not_quantized, fold_model
 from onnx_trtcal.scales import make_scales
-from onnx_trtcal.search import JudgedSamples, chosen_name, judge
+from onnx_trtcal.search.search import Search
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import check_name, header_for
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.graph.fold.affine_nodes import FoldReport
-    from onnx_trtcal.methods.mxnet import SignedHistogram
-    from onnx_trtcal.search.task import Chosen
+    from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
 
@@ -68,19 +68,34 @@ def calibrate(
     listener = listener or LoggingListener()
     check_options(options)
     prepared = prepare(model, options, listener)
-    wants_signed = [tensor for tensor, method in prepared.methods.items() if method.kind.signed]
-    if wants_signed and isinstance(data, Iterator):
-        raise DataError("method mxnet reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    samples = JudgedSamples(prepared, data, options)
-    measured = measure(prepared, samples.data, options, listener, Path(checkpoint) if checkpoint else None)
+    twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
+    if twice and isinstance(data, Iterator):
+        names = ", ".join(sorted({method.name for method in twice.values()}))
+        raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
+    search = Search(prepared, data)
+    measured = measure(prepared, search.data, options, listener, Path(checkpoint) if checkpoint else None)
     check_finite(measured.collection, options)
-    signed = {tensor: measured.collection.histograms[tensor].amax for tensor in wants_signed}
-    # The first pass may have stopped early, and the second must count the same samples.
-    same = replace(options, max_samples=len(measured.collection.samples))
-    second = measure_signed(prepared, data, same, signed, listener) if signed else {}
-    chosen = judge(prepared, measured.collection, samples, options, listener)
+    second = _second_pass(prepared, data, twice, measured.collection, listener)
+    chosen = search.solve(measured.collection, listener)
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
+
+
+def _second_pass(
+    prepared: Prepared,
+    data: Any,
+    methods: Mapping[str, Method],
+    collection: Collection,
+    listener: Listener,
+) -> dict[str, SecondPass]:
+    """What the methods that read the data twice count the second time; empty without any."""
+    histograms = collection.histograms
+    accumulators = {name: method.second_pass(histograms[name].amax) for name, method in methods.items()}
+    if accumulators:
+        # The first pass may have stopped early, and the second must count the same samples.
+        same = replace(prepared.options, max_samples=len(collection.samples))
+        measure_again(prepared, data, same, accumulators, listener)
+    return accumulators
 
 
 def check_options(options: Options) -> None:
@@ -160,7 +175,7 @@ def check_finite(collection: Collection, options: Options) -> None:
 def solve(
     prepared: Prepared,
     collection: Collection,
-    signed: Mapping[str, SignedHistogram] | None = None,
+    second: Mapping[str, SecondPass] | None = None,
     chosen: Mapping[str, Chosen] | None = None,
 ) -> Calibration:
     """Thresholds and scales from statistics; runs no model and reads no data.
@@ -168,21 +183,26 @@ def solve(
     Args:
         prepared: the model, its plan and its methods.
         collection: statistics of every tensor that the plan observes.
-        signed: per tensor whose method wants one, the histogram of the second pass.
+        second: per tensor whose method reads the data twice, what the second pass counted.
         chosen: per tensor whose method runs the model, what it chose; where that is missing, its fallback
             for statistics alone is taken.
 
     Raises:
-        StatisticsError: when a method needs a second pass over the data and `signed` lacks its result.
+        StatisticsError: when a method needs a second pass over the data and `second` lacks its result.
     """
-    methods, histograms = prepared.methods, collection.tied_histograms(prepared.ties)
-    thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, prepared.options.threads)
-    thresholds.update({name: item.threshold for name, item in (chosen or {}).items()})
+    methods, histograms, chosen = prepared.methods, collection.tied_histograms(prepared.ties), chosen or {}
+    counted: dict[str, Histogram | SecondPass] = {**histograms, **(second or {})}
+    solved = solve_all(
+        {name: each for name, each in counted.items() if name not in chosen},
+        methods,
+        prepared.options.threads,
+    )
+    thresholds = {name: chosen[name].threshold if name in chosen else solved[name] for name in histograms}
     scales = make_scales(
         prepared.plan,
         thresholds,
         {name: histogram.amax for name, histogram in histograms.items()},
-        {name: chosen_name(method, (chosen or {}).get(name)) for name, method in methods.items()},
+        {name: method.label(chosen.get(name)) for name, method in methods.items()},
         zero_scales=prepared.options.zero_scales,
     )
     return Calibration(prepared, collection, histograms, thresholds, scales)

@@ -113,6 +113,6 @@ def check_not_quantized(found: Sequence[str], model: Model, options: Options) ->
         raise ModelError(
             f"the model is quantized already: it holds {', '.join(found)}",
             where=str(model.path or "the model in memory"),
-            fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), turn it back with "
+            fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), convert it back with "
             "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
         )

@@ -149,10 +149,10 @@ def from_statistics(
     check_options(options)
     prepared = _prepare_for(model, collection, options, listener, name)
     check_finite(collection, prepared.options)
-    judged = {method.name: method.kind for method in prepared.methods.values() if method.kind.judged}
-    for method, kind in judged.items():
+    fallbacks = {method: method.fallback for method in prepared.methods.values() if method.fallback}
+    for method, fallback in fallbacks.items():
         listener.warn(
-            f"method {method} runs the model on data, and there are statistics only: {kind.module} stands in "
+            f"method {method} runs the model on data, and there are statistics only: {fallback} stands in "
             f"for it; calibrate with the data and --method {method} for more"
         )
     return solve(prepared, collection)

@@ -78,7 +78,9 @@ def make_scales(
 
     Args:
         plan: which observed tensor owns the scale of which tensor.
-        thresholds, amaxes, methods: per observed tensor.
+        thresholds: per observed tensor, the largest magnitude kept.
+        amaxes: per observed tensor, the largest magnitude seen.
+        methods: per observed tensor, what chose the threshold.
         zero_scales: write 0 for all-zero tensors.
 
     Raises:

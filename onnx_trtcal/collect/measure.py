@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
-    from onnx_trtcal.methods.mxnet import SignedHistogram
+    from onnx_trtcal.methods import SecondPass
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Measured", "measure", "measure_signed"]
+__all__ = ["Measured", "measure", "measure_again"]
 
 
 @dataclass(frozen=True)
@@ -102,43 +102,43 @@ def measure(
     return Measured(whole, runs.seen_shapes, None)
 
 
-def measure_signed(
-    prepared: Prepared, data: Any, options: Options, amaxes: Mapping[str, float], listener: Listener
-) -> dict[str, SignedHistogram]:
-    """A second pass, for methods that need signed histograms over a range known from the first.
+def measure_again(
+    prepared: Prepared,
+    data: Any,
+    options: Options,
+    accumulators: Mapping[str, SecondPass],
+    listener: Listener,
+) -> None:
+    """A second pass, for methods that count over a range known from the first.
 
     Args:
         prepared: the model and its plan.
-        data: whatever `open_source` takes.
+        data: whatever `open_source` takes, as in the first pass.
         options: how.
-        amaxes: the tensors to count, each with its largest magnitude.
+        accumulators: per observed tensor to count, what counts it, from `Method.second_pass`.
         listener: receives the progress.
 
     Raises:
         DataError: from reading the data.
         ModelError: when ONNX Runtime fails on the model.
     """
-    from onnx_trtcal.methods.mxnet import SignedHistogram
-
     source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
     provider = choose_provider(options.provider)
     runs = ObservedRuns(prepared, source, options, provider)
-    histograms = {tensor: SignedHistogram(amax) for tensor, amax in amaxes.items()}
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
     with _threads(options) as pool:
 
         def count(_: Batch, arrays: Mapping[str, Activation]) -> bool:
             # Without a device to count on, all of them are in the host's memory.
             values = cast("Mapping[str, np.ndarray]", arrays)
-            list(pool.map(lambda name: histograms[name].add(values[name]), values))
+            list(pool.map(lambda name: accumulators[name].add(values[name]), values))
             return True
 
         for tensors in chunking.passes:
-            wanted = tuple(name for name in tensors if name in amaxes)
+            wanted = tuple(name for name in tensors if name in accumulators)
             if wanted:
                 with listener.progress(source.count) as advance:
                     runs.every_batch(wanted, chunking.batch_size, count, advance)
-    return histograms
 
 
 def _threads(options: Options) -> ThreadPoolExecutor:

@@ -30,7 +30,9 @@ class ScaleWatch:
     """
 
     def __init__(self, prepared: Prepared, options: Options, total: int | None, passes: int) -> None:
-        self._methods = {name: method for name, method in prepared.methods.items() if not method.kind.signed}
+        self._methods = {
+            name: method for name, method in prepared.methods.items() if method.needs != "second pass"
+        }
         self._prepared = prepared
         self._options = options
         self._total = total
@@ -73,4 +75,4 @@ class ScaleWatch:
     def _solve(self, collection: Collection) -> Mapping[str, float]:
         histograms = collection.tied_histograms(self._prepared.ties)
         solved = {name: histograms[name] for name in self._methods}
-        return solve_all(solved, self._methods.__getitem__, self._options.threads)
+        return solve_all(solved, self._methods, self._options.threads)

@@ -116,7 +116,8 @@ _ACCELERATORS: Mapping[str, _Accelerator] = {
         "cuda",
         find_cuda_fault,
         "an NVIDIA GPU is usable",
-        "pip install 'onnx_trtcal[cuda]' on a machine with an NVIDIA driver, or use --provider cpu",
+        "on a machine with an NVIDIA driver, pip install 'onnx_trtcal[cuda]' (in a clone: '.[cuda]'); "
+        "or use --provider cpu",
     ),
 }
 

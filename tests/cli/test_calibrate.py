@@ -42,10 +42,10 @@ def test_the_bar_says_what_goes_on(job: Path, capsys: Capture, monkeypatch: pyte
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert run(job) == 0
     said = capsys.readouterr().err
-    assert "calibrating" in said and "judging" not in said
+    assert "calibrating" in said and "searching" not in said
     assert run(job, "--method", "easyquant") == 0
     said = capsys.readouterr().err
-    assert said.index("calibrating") < said.index("judging")
+    assert said.index("calibrating") < said.index("searching")
 
 
 def test_writes_the_cache_and_its_sidecar_and_nothing_else(job: Path, capsys: Capture) -> None:

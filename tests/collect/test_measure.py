@@ -10,8 +10,9 @@ from helpers import toys
 from helpers.small import CPU, Ears, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.measure import Measured, measure, measure_signed
+from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.errors import DataError, ModelError
+from onnx_trtcal.methods.mxnet import SignedHistogram
 from onnx_trtcal.pipeline import prepare
 from onnx_trtcal.run.session import Session
 
@@ -184,12 +185,13 @@ class TestMovement:
         )
 
 
-def test_the_signed_pass_counts_every_value_once() -> None:
+def test_the_second_pass_counts_every_value_once() -> None:
     prepared = prepare(network(), CPU)
-    histograms = measure_signed(prepared, DATA, replace(CPU, batch_size=3), {"x": 100.0, "y": 1.0}, Ears())
-    assert set(histograms) == {"x", "y"}
+    histograms = {"x": SignedHistogram(100.0), "y": SignedHistogram(1.0)}
+    measure_again(prepared, DATA, replace(CPU, batch_size=3), histograms, Ears())
     assert histograms["x"].counts.sum() == 20 * 32 and histograms["y"].counts.sum() == 20 * 27
-    split = measure_signed(prepared, DATA, replace(CPU, memory_limit=200), {"x": 100.0, "y": 1.0}, Ears())
+    split = {"x": SignedHistogram(100.0), "y": SignedHistogram(1.0)}
+    measure_again(prepared, DATA, replace(CPU, memory_limit=200), split, Ears())
     assert all((split[name].counts == histograms[name].counts).all() for name in histograms)
 
 

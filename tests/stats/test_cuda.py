@@ -39,7 +39,7 @@ def test_without_numba_cuda_the_host_counts(monkeypatch: pytest.MonkeyPatch) -> 
     assert device.memory is None
     assert words == (
         "activations are copied to the CPU to be counted: numba-cuda is not installed "
-        "(pip install 'onnx_trtcal[cuda]')"
+        "(pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
     )
 
 

@@ -22,7 +22,7 @@ __all__ = ["check_gpu", "open_device"]
 def open_device() -> tuple[CudaDevice | None, str]:
     """The CUDA device to count on, when it counts a small array right, else None; and how or why not."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
     try:
         from onnx_trtcal.stats.cuda.device import CudaDevice
         from onnx_trtcal.stats.cuda.gpu import Gpu
