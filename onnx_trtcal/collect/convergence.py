@@ -18,7 +18,7 @@ __all__ = ["FIRST_VERDICT", "Movement", "Watch", "final_marks", "growing_marks",
 
 Thresholds: TypeAlias = Mapping[str, float]
 
-# Fewer samples than this say nothing about those to come, however still the scales stand.
+# Fewer samples than this say nothing about those to come, however little the scales move.
 FIRST_VERDICT = 64
 
 
