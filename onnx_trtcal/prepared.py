@@ -9,26 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import ModelError
+from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
 from onnx_trtcal.graph.groups.fuse import Group, find_groups
+from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.graph.plan.bodies import count_function_calls
+from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.trt.cache import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    import onnx
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.graph.model.load import Model
-    from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.methods import Method
     from onnx_trtcal.options import Options
 
-__all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "quantized_ops"]
+__all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare", "quantized_ops"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,50 @@ class Prepared(FoldedModel):
         return replace(self, options=options, methods=assign_methods(options, self.plan.op_types))
 
 
+def prepare(
+    model: str | Path | onnx.ModelProto, options: Options, listener: Listener | None = None
+) -> Prepared:
+    """Loads and rewrites a model and plans what to measure; reads no data.
+
+    Raises:
+        ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
+        OptionError: when the options contradict each other on this model, a method does not exist or a
+            `method_for` pattern matches no tensor.
+    """
+    listener = listener or LoggingListener()
+    folded = fold_model(load(model, options.ort_custom_ops))
+    everything = options.observe == "all"
+    observed = import_graph(folded.model) if everything else folded.folded
+    planned = plan(
+        folded.model,
+        observed,
+        {} if everything else folded.folds.vanished,
+        observe=options.observe,
+        tie_concat=options.tie_concat,
+        groups=None if everything else folded.groups,
+    )
+    _check_plan(planned, folded.model, options)
+    listener.say(_prepared_line(folded.folds, planned))
+    for node, reason in folded.folds.left:
+        listener.say(f"BatchNorm {node!r} is not folded: {reason}")
+    calls = count_function_calls(folded.model.proto)
+    if calls:
+        listener.warn(
+            f"{_many(calls, 'node')} of the model call functions that it defines: the tensors inside get no scale; "
+            "onnx.inliner.inline_local_functions brings them into the graph"
+        )
+    return Prepared(
+        model=folded.model,
+        folded=folded.folded,
+        folds=folded.folds,
+        groups=folded.groups,
+        observed=observed,
+        plan=planned,
+        options=options,
+        methods=assign_methods(options, planned.op_types),
+    )
+
+
 def fold_model(model: Model) -> FoldedModel:
     """Folds a loaded model and finds its fused groups; `model` itself stays as it is.
 
@@ -116,3 +165,46 @@ def check_not_quantized(found: Sequence[str], model: Model, options: Options) ->
             fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), convert it back with "
             "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
         )
+
+
+def _check_plan(plan: Plan, model: Model, options: Options) -> None:
+    where = str(model.path or "the model in memory")
+    for name in plan.answers:
+        check_name(name, where)
+    check_not_quantized(plan.quantized, model, options)
+    if plan.merged and options.range == "tensorrt":
+        raise OptionError(
+            "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
+            fix="use --range stable, whose histograms add up exactly",
+        )
+    if not plan.observed and plan.quantized:
+        raise ModelError(
+            "nothing in the model is float any more: its Q/DQ nodes hold every scale",
+            where=where,
+            fix="build it as it is; there is nothing left to calibrate",
+        )
+    if not plan.observed:
+        raise ModelError(
+            "the model has no float tensor that could get a scale"
+            + (" outside its If, Loop and Scan bodies" if plan.subgraph_tensors else ""),
+            where=where,
+            fix="INT8 calibration is for models with float activations; check that this is the right file",
+        )
+
+
+def _prepared_line(folds: FoldReport, plan: Plan) -> str:
+    normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
+    others = len(folds.folded) - normalizations
+    parts = [f"{normalizations} BatchNorm folded"]
+    if others:
+        parts.append(f"{others} per-channel Add, Sub, Mul or Div folded")
+    if folds.left:
+        parts.append(f"{len(folds.left)} BatchNorm left")
+    return (
+        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
+        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.answers), 'scale')}"
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

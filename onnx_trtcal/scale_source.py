@@ -183,7 +183,7 @@ def _prepare_for(
     name: str,
 ) -> Prepared:
     """The model prepared as it was when the statistics were collected."""
-    from onnx_trtcal.pipeline import prepare
+    from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
     collected = replace(options, observe=observe, range=collection.rule)

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import CacheError, ModelError
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.trt.cache import dumps, loads
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
-from onnx_trtcal.pipeline import check_options, prepare, solve
+from onnx_trtcal.pipeline import check_options, solve
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
 

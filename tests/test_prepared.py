@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,15 @@ import pytest
 from helpers import toys
 from helpers.small import CPU, network, samples
 
-import onnx_trtcal.graph.plan.plan
-import onnx_trtcal.pipeline
-import onnx_trtcal.prepared
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import ModelError, OptionError
+from onnx_trtcal.graph.fold.affine_nodes import fold
 from onnx_trtcal.graph.groups.fuse import find_groups
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.pipeline import prepare
-from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
+from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.plan.plan import plan
+from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.prepared import check_not_quantized, fold_model, prepare, quantized_ops
 from onnx_trtcal.report.advice import overclipped
 from onnx_trtcal.report.summary import warnings
 
@@ -27,25 +28,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+ONCE = (import_graph, fold, find_groups, plan, assign_methods)
+
+
 @pytest.mark.parametrize("method", ["entropy", "mxnet", "auto", "easyquant"])
 def test_a_calibration_decides_everything_once(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     calls: Counter[str] = Counter()
 
-    def counting(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(plain: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
-            calls[name] += 1
+            # Methods are also assigned to no tensors at all, to check their names before the model is loaded.
+            calls[plain.__name__] += plain is not assign_methods or bool(args[1])
             return plain(*args, **kwargs)
 
         return counted
 
-    for module in (onnx_trtcal.prepared, onnx_trtcal.pipeline, onnx_trtcal.graph.plan.plan):
-        for name in ("import_graph", "fold", "find_groups", "plan"):
-            if callable(plain := getattr(module, name, None)):
-                monkeypatch.setattr(module, name, counting(name, plain))
+    # All that a calibration uses is imported before the functions are replaced wherever they are.
+    wanted = calibrate(network(), samples(5), replace(CPU, method=method))
+    modules = [module for name, module in sys.modules.items() if name.startswith("onnx_trtcal.")]
+    for plain in ONCE:
+        counted = counting(plain)
+        for module in modules:
+            if getattr(module, plain.__name__, None) is plain:
+                monkeypatch.setattr(module, plain.__name__, counted)
     calibration = calibrate(network(), samples(5), replace(CPU, method=method))
     overclipped(calibration)
     warnings(calibration)
-    assert calls == dict.fromkeys(("import_graph", "fold", "find_groups", "plan"), 1)
+    assert calibration.scales == wanted.scales
+    assert calls == {plain.__name__: 1 for plain in ONCE}
 
 
 def test_the_groups_are_those_of_the_folded_graph_whatever_is_observed() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.scales import SCALE_OF_ZEROS, make_scales, to_scale
 
 

@@ -56,8 +56,8 @@ class TestSolve:
         ("model", "flags", "said"),
         [
             ("other.onnx", (), "another model"),
-            ("model.onnx", ("--method", "mxnet"), "mxnet solves signed histograms"),
-            ("model.onnx", ("--method", "best"), "no method"),
+            ("model.onnx", ("--method", "mxnet"), "mxnet solves what a second pass"),
+            ("model.onnx", ("--method", "best"), "is not a method"),
             ("missing.onnx", (), "missing.onnx"),
         ],
     )
@@ -140,7 +140,7 @@ class TestCompare:
         [
             (("--sort", "entropy.sqn"), "'entropy.sqnr'"),
             (("--method", "mxnet"), "mxnet needs more"),
-            (("--method", "best"), "no method"),
+            (("--method", "best"), "is not a method"),
         ],
     )
     def test_refusals(self, job: Path, capsys: Capture, flags: tuple[str, ...], said: str) -> None:

@@ -13,7 +13,7 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.errors import DataError, ModelError
 from onnx_trtcal.methods.mxnet import SignedHistogram
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from helpers.toys import model, node
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.search.budget import most_samples, multiply_adds
 
 

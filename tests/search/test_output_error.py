@@ -8,7 +8,7 @@ import pytest
 from helpers.toys import model, node
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.search.output_error import OutputError, comparable_outputs, promising
 from onnx_trtcal.search.subgraph import ExportedGraph

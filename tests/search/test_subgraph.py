@@ -8,7 +8,7 @@ import pytest
 from helpers.toys import model, node, run
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.search.subgraph import ExportedGraph
 
 RNG = np.random.default_rng(0)

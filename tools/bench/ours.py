@@ -46,7 +46,8 @@ def whole(spec: Spec, timer: Timer) -> None:
     with timer("start"):
         _import_all()
         from onnx_trtcal.collect.measure import measure
-        from onnx_trtcal.pipeline import prepare, solve
+        from onnx_trtcal.pipeline import solve
+        from onnx_trtcal.prepared import prepare
     options, watch = _options(spec), Watch(timer)
     with timer("load"):
         prepared = prepare(spec.model, options, watch)
@@ -117,7 +118,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
     with timer("start"):
         _import_all()
         from onnx_trtcal.graph.probe import probe
-        from onnx_trtcal.pipeline import prepare
+        from onnx_trtcal.prepared import prepare
     with timer("rewrite"):
         prepared = prepare(spec.model, _options(spec))
         probe(prepared.observed, prepared.model, prepared.plan.observed)
@@ -126,7 +127,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
 def first_sample(spec: Spec, timer: Timer) -> None:
     """From the start of the process to the first sample counted."""
     from onnx_trtcal.collect.measure import measure
-    from onnx_trtcal.pipeline import prepare
+    from onnx_trtcal.prepared import prepare
 
     watch = Watch(timer)
     options = _options(spec)

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
 from onnx_trtcal.stats.cuda.counter import CudaCounter
 from onnx_trtcal.stats.histogram import Histogram
