@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
     from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
-    from onnx_trtcal.statistics import compare, load_statistics, merge, save_statistics, solve
+    from onnx_trtcal.scale_source import compare, solve
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.stats.store import load_statistics, merge, save_statistics
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
 
@@ -89,21 +90,21 @@ _HOMES = {
     "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
-    "compare": "statistics",
+    "compare": "scale_source",
     "dequantize": "quantization",
     "diff_caches": "trt.cache_ops",
     "evaluate": "evaluation.evaluate",
     "lint": "quantization",
-    "load_statistics": "statistics",
-    "merge": "statistics",
+    "load_statistics": "stats.store",
+    "merge": "stats.store",
     "merge_caches": "trt.cache_ops",
     "quantize": "quantization",
     "read_cache": "trt.cache",
     "rename_tensors": "trt.cache_ops",
-    "save_statistics": "statistics",
+    "save_statistics": "stats.store",
     "sensitivity": "evaluation.ranking",
     "set_cache_version": "trt.cache_ops",
-    "solve": "statistics",
+    "solve": "scale_source",
     "write_cache": "trt.cache",
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import Obtained, obtain
+from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +41,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Quantization:
-    """A Q/DQ model that is not written yet, and where its scales came from."""
+    """A Q/DQ model that is not written yet.
+
+    Attributes:
+        quantized: the model.
+        source: where its scales came from.
+    """
 
     quantized: Quantized
-    obtained: Obtained
+    source: ScaleSource
 
     def proto(self) -> onnx.ModelProto:
         """The Q/DQ model in memory."""
@@ -100,12 +105,12 @@ def quantize(
             also one that TensorRT wrote.
         options: how to calibrate and to solve.
         qdq: where pairs go and how weights are stored.
-        listener: is told how it goes.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
-    return _quantized(obtain(model, source, options, listener), qdq)
+    return _quantized(find_scales(model, source, options, listener), qdq)
 
 
 def quantize_calibrated(
@@ -117,8 +122,7 @@ def quantize_calibrated(
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
-    scales = {name: item.scale for name, item in calibration.scales.items()}
-    return _quantized(Obtained(calibration.prepared.model, scales, "data", calibration), qdq)
+    return _quantized(from_calibration(calibration), qdq)
 
 
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
@@ -170,7 +174,8 @@ def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     return lint_model(model)
 
 
-def _quantized(obtained: Obtained, qdq: QdqOptions) -> Quantization:
+def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
-    return Quantization(quantize_model(obtained.model, obtained.scales, qdq), obtained)
+    # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
+    return Quantization(quantize_model(source.model, source.scales, qdq), source)

@@ -45,7 +45,7 @@ def test_every_action_on_caches_is_a_function() -> None:
 
 def test_no_public_name_is_that_of_a_module() -> None:
     modules = {module.name for module in pkgutil.iter_modules(onnx_trtcal.__path__)}
-    assert "statistics" in modules and not modules & set(onnx_trtcal.__all__)
+    assert "pipeline" in modules and not modules & set(onnx_trtcal.__all__)
 
 
 def test_a_function_is_known_by_its_public_name() -> None:

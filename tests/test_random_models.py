@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 

@@ -74,10 +74,10 @@ def _compare(case: Case, methods: list[str], seed: int, provider: str) -> dict[s
     found = {"auto": _sqnr(judged, test), "seconds": max(seconds, 0.0)}
     for method in methods:
         asked = replace(options, method=method)
-        if parse_method(method).kind.judged:
+        if parse_method(method).needs == "model":
             single = calibrate(case.model, calibration, asked)
         else:
-            single = solve(collected.prepared, collected.collection, asked)
+            single = solve(collected.prepared.with_options(asked), collected.collection)
         found[method] = _sqnr(single, test)
     return found
 

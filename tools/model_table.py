@@ -27,7 +27,7 @@ from onnx_trtcal.errors import CalibrationError, ModelError
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import Prepared, prepare
+from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
 from onnx_trtcal.audit.log_audit import LogAudit, audit_log, constants_named
 from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.fold.affine_nodes import fold
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.scope import read_original
+from onnx_trtcal.prepared import fold_model
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
 
@@ -168,6 +168,4 @@ def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, 
 
 
 def _folded_names(model: Model) -> set[str]:
-    graph = import_graph(model)
-    fold(graph)
-    return {tensor.name for node in graph.nodes for tensor in node.outputs}
+    return {tensor.name for node in fold_model(model).folded.nodes for tensor in node.outputs}

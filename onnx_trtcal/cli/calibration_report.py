@@ -85,7 +85,7 @@ def _print_scales(calibration: Calibration, console: Console) -> None:
             f"{item.threshold:.6g}",
             f"{item.amax:.6g}",
             item.method,
-            item.how if item.source == item.tensor else f"{item.how}: {item.source}",
+            item.reason if item.source == item.tensor else f"{item.reason}: {item.source}",
         )
         for item in calibration.scales.values()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from onnx_trtcal.methods import METHODS
+from onnx_trtcal.methods.registry import METHODS
 from onnx_trtcal.options import Options
 
 __all__ = ["method_rows", "methods_help"]
@@ -16,10 +16,10 @@ def method_rows() -> list[tuple[str, str]]:
     """How each method is written on the command line and what it does; the default comes first."""
     default = Options().method
     rows = []
-    for name, kind in sorted(METHODS.items(), key=lambda item: item[0] != default):
-        usage = f"{name}:{kind.argument}" if kind.argument else name
-        given = "" if kind.default is None else f" (default {kind.default!r})"
-        rows.append((usage, kind.description + given))
+    for name, each in sorted(METHODS.items(), key=lambda item: item[0] != default):
+        usage = f"{name}:{each.argument.name}" if each.argument else name
+        given = f" (default {each.argument.default!r})" if each.argument else ""
+        rows.append((usage, each.description + given))
     return rows
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.prepared import FoldedModel
 
 __all__ = ["evaluate"]
 
@@ -61,8 +62,9 @@ def evaluate(
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
-    float_model, graph, target = _models(model, data, request, listener)
-    wanted, op_types = _observed(float_model)
+    folded, graph, target = _models(model, data, request, listener)
+    float_model = folded.model
+    wanted, op_types = _observed(folded)
     run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
     if request.output and request.output not in run.outputs:
         raise OptionError(
@@ -85,33 +87,31 @@ def evaluate(
 
 def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
-) -> tuple[Model, gs.Graph, Model]:
+) -> tuple[FoldedModel, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
     if request.quantized is None:
         source = data if request.source is None else request.source
         made = quantize(model, source, request.options, request.qdq, listener=listener)
-        return made.obtained.model, made.quantized.graph, made.quantized.model
+        return made.source.folded, made.quantized.graph, made.quantized.model
     libraries = request.options.ort_custom_ops
     other = load(request.quantized, libraries)
-    return load(model, libraries), import_graph(other), other
+    return fold_model(load(model, libraries)), import_graph(other), other
 
 
-def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
+def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tensors that calibration would observe, and the op types of the nodes that make them."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.plan.plan import plan
 
-    graph = import_graph(model)
-    planned = plan(model, graph, fold(graph).vanished)
+    planned = plan(folded.model, folded.folded, folded.folds.vanished, groups=folded.groups)
     if planned.quantized:
         raise ModelError(
             f"the model to compare with is quantized itself: it contains {', '.join(planned.quantized)}",
-            where=str(model.path or ""),
+            where=str(folded.model.path or ""),
             fix="give the float model; `onnx-trtcal dequantize` makes one",
         )
     return planned.observed, planned.op_types

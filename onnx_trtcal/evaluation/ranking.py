@@ -109,13 +109,13 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
-    from onnx_trtcal.scale_source import obtain
+    from onnx_trtcal.scale_source import find_scales
 
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener or LoggingListener()
     labels = labels_of(request.labels)
-    obtained = obtain(model, data if request.source is None else request.source, options, listener)
-    switched = build_switched_graph(obtained.model, obtained.scales, qdq)
+    found = find_scales(model, data if request.source is None else request.source, options, listener)
+    switched = build_switched_graph(found.folded, found.scales, qdq)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
@@ -126,7 +126,7 @@ def sensitivity(
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): without_groups(switched, ranked[:count], obtained.scales, qdq)
+        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
         for count in range(1, shown + 1)
     }
     second = _run_variants(variants, smaller, data, options, listener)

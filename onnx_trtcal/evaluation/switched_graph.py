@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.groups.group import Group
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.prepared import FoldedModel
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.place.placement import Placement
 
@@ -79,27 +80,26 @@ def quantized_nodes(placement: Placement) -> frozenset[str]:
     return frozenset((*activations, *(weight.read.node for weight in placement.weights)))
 
 
-def build_switched_graph(model: Model, scales: Mapping[str, float], options: QdqOptions) -> SwitchedGraph:
+def build_switched_graph(
+    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions
+) -> SwitchedGraph:
     """Builds the switched graph of a float model.
 
     Args:
-        model: the float model; not changed.
+        float_model: the float model, folded; not changed.
         scales: tensor -> scale.
         options: what is quantized with all switches on.
 
     Raises:
         ModelError: no layer can be quantized.
     """
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.group import find_groups
-    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
-    quantized = quantize_model(model, scales, replace(options, high_precision="fp32", weights="int8"))
-    folded = import_graph(model)
-    fold(folded)
-    plain = {node.outputs[0].name: node for node in folded.nodes if node.outputs}
+    quantized = quantize_model(
+        float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
+    )
+    plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
     weights = {
         (weight.read.node, weight.read.index): plain[weight.read.node].inputs[weight.read.index]
         for weight in quantized.placement.weights
@@ -109,9 +109,9 @@ def build_switched_graph(model: Model, scales: Mapping[str, float], options: Qdq
     return SwitchedGraph(
         quantized.graph,
         quantized.model,
-        model,
-        folded,
-        find_groups(folded, model.shapes),
+        float_model.model,
+        float_model.folded,
+        float_model.groups,
         quantized.placement,
         switches,
         {name: node.name for name, node in plain.items() if node.name},

@@ -84,7 +84,7 @@ def test_misuse_is_a_message(
 @pytest.mark.parametrize(
     ("output", "cache", "message"),
     [
-        ("same", "same", "two outputs have one path"),
+        ("same", "same", "two outputs have the same path"),
         ("model.int8.onnx", "c.cache", "overwrite an input"),
         ("float.onnx", "model.int8.onnx", "overwrite an input"),
     ],

@@ -116,11 +116,11 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
     ("text", "said"),
     [
         ("methud = 'mse'", "did you mean 'method'"),
-        ("method = 3", "method is 3, wanted a text"),
+        ("method = 3", "method is 3, wanted a string"),
         ("batch_size = true", "batch_size is True, wanted a whole number"),
         ("batch_size = 1.5", "batch_size is 1.5, wanted a whole number"),
         ("tie_concat = 1", "tie_concat is 1, wanted true or false"),
-        ("memory_limit = 'much'", "'much' is no size"),
+        ("memory_limit = 'much'", "'much' is not a size"),
         ("preprocess = 3", "must be a table"),
         ("[preprocess]\nmeen = 1", "did you mean 'mean'"),
         ("method = ", "cannot read the options file"),
@@ -144,7 +144,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     [
         (["--batch-size", "many"], "--batch-size"),
         (["--scale", "1/0"], "'1/0' is not a number"),
-        (["--memory-limit", "2X"], "is no size"),
+        (["--memory-limit", "2X"], "is not a size"),
         (["--provider", "tpu"], "invalid choice"),
         (["--size", "a,b"], "--size"),
     ],

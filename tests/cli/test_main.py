@@ -79,7 +79,7 @@ def test_flags_are_not_guessed_from_their_beginnings() -> None:
 def test_an_error_is_a_message_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["m.onnx", "data", "--method", "entropi"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: 'entropi' is no method") and "Traceback" not in said
+    assert said.startswith("error: 'entropi' is not a method") and "Traceback" not in said
 
 
 def test_an_interrupt_is_no_traceback(

@@ -10,6 +10,7 @@ from helpers.fakes import fake_quantize, fake_quantize_columns, forward, percept
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.graph.model.exporter import export_model
 from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.prepared import fold_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
@@ -21,7 +22,8 @@ def data():
 
 @pytest.fixture(scope="module", params=["int8", "float"])
 def switched(request, data):
-    return build_switched_graph(load(perceptron()), scales(data), QdqOptions(weights=request.param))
+    model = fold_model(load(perceptron()))
+    return build_switched_graph(model, scales(data), QdqOptions(weights=request.param))
 
 
 def run(switched, data, on):
@@ -56,7 +58,7 @@ def test_nodes_that_a_higher_opset_writes_otherwise(data):
     constants = {"w": weight, "by": np.array([1, 1, 2, 2], np.float32)}
     model = toys.model(nodes, {"x": [1, 16, 2, 2]}, {"y": [1, 16, 4, 4]}, constants, opset=9, ir_version=4)
     x = np.random.default_rng(1).normal(0, 1, (1, 16, 2, 2)).astype(np.float32)
-    switched = build_switched_graph(load(model), {"x": 0.03, "c": 0.05, "u": 0.05}, QdqOptions())
+    switched = build_switched_graph(fold_model(load(model)), {"x": 0.03, "c": 0.05, "u": 0.05}, QdqOptions())
     assert "u" in switched.switches
     off, on = (
         toys.run(export_model(switched.graph, switched.model), {"x": x, **switched.feeds(nodes)}, ["y"])[0]

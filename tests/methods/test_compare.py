@@ -75,7 +75,7 @@ def test_sorting_puts_the_worst_first(rows: list[Row], column: str) -> None:
 
 
 def test_an_unknown_column(rows: list[Row]) -> None:
-    with pytest.raises(OptionError, match="no column") as refusal:
+    with pytest.raises(OptionError, match="is not a column") as refusal:
         sort_rows(rows, "mse.sqn", KNOWN)
     assert "'mse.sqnr'" in refusal.value.fix
 

@@ -16,7 +16,7 @@ from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run import binding
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 
 def session_of(proto: object, *observed: str) -> Session:

@@ -91,6 +91,6 @@ class TestFailures:
     def test_a_library_that_is_none(self, tmp_path: Path) -> None:
         library = tmp_path / "ops.so"
         library.write_bytes(b"no library")
-        with pytest.raises(ModelError, match="cannot load the custom op library") as failure:
+        with pytest.raises(ModelError, match="cannot load the custom-operator library") as failure:
             Session(probed(network(), "y"), ON_CPU, ort_custom_ops=[str(library)])
         assert failure.value.where == str(library)

@@ -15,9 +15,11 @@ from helpers.toys import model, node
 from onnx_trtcal.collect import measure
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
+from onnx_trtcal.stats import cuda
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import check_gpu
-from onnx_trtcal.stats.cuda.counts import DeviceCounts
+from onnx_trtcal.stats.cuda.counter import CudaCounter
+from onnx_trtcal.stats.cuda.device import CudaDevice
 from onnx_trtcal.stats.cuda.gpu import Gpu
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
 from onnx_trtcal.stats.histogram import Histogram
@@ -32,7 +34,7 @@ SMALL = {
 
 def on_device(gpu: Gpu, batches: list[dict[str, np.ndarray]], rule: str) -> dict[str, Histogram]:
     histograms = {name: Histogram(rule) for name in batches[0]}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     for batch in batches:
         counts.add({name: device_array(array) for name, array in batch.items()})
     counts.settle()
@@ -94,9 +96,9 @@ def test_the_default_layout() -> None:
 
 
 def test_counters_are_fetched_before_they_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnx_trtcal.stats.cuda import counts
+    from onnx_trtcal.stats.cuda import counter
 
-    monkeypatch.setattr(counts, "FULL", 100)
+    monkeypatch.setattr(counter, "FULL", 100)
     fetched = []
     gpu = Gpu(SMALL["words"], HostMemory())
     monkeypatch.setattr(gpu, "fetch", lambda of: fetched.append(of.size) or Gpu.fetch(gpu, of))
@@ -111,10 +113,11 @@ def test_a_collection_counts_device_arrays_and_host_arrays_alike() -> None:
     arrays = {"a": values, "b": np.abs(values[:, :3]), "c": values.astype(np.float64), "d": values[:5]}
     gpu = Gpu(SMALL["halves"], HostMemory())
     host, device = (Collection(list(arrays), model="0" * 64) for _ in range(2))
+    device.count_on(CudaDevice(gpu))
     for names in (["x", "y", "z"], ["u", "v", "w"]):
         host.add(names, names, arrays)
         there = {name: device_array(array) for name, array in arrays.items()}
-        device.add(names, names, {**there, "b": arrays["b"]}, None, gpu)
+        device.add(names, names, {**there, "b": arrays["b"]})
         assert device == host
     assert device.first_nonfinite == host.first_nonfinite != {}
     assert device.histograms["a"].counts.sum() > 0
@@ -123,7 +126,7 @@ def test_a_collection_counts_device_arrays_and_host_arrays_alike() -> None:
 def test_a_batch_that_outgrows_bins_that_were_just_fetched() -> None:
     gpu = Gpu(SMALL["words"], HostMemory())
     histograms = {"a": Histogram()}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     batches = [activations(seed, scale) for seed, scale in ((1, 1.0), (2, 9.0))]
     for batch in batches:
         counts.add({"a": device_array(batch)})
@@ -143,7 +146,7 @@ def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
     values = activations(2, 1.0).reshape(6, 10)
     gpu = Gpu(SMALL["global"], HostMemory())
     histograms = {"a": Histogram()}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     counts.add({"a": device_array(values)[1:4]})
     counts.settle()
     assert histograms == {"a": counted(values[1:4])}
@@ -152,7 +155,7 @@ def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
 class CpuAsCuda:
     """A provider that says it is CUDA, and runs on the CPU."""
 
-    name = "cuda"
+    device = "cuda"
     ort_names = ("CPUExecutionProvider",)
 
 
@@ -169,18 +172,16 @@ def test_a_whole_calibration(rule: str, monkeypatch: pytest.MonkeyPatch) -> None
     options = Options(provider="cpu", range=rule)
     expected = calibrate(proto, data, options)
     heard = []
-    ears = LoggingListener()
-    monkeypatch.setattr(ears, "say", heard.append)
+    listener = LoggingListener()
+    monkeypatch.setattr(listener, "say", heard.append)
     gpu = Gpu(SMALL["halves"], HostMemory())
     monkeypatch.setattr(gpu, "free_memory", lambda: 1 << 30)
     monkeypatch.setattr(measure, "choose_provider", lambda asked: CpuAsCuda())
-    monkeypatch.setattr(measure, "open_gpu", lambda: (gpu, "counted on the GPU"))
-    monkeypatch.setattr(measure._Run, "_device", "cpu")
-    found = calibrate(proto, data, options, listener=ears)
+    monkeypatch.setattr(cuda, "open_device", lambda: (CudaDevice(gpu, memory="cpu"), "counted on the GPU"))
+    found = calibrate(proto, data, options, listener=listener)
     assert found.collection == expected.collection
     assert found.thresholds == expected.thresholds
     assert "counted on the GPU" in heard
-    monkeypatch.setattr(measure, "open_gpu", lambda: (None, "no numba-cuda"))
-    monkeypatch.setattr(measure._Run, "_device", None)
-    assert calibrate(proto, data, options, listener=ears).collection == expected.collection
+    monkeypatch.setattr(cuda, "open_device", lambda: (None, "no numba-cuda"))
+    assert calibrate(proto, data, options, listener=listener).collection == expected.collection
     assert "activations are copied to the CPU to be counted: no numba-cuda" in heard

@@ -11,7 +11,7 @@ from helpers.small import CPU
 from onnx_trtcal import calibrate
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 import big_model

@@ -67,6 +67,7 @@ def plan(
     *,
     observe: str = "fused",
     tie_concat: bool = False,
+    groups: tuple[Group, ...] | None = None,
 ) -> Plan:
     """Plans the calibration of a model. Linear in the number of nodes; nothing is changed.
 
@@ -77,6 +78,7 @@ def plan(
         observe: "fused" observes one tensor per kernel; "all" measures every tensor by itself, except where
             the histogram is the same anyway (ties) or TensorRT copies the scale (max pooling).
         tie_concat: give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA).
+        groups: the fused groups of `graph`, when the caller has them already.
     """
     if observe not in ("fused", "all"):
         raise OptionError(
@@ -84,7 +86,7 @@ def plan(
         )
     links = link(graph)
     original = read_original(model)
-    groups = find_groups(graph, model.shapes, links)
+    groups = find_groups(graph, model.shapes, links) if groups is None else groups
     names = list(dict.fromkeys((*original.names, *links.inputs, *links.producer)))
     skipped = _skipped(model, links, original, names)
     amax = constant_amax(model, [n for n in original.names if n in original.constants and n not in skipped])

@@ -28,14 +28,17 @@ class DeviceArray:
 
     @property
     def ndim(self) -> int:
+        """How many dimensions it has."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """How many values it holds."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of its values."""
         return self.size * self.dtype.itemsize
 
     def __getitem__(self, rows: slice) -> DeviceArray:

@@ -12,8 +12,8 @@ from helpers.small import CPU, network, samples
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.options import Options, Preprocess
-from onnx_trtcal.shards import merge_files
 from onnx_trtcal.stats import store
+from onnx_trtcal.stats.store import merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def collect(folder: Path, name: str, numbers: range, options: Options = CPU, mod
     for number in numbers:
         np.save(data / f"s{number}.npy", DATA[number])
     calibration = calibrate(model or network(), data, options)
-    store.save(folder / name, calibration.collection)
+    store.save_statistics(folder / name, calibration.collection)
     return folder / name
 
 
@@ -41,11 +41,11 @@ def test_three_shards_in_any_order_are_the_file_of_one_run(tmp_path: Path) -> No
         collect(tmp_path, "c", range(7, 9), replace(CPU, batch_size=2)),
     ]
     for order in itertools.permutations(shards):
-        assert store.dumps(merge_files(order)) == whole
+        assert store.dumps(merge(order)) == whole
     a, b, c = shards
-    store.save(tmp_path / "ab", merge_files([b, a]))
-    assert store.dumps(merge_files([c, tmp_path / "ab"])) == whole
-    assert store.dumps(merge_files([a])) == a.read_bytes()
+    store.save_statistics(tmp_path / "ab", merge([b, a]))
+    assert store.dumps(merge([c, tmp_path / "ab"])) == whole
+    assert store.dumps(merge([a])) == a.read_bytes()
 
 
 class TestRefusals:
@@ -53,7 +53,7 @@ class TestRefusals:
 
     def refused(self, *paths: Path) -> StatisticsError:
         with pytest.raises(StatisticsError) as refusal:
-            merge_files(paths)
+            merge(paths)
         return refusal.value
 
     def test_a_sample_counted_twice(self, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ class TestRefusals:
         data = tmp_path / "root" / "sub"
         data.mkdir(parents=True)
         np.save(data / "copy.npy", DATA[4])
-        store.save(tmp_path / "c", calibrate(network(), data.parent, CPU).collection)
+        store.save_statistics(tmp_path / "c", calibrate(network(), data.parent, CPU).collection)
         error = self.refused(*files, tmp_path / "c")
         assert "'s4.npy', called 'sub/copy.npy' in the other" in error.what
         assert error.where == f"{files[1]} and {tmp_path / 'c'}"
@@ -98,4 +98,4 @@ class TestRefusals:
         other = tmp_path / "other"
         other.write_bytes(onnx.ModelProto().SerializeToString() + b"x" * 64)
         error = self.refused(collect(tmp_path, "a", range(2)), other)
-        assert "no statistics file" in error.what and error.where == str(other)
+        assert "not a statistics file" in error.what and error.where == str(other)

@@ -1,8 +1,10 @@
 """How memory at an address is read on a CUDA device, by kernels and by the host.
 
-Importing this module imports numba-cuda. ONNX Runtime hands out bare addresses; reading them saves an array
-object, some 20 us, for every tensor of every batch.
+Importing this module imports numba-cuda. ONNX Runtime gives bare addresses; reading them saves an array object,
+some 20 us, for every tensor of every batch.
 """
+
+# ruff: noqa: ARG001 (numba passes every intrinsic and its code generator the same arguments)
 
 from __future__ import annotations
 
@@ -12,15 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import cuda, types
-from numba.cuda.extending import intrinsic
+
+from onnx_trtcal.support.jit import cuda_intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CUDA_MEMORY", "Memory"]
+__all__ = ["CUDA_MEMORY", "MemoryAccess"]
 
 
-class Memory(NamedTuple):
+class MemoryAccess(NamedTuple):
     """Ways to read memory.
 
     Attributes:
@@ -47,7 +50,7 @@ def _assembly(builder: Any, code: str, constraints: str, result: Any, argument: 
     return builder.call(inline, [argument])
 
 
-@intrinsic
+@cuda_intrinsic
 def _word(typing: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _assembly(builder, "ld.global.nc.u32 $0, [$1];", "=r,l", ir.IntType(32), arguments[0])
@@ -55,7 +58,7 @@ def _word(typing: Any, address: Any) -> Any:
     return types.uint32(types.uint64), generate
 
 
-@intrinsic
+@cuda_intrinsic
 def _half(typing: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         half = _assembly(builder, "ld.global.nc.u16 $0, [$1];", "=h,l", ir.IntType(16), arguments[0])
@@ -64,7 +67,7 @@ def _half(typing: Any, address: Any) -> Any:
     return types.uint32(types.uint64), generate
 
 
-@intrinsic
+@cuda_intrinsic
 def _from_float16(typing: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         half = builder.trunc(arguments[0], ir.IntType(16))
@@ -74,7 +77,7 @@ def _from_float16(typing: Any, bits: Any) -> Any:
     return types.uint32(types.uint32), generate
 
 
-@intrinsic
+@cuda_intrinsic
 def _as_float(typing: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -101,4 +104,4 @@ def _place(values: np.ndarray) -> tuple[int, object]:
     return int(there.__cuda_array_interface__["data"][0]), there
 
 
-CUDA_MEMORY = Memory(_word, _half, _from_float16, _as_float, _copy, _place)
+CUDA_MEMORY = MemoryAccess(_word, _half, _from_float16, _as_float, _copy, _place)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.memory import Chunking, available_memory, chunk
+from onnx_trtcal.collect.chunking import Chunking, chunk
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
@@ -23,30 +23,30 @@ SIZES = {"a": 100, "b": 300, "c": 50}
 
 def test_no_limit_or_one_that_is_kept_cuts_nothing() -> None:
     for limit in (None, 3600):
-        assert chunk(SIZES, 1, 8, limit, False) == Chunking(8, (("a", "b", "c"),))
+        assert chunk(SIZES, 1, 8, limit, batch_is_fixed=False) == Chunking(8, (("a", "b", "c"),))
 
 
 def test_the_batch_shrinks_first() -> None:
-    cut = chunk(SIZES, 1, 8, 3599, False)
-    assert (cut.batch_size, cut.parts) == (7, (("a", "b", "c"),))
+    cut = chunk(SIZES, 1, 8, 3599, batch_is_fixed=False)
+    assert (cut.batch_size, cut.passes) == (7, (("a", "b", "c"),))
     assert cut.reason == "batches of 7 instead of 8, so that the activations fit into 3.5 KiB"
 
 
 def test_then_the_work_splits_into_passes() -> None:
-    cut = chunk(SIZES, 1, 8, 449, False)
-    assert (cut.batch_size, cut.parts) == (1, (("a", "b"), ("c",)))
+    cut = chunk(SIZES, 1, 8, 449, batch_is_fixed=False)
+    assert (cut.batch_size, cut.passes) == (1, (("a", "b"), ("c",)))
     assert (
         "2 passes over the data with batches of 1" in cut.reason and "450 bytes, more than 449" in cut.reason
     )
 
 
 def test_a_fixed_batch_cannot_shrink() -> None:
-    cut = chunk(SIZES, 8, 8, 400, True)
-    assert (cut.batch_size, cut.parts) == (8, (("a", "b"), ("c",)))
+    cut = chunk(SIZES, 8, 8, 400, batch_is_fixed=True)
+    assert (cut.batch_size, cut.passes) == (8, (("a", "b"), ("c",)))
 
 
 def test_a_tensor_larger_than_the_limit_gets_a_pass_of_its_own() -> None:
-    assert chunk(SIZES, 1, 8, 120, False).parts == (("a",), ("b",), ("c",))
+    assert chunk(SIZES, 1, 8, 120, batch_is_fixed=False).passes == (("a",), ("b",), ("c",))
 
 
 @pytest.mark.slow
@@ -60,18 +60,13 @@ def test_a_tensor_larger_than_the_limit_gets_a_pass_of_its_own() -> None:
 def test_every_tensor_is_measured_once_and_within_the_limit_where_that_is_possible(
     sizes: dict[str, int], samples: int, batch_size: int, limit: int, fixed: bool
 ) -> None:
-    cut = chunk(sizes, samples, batch_size, limit, fixed)
-    assert [name for part in cut.parts for name in part] == list(sizes)
+    cut = chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+    assert [name for tensors in cut.passes for name in tensors] == list(sizes)
     assert cut.batch_size == batch_size if fixed else 1 <= cut.batch_size <= batch_size
-    for part in cut.parts:
-        assert len(part) == 1 or sum(sizes[name] for name in part) * cut.batch_size <= limit * samples
-    if len(cut.parts) > 1:
+    for tensors in cut.passes:
+        assert len(tensors) == 1 or sum(sizes[name] for name in tensors) * cut.batch_size <= limit * samples
+    if len(cut.passes) > 1:
         assert fixed or cut.batch_size == 1
-
-
-def test_available_memory_is_a_plausible_number() -> None:
-    size = available_memory()
-    assert size is None or 1 << 20 < size < 1 << 50
 
 
 def test_a_run_never_gives_out_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +81,7 @@ def test_a_run_never_gives_out_more_than_the_limit(monkeypatch: pytest.MonkeyPat
             sizes.append(sum(array.nbytes for array in arrays))
             return arrays
 
-    monkeypatch.setattr("onnx_trtcal.collect.measure.Session", Watched)
+    monkeypatch.setattr("onnx_trtcal.collect.observed_runs.Session", Watched)
     one = 3 * 8 * 8 * 4
     wanted = calibrate(net, data, CPU).scales
     for limit in (one, 2 * one, 5 * one, 7 * one, 40 * one):

@@ -1,4 +1,4 @@
-"""Histograms whose bins are counted on a device and fetched when somebody wants to see them."""
+"""Counting into bins on a CUDA device, which are fetched when the histograms are read."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 
 from onnx_trtcal.stats.cuda import fields
 from onnx_trtcal.stats.parallel import add_all
+from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Executor
 
     from onnx_trtcal.stats.cuda.gpu import Gpu
-    from onnx_trtcal.stats.device import DeviceArray
     from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.support.device_array import Activation
 
-__all__ = ["DeviceCounts"]
+__all__ = ["CudaCounter"]
 
 LARGEST = 0x7F7FFFFF  # bit pattern of the largest finite float32
-FULL = (1 << 32) - 1  # what a counter on the device holds
+FULL = (1 << 32) - 1  # what a uint32 bin on the device holds
 
 
 class _Task(NamedTuple):
@@ -36,11 +37,10 @@ class _Task(NamedTuple):
     high: int
 
 
-class DeviceCounts:
-    """Counts device arrays into histograms; the result equals `Histogram.add` bit for bit.
+class CudaCounter:
+    """A `Counter` of device arrays; the result equals `Histogram.add` bit for bit.
 
-    Everything but `counts` is up to date in the histograms after each `add`; `counts` is after `settle`. A
-    histogram's bins on the device always have its own width: before it widens, they are added to it.
+    A histogram's bins on the device always have its own width: before it widens, they are added to it.
 
     Args:
         gpu: the device.
@@ -57,27 +57,29 @@ class DeviceCounts:
         self._stable = first.rule == "stable"
         self._counts = gpu.zeros(self._bins * len(histograms))
 
-    def add(self, arrays: Mapping[str, DeviceArray], pool: Executor | None = None) -> None:
-        """Counts one batch; the arrays' memory is not read any more when this returns.
+    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> None:
+        """Counts one batch, see `Counter.add`.
 
-        float64 values, and arrays of more values than a counter holds, are copied to the host and counted
-        there, with the threads of `pool`.
+        Arrays of the host are counted there, with the threads of `pool`; so are float64 values, and arrays of
+        more values than a bin on the device holds, which are copied.
+
+        Raises:
+            StatisticsError: when an array is not of floats; nothing is counted then.
         """
+        on_host = {name: array for name, array in arrays.items() if not isinstance(array, DeviceArray)}
+        self._add_on_host(on_host, pool)
         # TensorRT's rule sets the range by the whole batch before it counts: the first launch only looks.
         held = _bits_of([histogram.range if self._stable else 0.0 for histogram in self._histograms.values()])
         tasks = []
         for name, array in arrays.items():
-            row, histogram, kind, size = (
-                self._rows[name],
-                self._histograms[name],
-                _kind_of(array.dtype),
-                array.size,
-            )
-            if kind is None or size > FULL:
-                self._settle_row(row, histogram)  # counting on the host may widen the bins
-                add_all([histogram], [self.download(array)], pool)
-            elif size:
-                tasks.append(_Task(row, histogram, array.address, size, kind, 0, int(held[row])))
+            if not isinstance(array, DeviceArray):
+                continue
+            row, kind = self._rows[name], _kind_of(array.dtype)
+            if kind is None or array.size > FULL:
+                self._add_on_host({name: self.download(array)}, pool)
+            elif array.size:
+                histogram = self._histograms[name]
+                tasks.append(_Task(row, histogram, array.address, array.size, kind, 0, int(held[row])))
         if tasks:
             self._add(tasks)
 
@@ -90,9 +92,15 @@ class DeviceCounts:
             histogram.counts += row
         self._pending = [0] * len(self._pending)
 
-    def download(self, array: DeviceArray) -> np.ndarray:
-        """A copy of a device array in the host's memory."""
-        return self._gpu.download(array)
+    def download(self, array: Activation) -> np.ndarray:
+        """The array in the host's memory: itself where it is there already, else a copy."""
+        return self._gpu.download(array) if isinstance(array, DeviceArray) else array
+
+    def _add_on_host(self, arrays: Mapping[str, np.ndarray], pool: Executor | None) -> None:
+        histograms = [self._histograms[name] for name in arrays]
+        for name, histogram in zip(arrays, histograms, strict=True):
+            self._settle_row(self._rows[name], histogram)  # counting on the host may widen the bins
+        add_all(histograms, list(arrays.values()), pool)
 
     def _add(self, tasks: Sequence[_Task]) -> None:
         if any(self._pending[task.row] + task.size > FULL for task in tasks):
@@ -127,11 +135,18 @@ class DeviceCounts:
         table[fields.ADDRESS], table[fields.SIZE], table[fields.KIND] = addresses, sizes, kinds
         table[fields.FIRST] = np.cumsum(blocks) - blocks
         table[fields.ROW], table[fields.LOW], table[fields.HIGH] = rows, lows, highs
-        # Operators that saturate put many values on one magnitude, the largest: counting it apart spares the
-        # device thousands of additions to the same place.
+        # Operators that saturate put many values on one magnitude, the largest: counting it separately spares
+        # the device thousands of additions to the same place.
         table[fields.PEAK] = _bits_of([histogram.amax for histogram in histograms])
-        factors = _factors([histogram.width or 1.0 for histogram in histograms], self._stable)
-        return self._gpu.count(table, factors, self._stable, self._bins - 1, int(blocks.sum()), self._counts)
+        factors = _factors([histogram.width or 1.0 for histogram in histograms], stable=self._stable)
+        return self._gpu.count(
+            table,
+            factors,
+            self._counts,
+            closed_above=self._stable,
+            last=self._bins - 1,
+            blocks=int(blocks.sum()),
+        )
 
     def _settle_row(self, row: int, histogram: Histogram) -> None:
         if self._pending[row]:
@@ -152,7 +167,7 @@ def _bits_of(values: Sequence[float]) -> np.ndarray:
         return np.minimum(np.array(values).astype(np.float32).view(np.uint32), LARGEST)
 
 
-def _factors(widths: Sequence[float], stable: bool) -> np.ndarray:
+def _factors(widths: Sequence[float], *, stable: bool) -> np.ndarray:
     """Rows UP and BY for widths: both, and what a kernel makes with them, stay among normal numbers."""
     width = np.array(widths)
     up = np.where(width < 2.0**-79, 2.0**64, 1.0)
