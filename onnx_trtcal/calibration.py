@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.collect.convergence import Movement
-    from onnx_trtcal.graph.fold.affine_nodes import FoldReport
+    from onnx_trtcal.graph.fold.fold import FoldReport
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.options import Options

@@ -16,7 +16,7 @@ from onnx_trtcal.calibration import Calibration, Prepared
 from onnx_trtcal.collect.measure import measure, measure_signed
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
-from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.fold.fold import FoldReport, fold
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.spill import spill

@@ -183,7 +183,7 @@ def _prepare_for(
 
 def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str) -> Obtained:
     """A cache's scales, and what follows from them where the cache has no entry."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.fold.fold import fold
     from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load

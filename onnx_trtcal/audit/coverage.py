@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
 from onnx_trtcal.audit.log_audit import Triage, constants_named, triage
 from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.fold.fold import fold
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.ops import FLOATS

@@ -112,7 +112,7 @@ def _models(
 
 def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tensors calibration would measure, and what makes them."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.fold.fold import fold
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.plan.plan import plan
 

@@ -84,7 +84,7 @@ def switchboard(model: Model, scales: Mapping[str, float], options: QdqOptions) 
     Raises:
         ModelError: when no layer can be quantized.
     """
-    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.fold.fold import fold
     from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.qdq.write.quantize_model import quantize_model

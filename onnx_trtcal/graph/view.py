@@ -125,7 +125,7 @@ class Links:
         return None if at is None else self.nodes[at]
 
     def only_reader(self, name: str) -> int | None:
-        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers"""
+        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers."""
         readers = self.consumers.get(name, ())
         return readers[0] if len(readers) == 1 and name not in self.pinned else None
 

@@ -66,7 +66,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         _import_all()
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
-        from onnx_trtcal.graph.fold.affine_nodes import fold
+        from onnx_trtcal.graph.fold.fold import fold
         from onnx_trtcal.graph.model.load import load
         from onnx_trtcal.graph.model.importer import import_graph
         from onnx_trtcal.graph.plan.plan import plan

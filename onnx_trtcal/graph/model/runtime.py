@@ -60,7 +60,7 @@ def runtime_types(
     for candidate in (skeleton, lambda whole: whole):
         try:
             session = _session(with_outputs(candidate(proto), names), ort_custom_ops, directory)
-        except Exception:
+        except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
             continue
         wanted = set(names)
         return {

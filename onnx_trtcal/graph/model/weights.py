@@ -79,6 +79,7 @@ class Weight(gs.Constant):
 
     @property
     def values(self) -> np.ndarray:
+        """The array, read-only where it is still as it was stored."""
         stored = self._values
         return stored.load() if isinstance(stored, LazyValues) else stored
 

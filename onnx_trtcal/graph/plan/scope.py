@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.model.order import reads, sorted_nodes
@@ -15,6 +14,7 @@ from onnx_trtcal.graph.view import Links, kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import onnx
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
