@@ -220,7 +220,7 @@ class Constants:
         for node in nodes:
             model.graph.node.append(export_node(node))
             if not is_standard_domain(node.domain):
-                domains.setdefault(node.domain, 1)
+                domains.setdefault(str(node.domain), 1)
         model.opset_import.extend(helper.make_opsetid(name, number) for name, number in domains.items())
         arrays: dict[str, np.ndarray] = {}
         for name, value in sources.items():

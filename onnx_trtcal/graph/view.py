@@ -22,6 +22,7 @@ __all__ = [
     "is_standard",
     "kind",
     "link",
+    "numpy_type",
     "outer_tensors",
     "reads",
     "stored",
@@ -72,6 +73,11 @@ def outer_tensors(node: gs.Node) -> Iterator[gs.Tensor]:
             yield from (t for t in inner.inputs if t.name not in local)
             yield from (t for t in outer_tensors(inner) if t.name not in local)
         yield from (t for t in body.outputs if t.name not in local)
+
+
+def numpy_type(tensor: gs.Tensor) -> np.dtype[np.generic] | None:
+    """A tensor's element type; None where it is not known, or NumPy has no such type."""
+    return None if tensor.dtype is None or isinstance(tensor.dtype, int) else np.dtype(tensor.dtype)
 
 
 def stored(tensor: gs.Tensor) -> gs.Constant | np.ndarray | None:

@@ -14,7 +14,7 @@ from onnx import helper
 
 from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.ops import QUANTIZED
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, numpy_type
 from onnx_trtcal.qdq.lint.finding import ERROR, Finding
 from onnx_trtcal.qdq.place.weighted import is_weighted, weight_axis
 from onnx_trtcal.qdq.read.pairs import (
@@ -84,7 +84,7 @@ def _faults(node: gs.Node, opset: int, constants: Constants) -> Iterator[tuple[s
     yield from _scale(quantizer, opset)
     if not quantizer.per_tensor:
         yield from _per_channel(node, quantizer, constants)
-    if _name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
+    if _name(node.inputs[0]) == "uint8" and quantizer.zero.dtype != np.uint8:
         yield "data-type", "its data is uint8; TensorRT reads int8"
 
 
@@ -164,9 +164,8 @@ def _weight_shape(node: gs.Node, constants: Constants) -> tuple[int, ...] | None
     return constants.shape(tensor)
 
 
-def _name(dtype: object) -> str:
-    if dtype is None:
-        return ""
-    if isinstance(dtype, int):
-        return onnx.TensorProto.DataType.Name(dtype).lower()
-    return np.dtype(dtype).name  # type: ignore[call-overload]
+def _name(tensor: gs.Tensor) -> str:
+    if isinstance(tensor.dtype, int):
+        return onnx.TensorProto.DataType.Name(tensor.dtype).lower()
+    dtype = numpy_type(tensor)
+    return "" if dtype is None else dtype.name

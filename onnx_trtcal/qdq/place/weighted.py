@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.graph.ops import ANCHORS
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, numpy_type
 from onnx_trtcal.qdq.weights import channel_axis
 
 if TYPE_CHECKING:
@@ -133,10 +133,7 @@ def _shape(tensor: gs.Tensor) -> tuple[object, ...] | None:
 
 def _kind(tensor: gs.Tensor) -> str:
     """i, u, b: integers, bools; d: float64; f: what may be quantized, an unknown type included."""
-    if tensor.dtype is None:
-        return "f"
-    try:
-        dtype = np.dtype(tensor.dtype)
-    except TypeError:
+    dtype = numpy_type(tensor)
+    if dtype is None:
         return "f"
     return "d" if dtype == np.float64 else dtype.kind

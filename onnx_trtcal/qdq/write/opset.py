@@ -13,7 +13,7 @@ import numpy as np
 from onnx import defs, helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.view import is_standard
+from onnx_trtcal.graph.view import is_standard, numpy_type
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -148,7 +148,7 @@ class _Raise:
 
         node = self.node
         if (node.op, name) in _VALUES:
-            array = np.array(value, node.inputs[0].dtype or np.float32)
+            array = np.array(value, numpy_type(node.inputs[0]) or np.float32)
         else:
             array = np.atleast_1d(np.array(value, np.int64))
         while len(node.inputs) <= place:
@@ -162,7 +162,7 @@ class _Raise:
         node = self.node
         factors = node.attrs.pop("scales", None)
         if factors is not None:
-            scales = gs.Constant(f"{node.outputs[0].name}_scales", np.array(factors, np.float32))
+            scales: gs.Tensor = gs.Constant(f"{node.outputs[0].name}_scales", np.array(factors, np.float32))
         else:
             scales = node.inputs[1]
         data = node.inputs[0]
