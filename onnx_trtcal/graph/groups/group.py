@@ -108,7 +108,7 @@ def _per_channel(links: Links, at: int, tensor: str, anchor: gs.Node) -> bool:
     """Whether a node shifts the anchor's result by a constant bias, or normalizes it with constant statistics.
 
     TensorRT merges both into the weights (Layer Fusion Catalog, Convolution and Scale), so the tensor before
-    them never exists in INT8. A single value is no bias but the start of a function, as in clip(x + 3, 0, 6),
+    them never exists in INT8. A single value is not a bias but the start of a function, as in clip(x + 3, 0, 6),
     whose result may be much smaller than x.
     """
     node = links.nodes[at]
