@@ -16,7 +16,7 @@ from onnx_trtcal.graph.model.surgeon import import_graph
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.fold.fold import fold
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.plan.plan import plan
 from onnx_trtcal.methods.assign import assign_methods

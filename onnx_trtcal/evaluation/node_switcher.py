@@ -117,7 +117,9 @@ class NodeSwitcher:
         read: gs.Tensor = gs.Variable(source.name, dtype=source.dtype)
         for index, node in enumerate((q, dq)):
             constants = [
-                gs.Constant(f"{name} {index} {at}", each.values) for at, each in enumerate(node.inputs[1:])
+                gs.Constant(f"{name} {index} {at}", each.values)
+                for at, each in enumerate(node.inputs[1:])
+                if isinstance(each, gs.Constant)
             ]
             made = gs.Variable(f"{name} {node.outputs[0].name}", dtype=node.outputs[0].dtype)
             inside.append(gs.Node(node.op, attrs=node.attrs, inputs=[read, *constants], outputs=[made]))

@@ -1,50 +1,34 @@
 """The values of tensors that depend on no graph input.
 
 A tensor is constant when it is stored, or when a deterministic node makes it of constants alone. Whoever needs
-such a value asks `Constants`: folding, fusing, planning, and Q/DQ. Values are computed by ONNX Runtime on the
-CPU, as the model itself would compute them, from the few nodes that a tensor needs; onnx's reference evaluator
-stands in for the element types that ONNX Runtime has no CPU kernels for.
+such a value asks `Constants`: folding, fusing, planning, and Q/DQ. `run_nodes` computes it.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from onnx import helper
 
 from onnx_trtcal.graph.model.exporter import export_node
-from onnx_trtcal.graph.model.external import reference
 from onnx_trtcal.graph.model.importer import import_graph
-from onnx_trtcal.graph.model.inference import infer_types
 from onnx_trtcal.graph.model.order import reads
-from onnx_trtcal.graph.model.weights import to_proto
-from onnx_trtcal.graph.ops import is_standard_domain
+from onnx_trtcal.graph.run_nodes import compute
 from onnx_trtcal.graph.view import is_random, kind, outer_tensors, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import onnx
+
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["MAX_RESULT_BYTES", "MAX_WORK_BYTES", "Constants", "constant_amax", "largest_magnitude"]
-
-logger = logging.getLogger(__name__)
-
-MAX_RESULT_BYTES = 2 << 30
-"""A computed constant larger than this is not known: no weight is that large."""
-MAX_WORK_BYTES = 8 << 30
-"""Nor is one whose nodes together make more than this, as far as shape inference tells."""
+__all__ = ["Constants", "constant_amax", "largest_magnitude"]
 
 # Computed values are kept up to here altogether, the latest ones: a model may compute all its weights.
 _KEPT_BYTES = 256 << 20
-# Larger arrays are handed to the session beside the model.
-_INLINE_BYTES = 1 << 16
-_IR_VERSION = 10
 
 
 class Constants:
@@ -87,7 +71,7 @@ class Constants:
             if unknown:
                 pending += unknown
                 continue
-            # What is asked for and still not known here lies on a cycle, and is no constant.
+            # What is asked for and still not known here lies on a cycle, and is not constant.
             answer = needs is not None and all(self._known.get(id(each), (each, False))[1] for each in needs)
             self._known[id(current)] = (current, answer)
             pending.pop()
@@ -96,8 +80,8 @@ class Constants:
     def value(self, tensor: gs.Tensor) -> np.ndarray | None:
         """A constant's value, which must not be written to; None for any other tensor.
 
-        None as well where no value can be had: the nodes cannot be run (operators of a custom library), or
-        the value is beyond `MAX_RESULT_BYTES` or `MAX_WORK_BYTES`.
+        None as well where `run_nodes` has no value: the nodes cannot be run (operators of a custom library), or
+        they would make more than its limits allow.
         """
         return self.values([tensor])[0]
 
@@ -170,18 +154,14 @@ class Constants:
     def _compute(self, wanted: Sequence[gs.Tensor]) -> list[np.ndarray] | None:
         """Runs the nodes that some constants need; None when they cannot be run, or would make too much."""
         nodes, sources = self._needed(wanted)
-        model, arrays = self._model(nodes, sources, wanted)
-        if _makes_too_much(model, [tensor.name for tensor in wanted]):
-            return None
-        for run in (_run, _run_reference):
-            try:
-                found = run(model, arrays)
-            except Exception as error:  # noqa: BLE001 (both raise many kinds; a model that runs raises none)
-                logger.debug("constants not computed by %s: %s", run.__name__, error)
-                continue
-            if all(isinstance(each, np.ndarray) and each.nbytes <= MAX_RESULT_BYTES for each in found):
-                return found
-        return None
+        opsets = {entry.domain: entry.version for entry in self._graph.import_domains or ()}
+        return compute(
+            nodes,
+            sources,
+            [tensor.name for tensor in wanted],
+            {**opsets, "": self._graph.opset},
+            self._functions,
+        )
 
     def _needed(self, wanted: Sequence[gs.Tensor]) -> tuple[list[gs.Node], dict[str, np.ndarray]]:
         """The nodes to run, each after those it reads from, and the values that they start from, by name."""
@@ -207,35 +187,9 @@ class Constants:
                     sources[tensor.name] = value
         return order, sources
 
-    def _model(
-        self, nodes: Iterable[gs.Node], sources: dict[str, np.ndarray], wanted: Iterable[gs.Tensor]
-    ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-        """The nodes as a model, and the arrays that it only declares."""
-        model = onnx.ModelProto(ir_version=_IR_VERSION)
-        domains = {entry.domain: entry.version for entry in self._graph.import_domains or ()}
-        domains = {name: number for name, number in domains.items() if not is_standard_domain(name)}
-        model.opset_import.append(helper.make_opsetid("", self._graph.opset))
-        model.functions.extend(self._functions)
-        model.graph.name = "constants"
-        for node in nodes:
-            model.graph.node.append(export_node(node))
-            if not is_standard_domain(node.domain):
-                domains.setdefault(node.domain, 1)
-        model.opset_import.extend(helper.make_opsetid(name, number) for name, number in domains.items())
-        arrays: dict[str, np.ndarray] = {}
-        for name, value in sources.items():
-            if value.nbytes > _INLINE_BYTES and value.dtype.isbuiltin == 1 and value.dtype != object:
-                elem_type = helper.np_dtype_to_tensor_dtype(value.dtype)
-                model.graph.initializer.append(reference(name, elem_type, value.shape))
-                arrays[name] = value
-            else:
-                model.graph.initializer.append(to_proto(name, value))
-        model.graph.output.extend(onnx.ValueInfoProto(name=tensor.name) for tensor in wanted)
-        return model, arrays
-
 
 def largest_magnitude(values: np.ndarray) -> float:
-    """The largest finite magnitude; 0.0 where there is none (masks hold -inf, which is no range to cover)."""
+    """The largest finite magnitude; 0.0 where there is none (masks hold -inf, which is not a range to cover)."""
     if values.size == 0:
         return 0.0
     largest = max(abs(float(values.max())), abs(float(values.min())))
@@ -269,47 +223,3 @@ def _needs(node: gs.Node) -> list[gs.Tensor]:
         names = set(reads(export_node(node)))
         outer = [tensor for tensor in outer if tensor.name in names]
     return [*(tensor for tensor in node.inputs if tensor.name), *outer]
-
-
-def _makes_too_much(model: onnx.ModelProto, wanted: Iterable[str]) -> bool:
-    """Whether results or all tensors on the way are beyond the limits, as far as their shapes are inferred."""
-    types = infer_types(model)
-
-    def nbytes(name: str) -> int:
-        shape, elem_type = types.shapes.get(name), types.elem_types.get(name)
-        if shape is None or not elem_type or elem_type == onnx.TensorProto.STRING:
-            return 0
-        sizes = [size if isinstance(size, int) else 1 for size in shape]
-        return math.prod(sizes) * helper.tensor_dtype_to_np_dtype(elem_type).itemsize
-
-    made = [name for node in model.graph.node for name in node.output if name]
-    return any(nbytes(name) > MAX_RESULT_BYTES for name in wanted) or sum(map(nbytes, made)) > MAX_WORK_BYTES
-
-
-def _run(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> list[Any]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if arrays:
-        values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each)) for each in arrays.values()]
-        options.add_external_initializers(list(arrays), values)
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, {}))
-
-
-def _run_reference(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> list[Any]:
-    from onnx.reference import ReferenceEvaluator
-
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    kept = [tensor for tensor in whole.graph.initializer if tensor.name not in arrays]
-    del whole.graph.initializer[:]
-    whole.graph.initializer.extend(kept)
-    for name, value in arrays.items():
-        elem_type = helper.np_dtype_to_tensor_dtype(value.dtype)
-        whole.graph.input.append(helper.make_tensor_value_info(name, elem_type, value.shape))
-    with np.errstate(all="ignore"):
-        return [np.asarray(each) for each in ReferenceEvaluator(whole).run(None, arrays)]

@@ -59,14 +59,14 @@ class Activation:
     """Whether an activation belongs to the kernel before it.
 
     Attributes:
-        fuses: the tensor before it vanishes and takes the scale of the activation's output.
-        constant: positions of inputs that must be constants for that.
         rule: why, with its source.
+        constant: positions of inputs that must be constants for it to fuse.
+        fuses: the tensor before it vanishes and takes the scale of the activation's output.
     """
 
-    fuses: bool
     rule: str
     constant: tuple[int, ...] = ()
+    fuses: bool = True
 
 
 _GENERIC = "catalog, Convolution and Generic Activation: a pointwise layer with one input and one output"
@@ -76,31 +76,31 @@ _GENERIC = "catalog, Convolution and Generic Activation: a pointwise layer with 
 _SATURATES = "generic fusion is not certain (2134), and the output's scale would cut the tensor before it"
 
 ACTIVATIONS = {
-    "Relu": Activation(True, "catalog, Convolution and ReLU Activation: every convolution type"),
-    "Clip": Activation(True, "catalog, Convolution and Clip Activation: constant bounds (ReLU6)", (1, 2)),
-    "LeakyRelu": Activation(True, "2134: one kernel in INT8 on Turing and later"),
-    "PRelu": Activation(True, "builder log: constant slope, PWN(slope, PRelu) joins the convolution", (1,)),
-    "Gelu": Activation(True, "catalog, Convolution and GELU Activation: FP16 and INT8"),
-    "com.microsoft:Gelu": Activation(True, "the same function as ONNX's Gelu"),
-    "com.microsoft:QuickGelu": Activation(True, _GENERIC),
-    "HardSwish": Activation(True, _GENERIC),
-    "Swish": Activation(True, _GENERIC),
-    "Mish": Activation(True, _GENERIC),
-    "Elu": Activation(True, _GENERIC),
-    "Celu": Activation(True, _GENERIC),
-    "Selu": Activation(True, _GENERIC),
-    "Softplus": Activation(True, _GENERIC),
-    "ThresholdedRelu": Activation(True, _GENERIC),
-    "Sigmoid": Activation(False, _SATURATES),
-    "HardSigmoid": Activation(False, _SATURATES),
-    "Tanh": Activation(False, _SATURATES),
-    "Softsign": Activation(False, _SATURATES),
-    "Softmax": Activation(False, "not pointwise: a kernel of its own"),
-    "LogSoftmax": Activation(False, "not pointwise: a kernel of its own"),
-    "Hardmax": Activation(False, "not pointwise: a kernel of its own"),
+    "Relu": Activation("catalog, Convolution and ReLU Activation: every convolution type"),
+    "Clip": Activation("catalog, Convolution and Clip Activation: constant bounds (ReLU6)", (1, 2)),
+    "LeakyRelu": Activation("2134: one kernel in INT8 on Turing and later"),
+    "PRelu": Activation("builder log: constant slope, PWN(slope, PRelu) joins the convolution", (1,)),
+    "Gelu": Activation("catalog, Convolution and GELU Activation: FP16 and INT8"),
+    "com.microsoft:Gelu": Activation("the same function as ONNX's Gelu"),
+    "com.microsoft:QuickGelu": Activation(_GENERIC),
+    "HardSwish": Activation(_GENERIC),
+    "Swish": Activation(_GENERIC),
+    "Mish": Activation(_GENERIC),
+    "Elu": Activation(_GENERIC),
+    "Celu": Activation(_GENERIC),
+    "Selu": Activation(_GENERIC),
+    "Softplus": Activation(_GENERIC),
+    "ThresholdedRelu": Activation(_GENERIC),
+    "Sigmoid": Activation(fuses=False, rule=_SATURATES),
+    "HardSigmoid": Activation(fuses=False, rule=_SATURATES),
+    "Tanh": Activation(fuses=False, rule=_SATURATES),
+    "Softsign": Activation(fuses=False, rule=_SATURATES),
+    "Softmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
+    "LogSoftmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
+    "Hardmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
 }
 
-# Ops that an activation may be spelled out with: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
+# Ops that an activation may be decomposed into: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
 # Mish. Neighbouring ones always become one pointwise kernel when their constants are single values (catalog,
 # PointWise Fusion), and that kernel has one input and one output when all of them start from one tensor.
 POINTWISE = _names(

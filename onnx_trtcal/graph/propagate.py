@@ -17,11 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.constants import Constants
-from onnx_trtcal.graph.view import Links, kind, link
+from onnx_trtcal.graph.view import Links, kind, link, numpy_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,9 +90,9 @@ def propagate_scales(
     propagation = _Propagation(ScaleRules(link(graph), Constants(graph), inner), dict(found))
     propagation.run()
     scales, links = propagation.scales, propagation.rules.links
-    types = {name: tensor.dtype for name, tensor in graph.tensors().items()}
+    floating = {name for name, tensor in graph.tensors().items() if _is_float(tensor)}
     names = tuple(dict.fromkeys((*links.inputs, *links.producer)))
-    floats = {name for name in names if name not in links.constants and _is_float(types.get(name))}
+    floats = {name for name in names if name not in links.constants and name in floating}
     return (
         {name: scales[name] for name in names if name in found or (name in scales and name in floats)},
         tuple(name for name in names if name in floats and name not in scales),
@@ -140,10 +138,6 @@ class _Propagation:
         yield from (name for name in names if down or name not in self.rules.links.constants)
 
 
-def _is_float(dtype: object) -> bool:
-    if dtype is None:
-        return False
-    try:
-        return np.dtype(dtype).kind == "f"  # type: ignore[call-overload]
-    except TypeError:
-        return False
+def _is_float(tensor: gs.Tensor) -> bool:
+    dtype = numpy_type(tensor)
+    return dtype is not None and dtype.kind == "f"

@@ -22,6 +22,7 @@ __all__ = [
     "is_standard",
     "kind",
     "link",
+    "numpy_type",
     "outer_tensors",
     "reads",
     "stored",
@@ -72,6 +73,11 @@ def outer_tensors(node: gs.Node) -> Iterator[gs.Tensor]:
             yield from (t for t in inner.inputs if t.name not in local)
             yield from (t for t in outer_tensors(inner) if t.name not in local)
         yield from (t for t in body.outputs if t.name not in local)
+
+
+def numpy_type(tensor: gs.Tensor) -> np.dtype[np.generic] | None:
+    """A tensor's element type; None where it is not known, or NumPy has no such type."""
+    return None if tensor.dtype is None or isinstance(tensor.dtype, int) else np.dtype(tensor.dtype)
 
 
 def stored(tensor: gs.Tensor) -> gs.Constant | np.ndarray | None:
@@ -125,7 +131,7 @@ class Links:
         return None if at is None else self.nodes[at]
 
     def only_reader(self, name: str) -> int | None:
-        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers"""
+        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers."""
         readers = self.consumers.get(name, ())
         return readers[0] if len(readers) == 1 and name not in self.pinned else None
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.constants import Constants
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.fold.fold import fold
 from onnx_trtcal.graph.groups.group import find_groups
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load

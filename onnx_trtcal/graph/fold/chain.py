@@ -112,12 +112,11 @@ def read_once(tensor: gs.Tensor, pinned: Container[str]) -> str:
     return ""
 
 
-def channel_axis(chain: Chain, tensor: gs.Tensor) -> int | None:
+def channel_axis(chain: Chain) -> int | None:
     """Where axis 1 of a normalisation's input lies in the linear operator's output, counted from the end.
 
     Args:
-        chain: the nodes in front of the normalisation.
-        tensor: the normalisation's input.
+        chain: the nodes before the normalisation.
 
     Returns:
         None when a node between mixes that axis with others, or shapes that decide it are not known.

@@ -1,9 +1,9 @@
-"""Groups: the ops that TensorRT runs as one INT8 kernel.
+"""Fused groups: the ops that TensorRT runs as one INT8 kernel.
 
     Conv | ConvTranspose | Gemm | MatMul      with constant weights
       └─ bias Add, BatchNormalization         constant per channel
            └─ residual Add                    with another tensor of the same shape
-                └─ activation                 of ops.ACTIVATIONS, or spelled out over several nodes
+                └─ activation                 of ops.ACTIVATIONS, or decomposed into several nodes
 
 A tensor that anything else reads, or that is an output of the graph, ends the group.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph import ops
-from onnx_trtcal.graph.groups import decomposed as spelled
+from onnx_trtcal.graph.groups import decomposed
 from onnx_trtcal.graph.view import Links, kind, link
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _per_channel(links: Links, at: int, tensor: str, anchor: gs.Node) -> bool:
     """Whether a node shifts the anchor's result by a constant bias, or normalizes it with constant statistics.
 
     TensorRT merges both into the weights (Layer Fusion Catalog, Convolution and Scale), so the tensor before
-    them never exists in INT8. A single value is no bias but the start of a function, as in clip(x + 3, 0, 6),
+    them never exists in INT8. A single value is not a bias but the start of a function, as in clip(x + 3, 0, 6),
     whose result may be much smaller than x.
     """
     node = links.nodes[at]
@@ -177,7 +177,7 @@ def _axis_may_be_equal(x: int | str | None, y: int | str | None) -> bool:
 def _add_activation(links: Links, chain: _Chain) -> None:
     reader = links.only_reader(chain.end)
     if reader is None:
-        region = spelled.activation(links, chain.end)
+        region = decomposed.activation(links, chain.end)
         if region is not None:
             chain.take(list(region.nodes), region.output, list(region.inner))
         return

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import onnx
-import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onnx
 
@@ -19,6 +18,8 @@ from onnx_trtcal.graph.model.split import INLINE_BYTES, Split, export_initialize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.model.load import Model
 

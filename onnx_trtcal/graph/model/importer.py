@@ -87,8 +87,8 @@ class _Importer:
                     own[name] = gs.Variable(name)
         ordered = sorted_nodes(proto.node)
         nodes = [self.node(node, outer, own) for node in ordered]
-        for node, name in zip(nodes, distinct_names(ordered), strict=True):
-            node.name = name
+        for made, distinct in zip(nodes, distinct_names(ordered), strict=True):
+            made.name = distinct
         return gs.Graph(
             nodes=nodes,
             inputs=[own[value.name] for value in proto.input if value.name not in weights],

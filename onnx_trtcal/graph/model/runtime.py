@@ -52,7 +52,7 @@ def check_loads(
 def runtime_types(
     proto: onnx.ModelProto, names: Sequence[str], directory: Path | None, ort_custom_ops: Sequence[str]
 ) -> Mapping[str, tuple[int, Shape | None]]:
-    """The element types (0 for what is no tensor) and shapes that ONNX Runtime infers for the named tensors.
+    """The element types (0 for what is not a tensor) and shapes that ONNX Runtime infers for the named tensors.
 
     They are read off the outputs of a session made for that purpose: of the model without its weights,
     or of the whole model where some operator insists on constant weights. Empty when neither loads.
@@ -60,7 +60,7 @@ def runtime_types(
     for candidate in (skeleton, lambda whole: whole):
         try:
             session = _session(with_outputs(candidate(proto), names), ort_custom_ops, directory)
-        except Exception:
+        except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
             continue
         wanted = set(names)
         return {

@@ -85,7 +85,7 @@ def export_initializers(
     for name, constant in constants.items():
         values = constant.values
         if beside and isinstance(constant._values, SpilledValues):
-            target.initializer.append(constant._values.tensor)
+            target.initializer.append(constant._values.place)
         elif beside and values.nbytes >= SMALL_BYTES:
             arrays[name] = values
             target.initializer.append(reference(name, dtype_to_onnx(values.dtype), values.shape))

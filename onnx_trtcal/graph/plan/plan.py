@@ -38,8 +38,8 @@ class Plan:
 
     Attributes:
         observed: tensors that get a histogram, in topological order, graph inputs first.
-        owners: whose scale each tensor takes, for every float tensor of the original and the folded model, graph inputs first, then in the
-            original's topological order.
+        owners: whose scale each tensor takes, for every float tensor of the original and the folded model;
+            graph inputs first, then in the original's topological order.
         constants: float tensors that depend on no input -> their largest magnitude.
         skipped: other tensors that nodes make or that are graph inputs -> why they get no scale.
         ties: sets of observed tensors whose histograms count as one (Concat branches that share a scale).

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
+import onnx_graphsurgeon as gs
 
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.model.order import reads, sorted_nodes
@@ -15,7 +15,7 @@ from onnx_trtcal.graph.view import Links, kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import onnx_graphsurgeon as gs
+    import onnx
 
     from onnx_trtcal.graph.model.load import Model
 
@@ -158,5 +158,5 @@ def _made_type(node: gs.Node, types: Mapping[str, int]) -> int:
         return to if isinstance(to, int) else _onnx_type(to)
     if kind(node) == "Constant":
         value = next(iter(node.attrs.values()), None)
-        return _declared(value) if hasattr(value, "dtype") else ops.FLOAT
+        return _declared(value) if isinstance(value, gs.Tensor) else ops.FLOAT
     return next((types[t.name] for t in node.inputs if types.get(t.name)), ops.FLOAT)

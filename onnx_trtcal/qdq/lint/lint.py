@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.lint.parser_rules import parser_findings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from onnx_trtcal.graph.ops import ANCHORS
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, numpy_type
 from onnx_trtcal.qdq.weight_scales import channel_axis
 
 if TYPE_CHECKING:
@@ -134,11 +134,8 @@ def _shape(tensor: gs.Tensor) -> tuple[object, ...] | None:
 
 def _type_class(tensor: gs.Tensor) -> Literal["integer", "float64", "float"]:
     """What a tensor's type means for INT8; bools count as integers, and an unknown type may be quantized."""
-    if tensor.dtype is None:
-        return "float"
-    try:
-        dtype = np.dtype(tensor.dtype)
-    except TypeError:
+    dtype = numpy_type(tensor)
+    if dtype is None:
         return "float"
     if dtype == np.float64:
         return "float64"

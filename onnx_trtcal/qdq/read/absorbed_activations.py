@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.graph.flow import Flow
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, numpy_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,10 +92,12 @@ def _insert(graph: gs.Graph, node: gs.Node, tensor: gs.Tensor, quantizers: tuple
     before = gs.Variable(f"{name}_before_activation", dtype=tensor.dtype, shape=tensor.shape)
     node.outputs[next(i for i, each in enumerate(node.outputs) if each is tensor)] = before
     top, step = quantizers[0].threshold(), float(quantizers[0].scale.max())
-    inputs, attributes, op = [before], {}, "Relu"
+    inputs: list[gs.Tensor] = [before]
+    attributes: dict[str, float] = {}
+    op = "Relu"
     if abs(top - _RELU6) <= step / 2:
         op = "Clip"
-        dtype = np.dtype(tensor.dtype or np.float32)
+        dtype = numpy_type(tensor) or np.dtype(np.float32)
         if graph.opset < 11:
             attributes = {"min": 0.0, "max": _RELU6}
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto
 
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, numpy_type
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -116,8 +116,4 @@ def _implied_type(node: gs.Node) -> np.dtype:
     if is_quantizer(node):
         # Since opset 21 `output_dtype` can name the type without a zero-point.
         return np.dtype(np.int8) if node.attrs.get("output_dtype") == TensorProto.INT8 else np.dtype(np.uint8)
-    value = node.inputs[0].dtype
-    try:
-        return np.dtype(value) if value is not None else np.dtype(np.int8)
-    except TypeError:
-        return np.dtype(np.int8)
+    return numpy_type(node.inputs[0]) or np.dtype(np.int8)

@@ -138,8 +138,10 @@ class _Converter:
         """A second DQ that makes another type: a Cast between a DQ and its reader would keep them from fusing."""
         import onnx_graphsurgeon as gs
 
+        exact = node.inputs[1]
+        assert isinstance(exact, gs.Constant)
         scale = gs.Constant(
-            self.names.fresh(f"{node.inputs[1].name}_fp32"), node.inputs[1].values.astype(target.dtype)
+            self.names.fresh(f"{exact.name}_fp32"), exact.values.astype(np.dtype(_type(target)))
         )
         inputs = [node.inputs[0], scale, *node.inputs[2:]]
         name = self.names.fresh(f"{target.name}_DequantizeLinear")

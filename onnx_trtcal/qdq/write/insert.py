@@ -97,10 +97,10 @@ class _Writer:
         self.names = Names(names_in(graph))
         self.constants = Constants(graph, opaque=QUANTIZED)
         self.make = PairNodes(self.names)
-        self.pairs: dict[str, gs.Variable] = {}
+        self.pairs: dict[str, gs.Tensor] = {}
         self.behind: dict[str, list[gs.Node]] = {}
         self.before: dict[str, list[gs.Node]] = {}
-        self.shared_weights: dict[tuple[str, int | None], gs.Variable] = {}
+        self.shared_weights: dict[tuple[str, int | None], gs.Tensor] = {}
         self.dead: dict[str, int] = {}
 
     def opset(self, placement: Placement) -> int:
@@ -138,7 +138,7 @@ class _Writer:
             self.shared_weights[key] = self._weight(weight)
         self.node[weight.read.node].inputs[weight.read.index] = self.shared_weights[key]
 
-    def _weight(self, weight: Weight) -> gs.Variable:
+    def _weight(self, weight: Weight) -> gs.Tensor:
         import onnx_graphsurgeon as gs
 
         tensor = self.tensors[weight.tensor]

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.view import numpy_type
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -79,7 +80,7 @@ def _set_input(node: gs.Node, place: int, name: str, value: object) -> None:
     import onnx_graphsurgeon as gs
 
     if (node.op, name) in _VALUES:
-        array = np.array(value, node.inputs[0].dtype or np.float32)
+        array = np.array(value, numpy_type(node.inputs[0]) or np.float32)
     else:
         array = np.atleast_1d(np.array(value, np.int64))
     while len(node.inputs) <= place:

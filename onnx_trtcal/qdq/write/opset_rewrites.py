@@ -18,7 +18,7 @@ def rewrite_resize(node: gs.Node) -> None:
 
     factors = node.attrs.pop("scales", None)
     if factors is not None:
-        scales = gs.Constant(f"{node.outputs[0].name}_scales", np.array(factors, np.float32))
+        scales: gs.Tensor = gs.Constant(f"{node.outputs[0].name}_scales", np.array(factors, np.float32))
     else:
         scales = node.inputs[1]
     data = node.inputs[0]

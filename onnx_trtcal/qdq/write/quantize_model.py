@@ -74,7 +74,7 @@ def quantize_model(
         ModelError: nothing can be quantized, or the opset cannot be raised.
         OptionError: a scale is negative or not finite.
     """
-    from onnx_trtcal.graph.fold.affine_nodes import fold
+    from onnx_trtcal.graph.fold.fold import fold
     from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
 

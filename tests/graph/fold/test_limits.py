@@ -1,4 +1,4 @@
-"""What must not fold, what hides its constants, and what is spelled out in arithmetic."""
+"""What must not fold, what hides its constants, and what is decomposed into arithmetic."""
 
 from __future__ import annotations
 

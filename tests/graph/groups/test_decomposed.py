@@ -1,4 +1,4 @@
-"""Activations spelled out over several nodes, as exporters write them."""
+"""Activations decomposed into several nodes, as exporters write them."""
 
 import numpy as np
 import onnx_graphsurgeon as gs

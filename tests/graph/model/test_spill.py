@@ -8,7 +8,7 @@ import onnx
 import pytest
 from helpers import toys
 
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.fold.fold import fold
 from onnx_trtcal.graph.model.exporter import export_model
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
