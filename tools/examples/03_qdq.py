@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from onnx_trtcal import Options, evaluate, quantize
+from onnx_trtcal import EvaluationOptions, Options, evaluate, quantize
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -18,12 +18,10 @@ def main(folder: Path) -> None:
     print(f"{done} of {len(quantization.layers)} layers are quantized")
 
     # FP32 and simulated INT8 run side by side, on samples that were not calibrated on.
-    evaluation = evaluate(
-        model,
-        MODELS / "digits_test",
-        quantized=folder / "digits_resnet.int8.onnx",
-        labels=MODELS / "digits_test" / "labels.csv",
+    request = EvaluationOptions(
+        quantized=folder / "digits_resnet.int8.onnx", labels=MODELS / "digits_test" / "labels.csv"
     )
+    evaluation = evaluate(model, MODELS / "digits_test", request)
     for output in evaluation.outputs:
         print(f"output {output.name}: {output.sqnr:.1f} dB signal to quantization noise")
     for name, merit in evaluation.scores.items():
