@@ -193,6 +193,7 @@ def test_folded_and_original_agree_on_every_remaining_tensor(model: onnx.ModelPr
     assert model.SerializeToString(deterministic=True) == before
 
 
+@pytest.mark.slow
 def test_the_random_models_fold_at_all() -> None:
     folded: dict[str, int] = {}
 

@@ -111,6 +111,7 @@ def test_a_terminated_run_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     entries = "".join(f"t{number}: 3f800000\n" for number in range(50000))
     (tmp_path / "x.cache").write_text(f"TRT-100300-EntropyCalibration2\n{entries}")

@@ -54,6 +54,7 @@ def counts(draw: st.DrawFn) -> np.ndarray:
     return result
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(counts())
 def test_agrees_with_every_candidate_written_out(counts: np.ndarray) -> None:

@@ -158,6 +158,7 @@ def test_the_result_is_the_same_in_any_order_and_batching() -> None:
     assert easyquant(path, iter(shuffled), batch_size=32).cache() == cache
 
 
+@pytest.mark.slow
 def test_both_methods_that_run_the_model_share_its_samples() -> None:
     rows = list(np.load(MODELS / "digits_calib.npy").reshape(-1, 64)[:20])
     path = MODELS / "digits_mlp.onnx"

@@ -50,6 +50,7 @@ def test_stable_is_its_definition(values: np.ndarray) -> None:
     assert histogram.inf == sizes.count(math.inf)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(any_array(), max_size=5), st.randoms(use_true_random=False))
 def test_stable_does_not_depend_on_order_or_split(arrays: list[np.ndarray], random: object) -> None:

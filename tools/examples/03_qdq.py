@@ -18,13 +18,10 @@ def main(folder: Path) -> None:
     print(f"{done} of {len(quantization.layers)} layers are quantized")
 
     # FP32 and simulated INT8 run side by side, on samples that were not calibrated on.
-    evaluation = evaluate(
-        model,
-        MODELS / "digits_test",
-        EvaluationOptions(
-            quantized=folder / "digits_resnet.int8.onnx", labels=MODELS / "digits_test" / "labels.csv"
-        ),
+    request = EvaluationOptions(
+        quantized=folder / "digits_resnet.int8.onnx", labels=MODELS / "digits_test" / "labels.csv"
     )
+    evaluation = evaluate(model, MODELS / "digits_test", request)
     for output in evaluation.outputs:
         print(f"output {output.name}: {output.sqnr:.1f} dB signal to quantization noise")
     for name, merit in evaluation.scores.items():

@@ -1,37 +1,34 @@
-"""Statistics of two shards of a data set, collected apart, add up to what one run would have counted: byte for byte.
+"""Statistics of two shards of a data set, collected apart, add up to what one run would have counted: byte for byte."""
 
-This one uses the command line, as the shards would on two machines.
-"""
-
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from onnx_trtcal import Options, calibrate, merge, save_statistics, solve
+
 MODELS = Path(__file__).resolve().parents[2] / "models"
-
-
-def onnx_trtcal(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "onnx_trtcal", *map(str, arguments)], check=True)
 
 
 def main(folder: Path) -> None:
     model = MODELS / "digits_mlp.onnx"
     samples = np.load(MODELS / "digits_calib.npy")
-    for shard, part in {"a": samples[:50], "b": samples[50:], "all": samples}.items():
-        np.save(folder / f"{shard}.npy", part)
-        flags = ["--save-stats", folder / f"{shard}.stats", "-o", folder / f"{shard}.cache", "--quiet"]
-        onnx_trtcal(model, folder / f"{shard}.npy", *flags)
+    for shard, part in {"a": samples[:50], "b": samples[50:]}.items():
+        # On the command line: onnx-trtcal MODEL DATA --save-stats a.stats, on as many machines as there are.
+        save_statistics(folder / f"{shard}.stats", calibrate(model, part).collection)
 
-    onnx_trtcal("merge", folder / "a.stats", folder / "b.stats", "-o", folder / "merged.stats")
+    # On the command line: onnx-trtcal merge a.stats b.stats -o all.stats
+    merged = merge([folder / "a.stats", folder / "b.stats"])
+    save_statistics(folder / "all.stats", merged)
+    print(f"{len(merged.samples)} samples counted")
 
-    # Every decision after that is made from the statistics: no data is read and the model is not run.
-    for method in ("entropy", "percentile:99.99"):
-        output = folder / f"merged.{method.partition(':')[0]}.cache"
-        onnx_trtcal("solve", folder / "merged.stats", model, "--method", method, "-o", output, "--quiet")
-    same = (folder / "merged.entropy.cache").read_bytes() == (folder / "all.cache").read_bytes()
+    # On the command line: onnx-trtcal solve all.stats MODEL --method mse
+    for method in ("entropy", "mse"):
+        solve(folder / "all.stats", model, Options(method=method)).write_cache(folder / f"{method}.cache")
+
+    calibrate(model, samples).write_cache(folder / "one_run.cache")
+    same = (folder / "entropy.cache").read_bytes() == (folder / "one_run.cache").read_bytes()
     print(f"the cache of the merged shards {'equals' if same else 'differs from'} that of one run")
 
 

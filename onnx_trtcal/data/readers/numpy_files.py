@@ -6,7 +6,9 @@ pages that were touched count as this process's memory.
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import zipfile
 import zlib
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredArray", "read_npy", "read_npz"]
 
+Header = tuple[tuple[int, ...], bool, np.dtype]
+
+_PLAIN_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|=][a-zA-Z]\d*)', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>(?:\d+, ?)*\d*)\), \}\s*"
+)
 _DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -134,12 +142,12 @@ def _member(path: Path, name: str) -> Callable[[], AbstractContextManager[IO[byt
     return open_member
 
 
-def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: IO[bytes], where: str) -> Header:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
         version
     )
-    shape, fortran, dtype = read(file) if read else ((), False, np.dtype(object))
+    shape, fortran, dtype = _parse(file, read) if read else ((), False, np.dtype(object))
     # Version 3.0 is written for records with non-ASCII field names only.
     if dtype.hasobject or dtype.names:
         kind = "records" if dtype.names or not read else "Python objects, which are never unpickled"
@@ -149,6 +157,21 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
             fix="save a plain numeric array for each of the model's inputs",
         )
     return shape, fortran and len(shape) > 1, dtype
+
+
+def _parse(file: IO[bytes], read: Callable[[IO[bytes]], Header]) -> Header:
+    """Shape, order and type from a header, by NumPy's own reader only where the header is an unusual one.
+
+    NumPy's reader parses Python source. CPython 3.11 counts the depth of syntax trees once for all threads, so that
+    either this call or numba, which may compile in another thread meanwhile, could fail with a SystemError.
+    """
+    length = file.read(2 if read is np.lib.format.read_array_header_1_0 else 4)
+    text = file.read(int.from_bytes(length, "little"))
+    match = _PLAIN_HEADER.fullmatch(text)
+    if match is None:
+        return read(io.BytesIO(length + text))
+    shape = tuple(int(size) for size in match["shape"].split(b",") if size.strip())
+    return shape, match["fortran"] == b"True", np.dtype(match["dtype"].decode())
 
 
 def _reading(where: str) -> AbstractContextManager[None]:

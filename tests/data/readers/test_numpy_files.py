@@ -88,3 +88,22 @@ def test_file_gone_between_header_and_values(tmp_path):
     (tmp_path / "a.npy").unlink()
     with pytest.raises(DataError, match="gone"):
         lazy.read()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">i2", "|b1", "|u1", "<U3", "<c8", "|V2", "|S4"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 4)])
+def test_usual_headers_are_read_without_parsing_python(tmp_path, monkeypatch, dtype, shape):
+    """Parsing it in a thread, while numba parses in another, is a SystemError in Python 3.11 once in a while."""
+    np.save(tmp_path / "a.npy", np.zeros(shape, dtype))
+    monkeypatch.setattr("ast.parse", None)
+    lazy = read_npy(tmp_path / "a.npy", "a.npy")[""]
+    assert (lazy.shape, lazy.dtype) == (shape, np.dtype(dtype))
+    assert lazy.read().shape == shape
+
+
+def test_unusual_headers_are_left_to_numpy(tmp_path):
+    text = b"{'shape': (2,), 'fortran_order': False, 'descr': '<f4'}"
+    for version, size in ((b"\x01\x00", 2), (b"\x02\x00", 4)):
+        header = b"\x93NUMPY" + version + (len(text) + 1).to_bytes(size, "little") + text + b"\n"
+        (tmp_path / "a.npy").write_bytes(header + np.float32([1, 2]).tobytes())
+        assert read_npy(tmp_path / "a.npy", "a.npy")[""].read().tolist() == [1, 2]
