@@ -122,7 +122,7 @@ def find_scales(
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
-    return ScaleSource(calibration.prepared, scales, kind, calibration)
+    return ScaleSource(calibration.prepared.whole(), scales, kind, calibration)
 
 
 def solve(
@@ -146,7 +146,7 @@ def solve(
     Args:
         statistics: a statistics file, or statistics in memory.
         model: the model they were collected from, byte for byte: its path, or the model in memory.
-        options: the methods, and what the scales are for. `observe` and `range` are those of the statistics;
+        options: the methods, and what the scales are for. `observe`, `range` and `until` are those of the statistics;
             options that concern data play no part.
         listener: receives warnings and what is said of the model.
 
@@ -244,7 +244,7 @@ def _prepare_for(
     Args:
         model: path of the ONNX file they were collected from, or that model in memory.
         collection: the statistics.
-        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        options: what is asked for; `observe`, `range` and `until` give way to those of the statistics.
         listener: receives what is said of the model.
         name: the statistics file, for error messages.
 
@@ -254,8 +254,9 @@ def _prepare_for(
     from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
-    collected = replace(options, observe=observe, range=collection.rule)
-    prepared = prepare(model, collected, listener)
+    until = tuple(collection.options.get("until", ()))
+    collected = replace(options, observe=observe, range=collection.rule, until=until)
+    prepared = prepare(model, collected, listener, stops=collection.options.get("unrunnable", ()))
     if collection.model != prepared.model.sha256:
         raise StatisticsError(
             "the statistics were collected from another model: its hash is "
