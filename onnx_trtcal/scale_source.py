@@ -48,7 +48,7 @@ class ScaleSource:
         kind: what they came from.
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
-        missing: float tensors without a scale.
+        missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
         foreign: entries of the cache that name no tensor of the model, folded or not.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
@@ -279,6 +279,7 @@ def _from_cache(
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.reach import beyond_int8
     from onnx_trtcal.graph.propagate import propagate_scales
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
@@ -296,12 +297,13 @@ def _from_cache(
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = propagate_scales(folded.folded, folded.groups, known)
     propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    beyond = beyond_int8(folded.model.proto)
     return ScaleSource(
         folded=folded,
         scales={**usable, **propagated},
         kind="cache",
         propagated=tuple(propagated),
-        missing=missing,
+        missing=tuple(tensor for tensor in missing if tensor not in beyond),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
     )

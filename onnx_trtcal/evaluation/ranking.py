@@ -109,13 +109,20 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.scale_source import find_scales
 
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener or LoggingListener()
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq)
+    gpu = options.provider != "cpu"
+    runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
+    if runnable.model is not found.model:
+        listener.say(compared_line(runnable))
+    folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
+    switched = build_switched_graph(folded, found.scales, qdq)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}

@@ -13,7 +13,7 @@ from onnx_trtcal.support.ort_session import open_session
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -54,7 +54,7 @@ class Session:
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
 
-        def opened(*, optimize: bool) -> Any:
+        def opened(optimize: bool) -> Any:  # noqa: FBT001 (passed on by position)
             options = session_options(
                 threads=threads,
                 custom_ops=ort_custom_ops,
@@ -71,17 +71,8 @@ class Session:
                 )
             return open_session(probe.model_bytes, options, provider.ort_names)
 
-        try:
-            self._session = opened(optimize=True)
-        except Exception as error:
-            fault = plain_message(str(error))
-            try:
-                self._session = opened(optimize=False)
-            except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
-                raise ModelError(
-                    f"ONNX Runtime cannot load the observed model: {fault}",
-                    fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
-                ) from error
+        self._session, fault = _first_that_opens(opened)
+        if fault:
             (listener or LoggingListener()).say(
                 f"ONNX Runtime's graph optimizations break this model, which runs without them: {fault}"
             )
@@ -118,6 +109,24 @@ class Session:
             return run_on_device(self._session, feeds, device)
         except Exception as error:
             raise _failure(error, feeds, sample) from error
+
+
+def _first_that_opens(opened: Callable[[bool], Any]) -> tuple[Any, str]:
+    """A session with graph optimizations, or without them and what went wrong with them.
+
+    Raises:
+        ModelError: when neither opens.
+    """
+    faults: list[Exception] = []
+    for optimize in (True, False):
+        try:
+            return opened(optimize), plain_message(str(faults[0])) if faults else ""
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
+            faults.append(error)
+    raise ModelError(
+        f"ONNX Runtime cannot load the observed model: {plain_message(str(faults[0]))}",
+        fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
+    ) from faults[0]
 
 
 def _leave_room(options: Any) -> None:

@@ -41,6 +41,8 @@ class Model:
         shapes: shape of every tensor of the main graph, None where not even the rank is known; an axis is
             a number, a symbolic name, or None.
         inlined: how many calls of functions that the model defines were inlined.
+        original: where `proto` was changed for a rewritten graph to be exported against, what it was before;
+            None where it was not.
     """
 
     path: Path | None
@@ -52,6 +54,7 @@ class Model:
     elem_types: Mapping[str, int]
     shapes: Mapping[str, Shape | None]
     inlined: int = 0
+    original: onnx.ModelProto | None = None
 
 
 def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()) -> Model:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_NEEDED",
     "behind",
+    "beyond_int8",
     "bodies",
     "describe",
     "label",
@@ -131,6 +132,16 @@ def with_layers(proto: onnx.ModelProto, tensors: AbstractSet[str]) -> set[str]:
         if op_of(node) in ANCHORS or any(name in above for name in node.output):
             above.update(name for name in reads(node) if name in tensors)
     return (below | above) & tensors
+
+
+def beyond_int8(proto: onnx.ModelProto) -> dict[str, str]:
+    """Tensors that need no scale, for they lie behind a plugin and with no layer: tensor -> what to call the plugin.
+
+    A plugin is what `plugins` finds.
+    """
+    found = behind(proto, {node.output[0]: describe(node) for node in plugins(proto) if node.output})
+    costly = with_layers(proto, found.keys())
+    return {name: plugin for name, plugin in found.items() if name not in costly}
 
 
 def restricted(

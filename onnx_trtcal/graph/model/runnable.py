@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from onnx_trtcal.errors import listed
 from onnx_trtcal.graph.model.float32 import CONVERTED, to_float32
 from onnx_trtcal.graph.model.inference import skeleton
 from onnx_trtcal.graph.model.order import distinct_names
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["Runnable", "check_runs", "find_runnable", "runnable_up_to"]
+__all__ = ["Runnable", "compared_line", "find_runnable", "runnable_up_to"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,14 @@ class Runnable:
     converted: str = ""
 
 
-def check_runs(model: Model, ort_custom_ops: Sequence[str] = ()) -> None:
-    """Refuses a model that ONNX Runtime does not load as it is.
-
-    Raises:
-        ModelError: what ONNX Runtime objects to, in plainer words, and the node.
-    """
-    fault = load_fault(_given(model), ort_custom_ops, model.directory)
-    if fault:
-        raise explain(load_fault(_light(model), ort_custom_ops) or fault, _where(model))
+def compared_line(runnable: Runnable) -> str:
+    """One line that says which part of a model is run instead of the whole."""
+    parts = [runnable.converted] if runnable.converted else []
+    if runnable.stops:
+        parts.append(f"ONNX Runtime has no kernel for {listed(list(runnable.stops.values()))}")
+    if runnable.beyond:
+        parts.append(f"what is compared are {listed([repr(name) for name in runnable.model.outputs])}")
+    return "; ".join(parts)
 
 
 def runnable_up_to(model: Model, until: Sequence[str], stops: Sequence[str]) -> Runnable:
