@@ -115,12 +115,14 @@ def _first_that_opens(opened: Callable[[bool], Any]) -> tuple[Any, str]:
     """A session with graph optimizations, or without them and what went wrong with them.
 
     Raises:
-        ModelError: when neither opens.
+        ModelError: when neither opens, or a custom-operator library cannot be loaded.
     """
     faults: list[Exception] = []
     for optimize in (True, False):
         try:
             return opened(optimize), plain_message(str(faults[0])) if faults else ""
+        except ModelError:
+            raise  # a custom-operator library that does not load
         except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
             faults.append(error)
     raise ModelError(

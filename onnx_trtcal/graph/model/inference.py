@@ -14,7 +14,7 @@ from onnx import helper
 
 from onnx_trtcal.graph.model.external import is_external
 from onnx_trtcal.graph.model.order import distinct_names, sorted_nodes
-from onnx_trtcal.graph.ops import FLOATS
+from onnx_trtcal.graph.ops import FLOATS, is_standard_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,6 +112,10 @@ def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     copy = onnx.ModelProto(ir_version=proto.ir_version)
     copy.opset_import.extend(proto.opset_import)
+    # A domain that is not imported would keep onnx from inferring anything at all.
+    imported = {entry.domain for entry in proto.opset_import}
+    others = {node.domain for node in proto.graph.node if not is_standard_domain(node.domain)} - imported
+    copy.opset_import.extend(helper.make_opsetid(domain, 1) for domain in sorted(others))
     copy.functions.extend(proto.functions)
     graph = copy.graph
     graph.name = proto.graph.name or "graph"

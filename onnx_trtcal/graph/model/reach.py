@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.graph.model.order import reads, sorted_nodes
+from onnx_trtcal.graph.model.order import bodies, reads, sorted_nodes
 from onnx_trtcal.graph.ops import ANCHORS, is_standard_domain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from onnx_trtcal.graph.model.load import Model
@@ -21,7 +21,6 @@ __all__ = [
     "NOT_NEEDED",
     "behind",
     "beyond_int8",
-    "bodies",
     "describe",
     "label",
     "layers_behind",
@@ -48,32 +47,27 @@ def op_of(node: onnx.NodeProto) -> str:
     return node.op_type if is_standard_domain(node.domain) else f"{node.domain}:{node.op_type}"
 
 
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The node itself and every node in its subgraphs."""
-    yield node
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from bodies(inner)
-
-
 def describe(node: onnx.NodeProto, culprit: onnx.NodeProto | None = None) -> str:
     """A node with its operator, as `'nms' (TRT:EfficientNMS_TRT)`; `culprit` is the node of it that is meant."""
     inside = "" if culprit is None or culprit is node else f", in which there is {op_of(culprit)}"
     return f"{label(node)!r} ({op_of(node)}{inside})"
 
 
-def plugins(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+def plugins(proto: onnx.ModelProto) -> list[tuple[onnx.NodeProto, onnx.NodeProto]]:
     """The nodes of the main graph whose operators neither ONNX nor ONNX Runtime defines, nor the model itself.
 
     TensorRT plugins are such. No runtime is asked: a custom-operator library may yet define some.
+
+    Returns:
+        Each node with the node in its subgraphs that is meant, which is the node itself where it has none.
     """
     functions = {(function.domain, function.name) for function in proto.functions}
-    return [
-        node
-        for node in proto.graph.node
-        if any((each.domain, each.op_type) not in functions and _is_foreign(each) for each in bodies(node))
-    ]
+    found = []
+    for node in proto.graph.node:
+        foreign = (each for each in bodies(node) if (each.domain, each.op_type) not in functions)
+        culprit = next((each for each in foreign if _is_foreign(each)), None)
+        found += [] if culprit is None else [(node, culprit)]
+    return found
 
 
 def _is_foreign(node: onnx.NodeProto) -> bool:
@@ -139,7 +133,9 @@ def beyond_int8(proto: onnx.ModelProto) -> dict[str, str]:
 
     A plugin is what `plugins` finds.
     """
-    found = behind(proto, {node.output[0]: describe(node) for node in plugins(proto) if node.output})
+    found = behind(
+        proto, {node.output[0]: describe(node, culprit) for node, culprit in plugins(proto) if node.output}
+    )
     costly = with_layers(proto, found.keys())
     return {name: plugin for name, plugin in found.items() if name not in costly}
 

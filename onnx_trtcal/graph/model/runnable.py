@@ -11,8 +11,8 @@ import onnx
 from onnx_trtcal.errors import listed
 from onnx_trtcal.graph.model.float32 import CONVERTED, to_float32
 from onnx_trtcal.graph.model.inference import skeleton
-from onnx_trtcal.graph.model.order import distinct_names
-from onnx_trtcal.graph.model.reach import bodies, describe, label, op_of, plugins, restricted
+from onnx_trtcal.graph.model.order import bodies, distinct_names
+from onnx_trtcal.graph.model.reach import describe, label, op_of, plugins, restricted
 from onnx_trtcal.graph.model.runtime import explain, load_fault
 from onnx_trtcal.graph.ops import is_standard_domain
 
@@ -63,8 +63,11 @@ def runnable_up_to(model: Model, until: Sequence[str], stops: Sequence[str]) -> 
     Raises:
         OptionError, ModelError: as `restricted`.
     """
-    nodes = {name: node for node in model.proto.graph.node for name in node.output[:1]}
-    called = {name: describe(nodes[name]) for name in stops if name in nodes}
+    named = {name: describe(node) for node in model.proto.graph.node for name in node.output[:1]}
+    named |= {
+        node.output[0]: describe(node, culprit) for node, culprit in plugins(model.proto) if node.output
+    }
+    called = {name: named[name] for name in stops if name in named}
     part, beyond = restricted(model, until, called)
     return Runnable(part, called, beyond)
 
@@ -96,6 +99,8 @@ def find_runnable(
         if not found and part is not model and given == _light(part):
             given = bytes(part.proto.SerializeToString())  # some operators insist on constant weights
             continue
+        if not found and not ort_custom_ops:
+            found = plugins(part.proto)  # what ONNX Runtime objects to may be such a node
         if not found:
             raise explain(named or fault, _where(model))
         kind = "" if converted or "NOT_IMPLEMENTED" not in fault else _convertible(part, found[0][1])
@@ -106,7 +111,7 @@ def find_runnable(
             )
             base = to_float32(model)
         else:
-            found += [] if ort_custom_ops else [(node, node) for node in plugins(part.proto)]
+            found += [] if ort_custom_ops else plugins(part.proto)
             stops |= {node.output[0]: describe(node, culprit) for node, culprit in found if node.output}
         part, beyond = restricted(base, until, stops)
         given = _light(part)

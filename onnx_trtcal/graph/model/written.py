@@ -76,7 +76,13 @@ def _checked(proto: onnx.ModelProto, *, full: bool) -> str:
     if foreign:
         copy.opset_import.add(domain=_ELSEWHERE, version=1)
     try:
-        onnx.checker.check_model(copy, full_check=full)
+        if full:
+            onnx.shape_inference.infer_shapes(copy, check_type=True, strict_mode=True)
+        for value in (*copy.graph.input, *copy.graph.output):
+            if value.type.HasField("tensor_type"):
+                # The checker insists on a shape, which many a model leaves out.
+                value.type.tensor_type.shape.SetInParent()
+        onnx.checker.check_model(copy)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         return plain_message(str(error))
     except (EncodeError, RuntimeError, ValueError):

@@ -3,7 +3,8 @@
 Graph inputs and outputs stay float32, with a Cast behind or in front of them, so that callers see no difference.
 Nodes stay float32, between Casts, where float16 is not possible: operators of other domains, operators with
 subgraphs or sequences, those that ONNX defines for float32 only, those without float inputs, and those next to a
-tensor that float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 between float32 tensors.
+tensor that float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 between float32
+tensors.
 """
 
 from __future__ import annotations
