@@ -76,18 +76,25 @@ def _checked(proto: onnx.ModelProto, *, full: bool) -> str:
     if foreign:
         copy.opset_import.add(domain=_ELSEWHERE, version=1)
     try:
+        onnx.checker.check_model(_with_shapes(copy))
         if full:
             onnx.shape_inference.infer_shapes(copy, check_type=True, strict_mode=True)
-        for value in (*copy.graph.input, *copy.graph.output):
-            if value.type.HasField("tensor_type"):
-                # The checker insists on a shape, which many a model leaves out.
-                value.type.tensor_type.shape.SetInParent()
-        onnx.checker.check_model(copy)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         return plain_message(str(error))
     except (EncodeError, RuntimeError, ValueError):
         return ""  # beyond what the checker takes
     return ""
+
+
+def _with_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which inputs and outputs state a shape: the checker insists on one, which many models leave out."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for value in (*copy.graph.input, *copy.graph.output):
+        held = value.type.tensor_type
+        if value.type.HasField("tensor_type") and not held.HasField("shape"):
+            held.shape.CopyFrom(onnx.TensorShapeProto())
+    return copy
 
 
 def _runtime_fault(new: onnx.ModelProto, old: onnx.ModelProto, split: Split) -> str:
