@@ -163,5 +163,6 @@ def solve(
         {name: histogram.amax for name, histogram in histograms.items()},
         {name: method.label(chosen.get(name)) for name, method in methods.items()},
         zero_scales=prepared.options.zero_scales,
+        unseen={name for name, histogram in histograms.items() if not histogram.total},
     )
     return Calibration(prepared, collection, histograms, thresholds, scales)

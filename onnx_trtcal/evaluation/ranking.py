@@ -115,7 +115,8 @@ def sensitivity(
     listener = listener or LoggingListener()
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq)
+    switched = build_switched_graph(found.folded, found.scales, qdq, found.unseen)
+    usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
@@ -126,8 +127,7 @@ def sensitivity(
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
-        for count in range(1, shown + 1)
+        str(count): without_groups(switched, ranked[:count], usable, qdq) for count in range(1, shown + 1)
     }
     second = _run_variants(variants, smaller, data, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
