@@ -322,8 +322,8 @@ def _from_cache(
         )
     if 2 * len(foreign) > len(cache.scales):
         listener.warn(
-            f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor of "
-            "the model"
+            f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor "
+            "of the model"
         )
     usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}

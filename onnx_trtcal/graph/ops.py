@@ -20,6 +20,7 @@ __all__ = [
     "ANCHORS",
     "COMMUTES",
     "COPIES",
+    "COUNTS",
     "FLOAT",
     "FLOATS",
     "INT8_CAPABLE",
@@ -31,6 +32,7 @@ __all__ = [
     "RANDOM",
     "READ_NO_VALUES",
     "RESHAPES",
+    "SCATTERS",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
@@ -164,6 +166,12 @@ SHAPE_CARRIERS = _names(
 
 # Ops that a computation of shapes starts from.
 SHAPE_SOURCES = _names("Constant ConstantOfShape NonZero Shape Size")
+
+# Ops whose outputs have as many rows as their values make them have; the bodies of an If or a Loop may differ so, too.
+COUNTS = _names("Compress If Loop NonMaxSuppression NonZero SequenceAt Unique")
+
+# Ops whose output has the shape of input 0, whatever the other inputs hold.
+SCATTERS = _names("Scatter ScatterElements ScatterND")
 
 # Generators whose output is another one in every run, although it depends on no input.
 RANDOM = _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")
