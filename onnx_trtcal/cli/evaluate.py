@@ -116,10 +116,9 @@ def _print_outputs(found: Evaluation, console: Console) -> None:
     console.line(f"end to end, {found.samples} samples:")
     for tensor in found.outputs:
         console.line(f"  output {tensor.name!r}: {_words(tensor)}")
-    measured = {tensor.name for tensor in found.outputs}
-    for name, each in found.differing.items():
-        if name not in measured and name not in found.equal:
-            console.line(f"  output {name!r}: not compared, {each.samples} samples have other sizes in INT8")
+    for name in found.missing:
+        why = "INT8 changes its size in every sample" if name in found.differing else "no value in any sample"
+        console.line(f"  output {name!r}: nothing to compare: {why}")
     for name, share in found.equal.items():
         console.line(f"  output {name!r}: the same values for {share:.2%} of the samples")
     if found.agreement is not None:

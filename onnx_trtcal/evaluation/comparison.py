@@ -72,9 +72,10 @@ class Evaluation:
         scores: `top-1`, `top-5`; empty without labels.
         metric: name -> the user's metric; empty without one.
         equal: integer output -> share of the samples for which both models give the same values.
-        differing: tensor or output -> the samples for which the two models make it in different sizes, so that it is
-            not compared for them. Where no other sample is left, it is in neither `tensors` nor `outputs`.
+        differing: float tensor or output -> the samples for which the two models make it in different sizes, so that
+            it is not compared for them. Where no other sample is left, it is in neither `tensors` nor `outputs`.
         empty: tensors and outputs that held no value in any sample, so that there is nothing to compare.
+        missing: float outputs that could be compared for no sample, for one of these two reasons.
     """
 
     samples: int
@@ -87,6 +88,7 @@ class Evaluation:
     equal: Mapping[str, float]
     differing: Mapping[str, Differing] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def first(self) -> TensorError | None:
@@ -142,8 +144,8 @@ class Comparison:
         run, batch = self.run, both.batch
         labels = self.labels.of(batch.names, both.first) if self.labels else None
         names = dict.fromkeys((*run.tensors, *run.outputs))
-        alike = self.sizes.alike(both, names)
-        self._add_distances(both, [name for name in alike if is_float(both.fp32[name])])
+        floats = [name for name in names if is_float(both.fp32[name])]
+        self._add_distances(both, self.sizes.alike(both, floats))
         self._count_equal(both)
         self._answers(both, labels)
         for meter, values in zip(self.meters, (both.fp32, both.int8), strict=False):
@@ -228,6 +230,7 @@ class Comparison:
             equal={name: count / self.samples for name, count in self.same.items()},
             differing=self.sizes.differing,
             empty=tuple(name for name in self.distances if name not in compared),
+            missing=tuple(name for name in run.outputs if name not in compared and name not in self.same),
         )
 
     def _error(self, name: str, op_types: Mapping[str, str]) -> TensorError:
