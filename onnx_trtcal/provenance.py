@@ -44,9 +44,8 @@ class Provenance:
         options: what had a part in the result, from `provenance_options`.
         scales: per tensor.
         skipped: tensors without a scale -> why.
-        shapes: per input, the shapes that it was fed with in this run; empty when no data was run. Where axis 0 is a
-            dynamic batch axis, it plays no part.
-        batched: the inputs whose axis 0 is such an axis.
+        shapes: per input, the shapes that it was fed with, one sample at a time; empty where they are not known.
+        batched: the inputs whose axis 0 is a dynamic batch axis.
     """
 
     model_file: str | None
@@ -109,14 +108,11 @@ def _fields(item: Scale) -> dict[str, Any]:
 
 
 def _shapes(provenance: Provenance) -> dict[str, Any]:
-    """The entry `shapes`, where there are any; how samples were put into batches has no part in it."""
+    """The entry `shapes`, where there are any."""
     found: dict[str, Any] = {}
     for name, seen in sorted(provenance.shapes.items()):
-        if name in provenance.batched:
-            shape = {"min": [1, *seen.smallest[1:]], "max": [1, *seen.largest[1:]], "batch_axis": 0}
-        else:
-            shape = {"min": list(seen.smallest), "max": list(seen.largest)}
-        found[name] = shape
+        axis = {"batch_axis": 0} if name in provenance.batched else {}
+        found[name] = {"min": list(seen.smallest), "max": list(seen.largest), **axis}
     return {"shapes": found} if found else {}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnx_trtcal.data.layout import effective_batch_size, is_fixed
+from onnx_trtcal.data.layout import batched_inputs, effective_batch_size, is_fixed
+from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
@@ -252,7 +253,14 @@ def from_statistics(
             f"method {method} runs the model on data, and there are statistics only: {fallback} stands in "
             f"for it; calibrate with the data and --method {method} for more"
         )
-    return solve_prepared(prepared, collection)
+    return replace(solve_prepared(prepared, collection), seen_shapes=_batch_shapes(prepared, collection))
+
+
+def _batch_shapes(prepared: Prepared, collection: Collection) -> dict[str, SeenShapes]:
+    """The shapes of batches of the usual size, as the statistics tell those of a sample."""
+    inputs = prepared.model.inputs
+    batch = min(effective_batch_size(inputs, prepared.options.batch_size), max(len(collection.samples), 1))
+    return in_batches(collection.shapes, batched_inputs(inputs), batch)
 
 
 def _prepare_for(

@@ -132,8 +132,8 @@ def _print_next(calibration: Calibration, model: str, cache: str, console: Conso
     console.line(f"  {summary.next_command(calibration, model, cache)}")
     if unseen := summary.unseen_shapes(calibration):
         console.line(
-            f"  with --minShapes, --optShapes and --maxShapes for {', '.join(unseen)}: no data was run, so none "
-            "are known"
+            f"  with --minShapes, --optShapes and --maxShapes for {', '.join(unseen)}: no data was run, and the "
+            "statistics do not tell them"
         )
     console.line("TensorRT 11 has no calibrators and reads no cache: put the scales into the model instead:")
     words = ["onnx-trtcal", "quantize", model, cache, "-o", f"{Path(model).stem}.int8.onnx"]

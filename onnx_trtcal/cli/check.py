@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import listed
-from onnx_trtcal.scales import unseen_text
 from onnx_trtcal.sidecar import completed_sidecar
 
 if TYPE_CHECKING:
@@ -119,6 +118,8 @@ def _print(coverage: Coverage, sidecar: Sidecar, console: Console, args: argpars
 
 def _warn_of_made_up(coverage: Coverage, sidecar: Sidecar, console: Console) -> None:
     """Which scales do not come from values that were seen."""
+    from onnx_trtcal.scales import unseen_text
+
     zeros = [name for name in coverage.zeros if name in sidecar.zeros]
     if zeros:
         console.warn(f"the scale is 0, because calibration saw only zeros: {_named(zeros, console)}")
