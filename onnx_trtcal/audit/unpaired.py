@@ -9,18 +9,24 @@ from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.weighted import is_weighted, why_left
+from onnx_trtcal.qdq.read.pairs import is_dequantizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import onnx_graphsurgeon as gs
+
 __all__ = ["why_unpaired"]
+
+_NO_RULE = "no Q/DQ pair: excluded, or its input has no scale"
 
 
 def why_unpaired(path: str | Path) -> dict[str, str]:
     """Conv, ConvTranspose, Gemm and MatMul nodes that quantize leaves in floating point by default -> why.
 
-    Nodes go by name, or by first output where they have none. Of a node that no rule leaves, it can only be said
-    that it was excluded or that its input had no scale. Empty for a model that ONNX Runtime does not load.
+    Nodes go by name, or by first output where they have none; those that read a DequantizeLinear are left out. Of a
+    node that no rule leaves, it can only be said that it was excluded or that its input had no scale. Empty for a
+    model that ONNX Runtime does not load.
     """
     try:
         graph = import_graph(load(path))
@@ -28,7 +34,11 @@ def why_unpaired(path: str | Path) -> dict[str, str]:
         return {}
     options = QdqOptions()
     return {
-        node.name or node.outputs[0].name: why_left(node, options) or "excluded, or no scale for its input"
+        node.name or node.outputs[0].name: why_left(node, options) or _NO_RULE
         for node in graph.nodes
-        if is_weighted(node) and node.outputs
+        if is_weighted(node) and node.outputs and not _reads_pair(node)
     }
+
+
+def _reads_pair(node: gs.Node) -> bool:
+    return any(is_dequantizer(maker) for tensor in node.inputs[:2] for maker in tensor.inputs)

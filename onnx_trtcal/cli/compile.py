@@ -26,7 +26,6 @@ __all__ = ["configure", "run"]
 
 _MISSING = 3  # exit status: an optional package is not installed
 _ROWS = 10  # layers shown, unless verbose
-_MEGA = 1e6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +107,7 @@ def _print(made: Sequence[Compilation], console: Console, args: argparse.Namespa
         console.line(f"{len(differences) or 'no'} layers differ" + (":" if differences else ""))
         shown = differences if console.verbose else differences[:_ROWS]
         names = [Path(each.model).name for each in made]
+        names = names if len(set(names)) == 2 else [each.model for each in made]
         rows = [(d.name, d.op, d.first, d.second) for d in shown]
         if rows:
             console.table(("layer", "op", *names), rows)
@@ -166,10 +166,10 @@ def _print_problem(problem: Problem, console: Console) -> None:
 def _print_summary(count: Summary, console: Console) -> None:
     console.line(
         f"  {count.kernels} kernels, {count.converting} of them only convert; moved in an inference: "
-        f"{count.float_bytes / _MEGA:.3f} MB float and {count.int8_bytes / _MEGA:.3f} MB INT8"
+        f"{_size(count.float_bytes)} float and {_size(count.int8_bytes)} INT8"
     )
     console.detail(
-        f"  and {count.accumulator_bytes / _MEGA:.3f} MB between INT8 kernels and their own epilogues, logged apart"
+        f"  and {_size(count.accumulator_bytes)} between INT8 kernels and their own epilogues, logged apart"
     )
 
 
@@ -195,7 +195,7 @@ def _print_rows(layers: Sequence[Layer], console: Console) -> None:
 
 
 def _cells(layer: Layer) -> tuple[str, str, str]:
-    return layer.name, layer.op, "?" if layer.macs is None else f"{layer.macs / _MEGA:.2f} M"
+    return layer.name, layer.op, "?" if layer.macs is None else _scaled(layer.macs)
 
 
 def _print_hidden(count: int, console: Console) -> None:
@@ -211,5 +211,16 @@ def _print_bytes(first: Compilation, second: Compilation, console: Console) -> N
     fewer, more = sorted(moved, key=lambda name: moved[name])
     share = 100 * (1 - moved[fewer] / moved[more])
     console.result(
-        f"{fewer} moves {share:.1f} % fewer bytes: {moved[fewer] / _MEGA:.3f} MB against {moved[more] / _MEGA:.3f} MB"
+        f"{fewer} moves {share:.1f} % fewer bytes: {_size(moved[fewer])} against {_size(moved[more])}"
     )
+
+
+def _size(count: int) -> str:
+    return f"{_scaled(count)}B" if count >= 1000 else f"{count} B"
+
+
+def _scaled(count: int) -> str:
+    for step, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= step:
+            return f"{count / step:.3g} {unit}"
+    return str(count)

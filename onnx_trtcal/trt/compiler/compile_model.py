@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
 from onnx_trtcal.trt.compiler.build import build
@@ -61,8 +61,8 @@ class Compilation:
 
     @property
     def lost(self) -> tuple[Layer, ...]:
-        """Layers with Q/DQ pairs that do not run in INT8."""
-        return tuple(layer for layer in self.layers if layer.has_pairs and not layer.int8)
+        """Layers with Q/DQ pairs that multiply in floating point."""
+        return tuple(layer for layer in self.layers if layer.lost)
 
     def explained(self, reasons: Mapping[str, str]) -> Compilation:
         """The same verdicts, with the given reasons why layers have no pairs: layer -> reason."""
@@ -131,7 +131,13 @@ def _on_disk(model: str | Path | onnx.ModelProto) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
         path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
+        try:
+            onnx.save(model, path)
+        except (EncodeError, ValueError) as error:
+            raise ModelError(
+                "the ModelProto is larger than the 2 GiB that protobuf can write",
+                fix="save it with its weights as external data, and give the path of the file",
+            ) from error
         yield path
 
 

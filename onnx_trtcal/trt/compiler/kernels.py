@@ -126,4 +126,4 @@ def _nodes(text: str) -> tuple[str, ...]:
         return ()
     # A node inside an If, Loop or Scan stands before those around it: "conv | out (then_branch) | if_0 (If)".
     names = _BETWEEN_NODES.split(text.removeprefix(_NODE).removesuffix("]"))
-    return tuple(dict.fromkeys(name.split(" | ")[0] for name in names))
+    return tuple(dict.fromkeys(name.split(" | ")[0] if name.endswith(")") else name for name in names))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import listed
 from onnx_trtcal.trt.compiler.arithmetic import (
     FLOAT,
+    FP8,
     INT8,
     is_attention,
     is_library_product,
@@ -54,6 +55,11 @@ class Layer:
         """Whether it multiplies in INT8."""
         return self.precision == INT8
 
+    @property
+    def lost(self) -> bool:
+        """Whether it multiplies in floating point in spite of its Q/DQ pairs."""
+        return self.has_pairs and self.precision == FLOAT
+
 
 def find_layers(products: Sequence[Product], kernels: Sequence[Kernel]) -> tuple[Layer, ...]:
     """The verdict on every product of a model, by the kernels of its engine."""
@@ -71,7 +77,13 @@ def _layer(product: Product, made: Sequence[Kernel]) -> Layer:
     else:
         types = {precision(kernel) for kernel in multiplying}
         found = types.pop() if len(types) == 1 else FLOAT
-        why = "" if found == INT8 else _why(product, multiplying, made)
+        why = (
+            ""
+            if found == INT8
+            else "its Q/DQ pairs are FP8"
+            if found == FP8
+            else _why(product, multiplying, made)
+        )
     named = tuple(kernel.name for kernel in multiplying or made)
     return Layer(product.name, product.op, found, why, product.has_pairs, _macs(product, multiplying), named)
 

@@ -107,6 +107,7 @@ _RULES = (
 )
 
 _ASSERTION = re.compile(r"^Assertion failed: [^:]*(?:::[^:]*)*: (.+)", re.DOTALL)
+_QUOTED = re.compile(r'^\w+ && "(.+)"$')
 _USAGE = re.compile(r"Error Code \d+: [\w ]+ \((.*?)(?: In \w+ at \S+)?\)$", re.DOTALL)
 _CUDA = "Cuda Runtime"  # there is no GPU, and none is needed
 _LAYER = re.compile(r"^(?:In node|Quantized constant) \(?([^\s)]+)\)?")
@@ -190,5 +191,5 @@ def _plain(text: str) -> str:
     plain = "\n".join(lines).strip() or text.strip()
     usage = _USAGE.search(plain)
     plain = usage[1] if usage else plain
-    assertion = _ASSERTION.match(plain)
-    return " ".join((assertion[1] if assertion else plain).split())
+    asserted = _ASSERTION.match(plain) or _QUOTED.match(plain)
+    return " ".join((asserted[1] if asserted else plain).split())
