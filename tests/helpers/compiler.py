@@ -28,7 +28,8 @@ def values(*shape: int, seed: int = 0, spread: float = 0.2) -> np.ndarray:
 def quantized(model: onnx.ModelProto, **options: object) -> onnx.ModelProto:
     """The Q/DQ model that `quantize` makes, calibrated on three random samples."""
     inputs = {
-        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim] for value in model.graph.input
+        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
     }
     data = [
         {name: values(*shape, seed=seed, spread=1.0) for name, shape in inputs.items()} for seed in range(3)
@@ -71,7 +72,9 @@ class Pattern:
         product = self.op("MatMul", [data, weight], out)
         return self.op("Add", [product, bias], f"{out}_sum")
 
-    def model(self, out: str, shape: Sequence[int | str] = (1, 24, 10, 14), opset: int = 17) -> onnx.ModelProto:
+    def model(
+        self, out: str, shape: Sequence[int | str] = (1, 24, 10, 14), opset: int = 17
+    ) -> onnx.ModelProto:
         """The model from `x` to a tensor."""
         return toys.model(self.nodes, {"x": shape}, [out], self.constants, opset=opset)
 

@@ -55,7 +55,9 @@ def test_a_convolution_with_one_float_operand_multiplies_in_float() -> None:
     kernel = recorded("two_convs", "n_a")
     data, weights = kernel.inputs[0], kernel.constants[0]
     assert precision(replace(kernel, inputs=(replace(data, dtype="Float"),))) == FLOAT
-    assert precision(replace(kernel, constants=(replace(weights, dtype="Half"), *kernel.constants[1:]))) == FLOAT
+    assert (
+        precision(replace(kernel, constants=(replace(weights, dtype="Half"), *kernel.constants[1:]))) == FLOAT
+    )
     both = replace(
         kernel,
         inputs=(replace(data, dtype="FP8"),),

@@ -37,7 +37,13 @@ def test_a_library_kernel() -> None:
 
 def test_all_kernels_in_order_and_their_sizes() -> None:
     kernels = recorded("two_convs")
-    assert [kernel.kind for kernel in kernels.values()] == ["kgen", "correlation", "kgen", "correlation", "kgen"]
+    assert [kernel.kind for kernel in kernels.values()] == [
+        "kgen",
+        "correlation",
+        "kgen",
+        "correlation",
+        "kgen",
+    ]
     assert [kernel.inputs[0].nbytes for kernel in kernels.values()] == [2880, 720, 1920, 480, 1920]
     assert kernels["__myl_MulAddMove"].outputs == (Operand("c", (1, 16, 5, 6), "Float"),)
     assert all(kernel.runs for kernel in kernels.values())
@@ -69,7 +75,9 @@ def test_names_with_the_logs_own_punctuation() -> None:
 
 def test_other_lines_of_the_log_are_passed_over() -> None:
     line = (LOGS / "two_convs.log").read_text(encoding="utf-8").split("\n")[1]
-    log = f"Layers:\n{line}\n\nI/O Tensors:\n Name: x, IOMode: Input, DataType: Float\nName: x, IOMode: Input\n"
+    log = (
+        f"Layers:\n{line}\n\nI/O Tensors:\n Name: x, IOMode: Input, DataType: Float\nName: x, IOMode: Input\n"
+    )
     assert [kernel.name for kernel in parse_kernels(log)] == ["n_a"]
     assert parse_kernels("") == ()
 
@@ -81,6 +89,8 @@ def test_an_unknown_form_is_not_guessed_at(change: tuple[str, str]) -> None:
         parse_kernels(line.replace(*change))
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("Float", 60), ("Half", 30), ("Int8", 15), ("FP8", 15), ("Int4", 8)])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("Float", 60), ("Half", 30), ("Int8", 15), ("FP8", 15), ("Int4", 8)]
+)
 def test_bytes_by_type(dtype: str, size: int) -> None:
     assert Operand("t", (3, 5), dtype).nbytes == size

@@ -36,7 +36,7 @@ def test_pairs_reach_products_through_ops_that_move_values() -> None:
     products = by_name(quantized(attention(), attention=True))
     assert list(products) == ["n_q", "n_k", "n_v", "n_qk", "n_pv", "n_out"]
     assert all(product.has_pairs for product in products.values())
-    left = by_name(quantized(attention()))
+    left = by_name(quantized(attention(), attention=False))
     assert left["n_qk"].lacking == "its input 'q_turned' and its input 'k_turned'"
 
 
