@@ -4,7 +4,8 @@
 
     calibrate("model.onnx", "data/").write_cache("model.calibration.cache")
 
-The names below are the public API; each is imported when it is first used.
+Every verb of the command line is a function of the same name here. The names below are the public API; each is
+imported when it is first used.
 """
 
 from __future__ import annotations
@@ -13,53 +14,97 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx_trtcal.audit.coverage import check
+    from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.evaluation.evaluate import evaluate
-    from onnx_trtcal.evaluation.outcome import Evaluation
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
+    from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
+    from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.options import QdqOptions
-    from onnx_trtcal.quantization import quantize
+    from onnx_trtcal.qdq.read.dequantize_model import Dequantized
+    from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
+    from onnx_trtcal.scale_source import compare, solve
+    from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.stats.store import load_statistics, merge, save_statistics
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
+    from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
 
 __all__ = [
     "Cache",
     "Calibration",
     "CalibrationError",
+    "Collection",
+    "Coverage",
+    "Dequantized",
     "Evaluation",
+    "EvaluationOptions",
+    "Finding",
     "Options",
     "Preprocess",
     "QdqOptions",
+    "Quantization",
     "Sensitivity",
+    "SensitivityOptions",
     "calibrate",
     "check",
+    "compare",
+    "dequantize",
+    "diff_caches",
     "evaluate",
+    "lint",
+    "load_statistics",
+    "merge",
+    "merge_caches",
     "quantize",
     "read_cache",
+    "rename_tensors",
+    "save_statistics",
     "sensitivity",
+    "set_cache_version",
+    "solve",
     "write_cache",
 ]
 
 __version__ = "0.1.0"
 
+# No public name is that of a module directly in this package: importing the module would put it in the name's place.
 _HOMES = {
     "Cache": "trt.cache",
     "Calibration": "calibration",
     "CalibrationError": "errors",
-    "Evaluation": "evaluation.outcome",
+    "Collection": "stats.collection",
+    "Coverage": "audit.coverage",
+    "Dequantized": "qdq.read.dequantize_model",
+    "Evaluation": "evaluation.comparison",
+    "EvaluationOptions": "evaluation.request",
+    "Finding": "qdq.lint.finding",
     "Options": "options",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
+    "Quantization": "quantization",
     "Sensitivity": "evaluation.ranking",
+    "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
+    "compare": "scale_source",
+    "dequantize": "quantization",
+    "diff_caches": "trt.cache_ops",
     "evaluate": "evaluation.evaluate",
+    "lint": "quantization",
+    "load_statistics": "stats.store",
+    "merge": "stats.store",
+    "merge_caches": "trt.cache_ops",
     "quantize": "quantization",
     "read_cache": "trt.cache",
+    "rename_tensors": "trt.cache_ops",
+    "save_statistics": "stats.store",
     "sensitivity": "evaluation.ranking",
+    "set_cache_version": "trt.cache_ops",
+    "solve": "scale_source",
     "write_cache": "trt.cache",
 }
 

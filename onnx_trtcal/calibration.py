@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.provenance import sidecar_bytes
+from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
@@ -14,37 +14,16 @@ from onnx_trtcal.trt.tables import render, table_paths
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import onnx_graphsurgeon as gs
-
     from onnx_trtcal.collect.convergence import Movement
-    from onnx_trtcal.graph.fold.affine_nodes import FoldReport
-    from onnx_trtcal.graph.model.load import Model
-    from onnx_trtcal.graph.plan.plan import Plan
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.scales import Scale
     from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.trt.trtexec import SeenShapes
+    from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.trt.tables import TableFormat
 
-__all__ = ["Calibration", "Prepared"]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model made ready to be measured.
-
-    Attributes:
-        model: the model as it was loaded; never changed.
-        folded: the graph with BatchNorm folded.
-        folds: what was folded and what was left, with reasons.
-        observed: the graph that runs: the folded one, or the original under `observe="all"`.
-        plan: which tensors are measured and which answer for which.
-    """
-
-    model: Model
-    folded: gs.Graph
-    folds: FoldReport
-    observed: gs.Graph
-    plan: Plan
+__all__ = ["Calibration"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +31,9 @@ class Calibration:
     """The scales of a model, with everything they came from.
 
     Attributes:
-        prepared: model, graphs and plan.
-        options: what was asked for.
+        prepared: model, graphs, plan, options and methods.
         collection: the statistics of every observed tensor.
+        histograms: per observed tensor, what its method solved: the histograms of a tie added up.
         thresholds: per observed tensor, the largest magnitude kept.
         scales: per float tensor of the original and the folded model, in graph order.
         seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
@@ -62,12 +41,30 @@ class Calibration:
     """
 
     prepared: Prepared
-    options: Options
     collection: Collection
+    histograms: Mapping[str, Histogram]
     thresholds: Mapping[str, float]
     scales: Mapping[str, Scale]
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
+
+    @property
+    def options(self) -> Options:
+        """The options it came about under."""
+        return self.prepared.options
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the scales came from, as the sidecar says it."""
+        model = self.prepared.model
+        return Provenance(
+            model_file=model.path.name if model.path else None,
+            model_sha256=model.sha256,
+            sample_hashes=[digest for _, digest in self.collection.samples],
+            options=provenance_options(self.options, self.collection.options),
+            scales=self.scales,
+            skipped=self.prepared.plan.skipped,
+        )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:
         """The scales as a TensorRT calibration cache.
@@ -92,13 +89,13 @@ class Calibration:
         return table, sidecar
 
     def write_tables(
-        self, output: str | Path, forms: Sequence[str], algorithm: str = "EntropyCalibration2"
+        self, output: str | Path, forms: Sequence[TableFormat], algorithm: str = "EntropyCalibration2"
     ) -> list[Path]:
         """Writes the scales in one or more formats, and beside the first file `<file>.json`, as write_cache does.
 
         Args:
             output: where to; see tables.table_paths for the files of several formats.
-            forms: names of tables.FORMATS.
+            forms: names of `tables.TABLES`.
             algorithm: the calibrator named in the header of a TensorRT cache.
 
         Returns:
@@ -106,7 +103,7 @@ class Calibration:
 
         Raises:
             OptionError: when there is no such format, or two of them would be one file.
-            CacheError: when a name or a scale has no place in a format; nothing is written then.
+            CacheError: when a format cannot hold a name or a scale; nothing is written then.
             CalibrationError: when a file cannot be written.
         """
         header = header_for(self.options.trt_version, algorithm)
@@ -117,7 +114,7 @@ class Calibration:
         sidecar = Path(f"{first}.json")
         for path, data in tables.items():
             atomic_write(path, data)
-        atomic_write(sidecar, sidecar_bytes(self, tables[first], form))
+        atomic_write(sidecar, sidecar_bytes(self.provenance, tables[first], form))
         return [*tables, sidecar]
 
     def write_folded(self, path: str | Path) -> None:

@@ -7,28 +7,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Options", "Preprocess", "check_fields", "parse_size"]
+__all__ = [
+    "Color",
+    "Interpolation",
+    "Layout",
+    "Observe",
+    "Options",
+    "Preprocess",
+    "Preset",
+    "ProviderChoice",
+    "Range",
+    "Resize",
+    "check_fields",
+    "parse_size",
+]
 
-RESIZES = ("none", "stretch", "shorter", "letterbox")
-COLORS = ("rgb", "bgr", "gray")
-LAYOUTS = ("auto", "nchw", "nhwc")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-PROVIDERS = ("auto", "cuda", "cpu")
-RANGES = ("stable", "tensorrt")
-OBSERVES = ("fused", "all")
+Resize = Literal["none", "stretch", "shorter", "letterbox"]
+Color = Literal["rgb", "bgr", "gray"]
+Layout = Literal["auto", "nchw", "nhwc"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Preset = Literal["imagenet", "caffe", "yolo", "signed", "raw"]
+ProviderChoice = Literal["auto", "cuda", "cpu"]
+Range = Literal["stable", "tensorrt"]
+Observe = Literal["fused", "all"]
+
 MOST_THREADS = 1024
-PRESETS = ("imagenet", "caffe", "yolo", "signed", "raw")
 
 
-def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
-    return field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
+def _about(help_text: str, literal: Any = None, metavar: str = "") -> dict[str, Any]:
+    """The metadata of an option; the values of `literal`, its type, are the choices."""
+    return {"help": help_text, "choices": get_args(literal), "metavar": metavar}
 
 
 def check_fields(options: Any) -> None:
@@ -42,7 +57,7 @@ def check_fields(options: Any) -> None:
         kind = str(item.type).removesuffix(" | None")
         if value is None and kind != item.type:
             continue
-        words, fits = _KINDS.get(kind, ("", lambda value: True))
+        words, fits = _KINDS.get(kind, ("", lambda _: True))
         if not fits(value):
             raise OptionError(f"{item.name} is {value!r}, wanted {words}")
         choices = item.metadata.get("choices")
@@ -70,10 +85,10 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "int": ("a whole number", _is_int),
     "float": ("a finite number", _is_number),
-    "str": ("a text", lambda value: isinstance(value, str)),
+    "str": ("a string", lambda value: isinstance(value, str)),
     "tuple[int, int]": ("two whole numbers", lambda value: _all(_is_int)(value) and len(value) == 2),
     "tuple[float, ...]": ("finite numbers", _all(_is_number)),
-    "tuple[str, ...]": ("texts in a tuple", _all(lambda value: isinstance(value, str))),
+    "tuple[str, ...]": ("a tuple of strings", _all(lambda value: isinstance(value, str))),
 }
 
 
@@ -84,25 +99,51 @@ class Preprocess:
     Order of work: decode, colour, resize, crop, then `(pixel * scale - mean) / std` in float32, layout.
     `mean` and `std` are in units of the scaled pixel and have one value or one per channel, in the
     channel order of `color`. A preset only fills the fields left at None.
+
+        >>> from onnx_trtcal import Preprocess
+        >>> Preprocess(preset="imagenet", crop=(192, 192)).crop
+        (192, 192)
     """
 
-    preset: str | None = _option(None, "fill the flags below with a usual recipe", PRESETS)
-    resize: str | None = _option(
-        None, "how to bring an image to --size: stretch, shorter side (aspect kept), or letterbox", RESIZES
+    preset: Preset | None = field(
+        default=None, metadata=_about("fill the flags below with a usual recipe", Preset)
     )
-    size: tuple[int, int] | None = _option(
-        None, "height and width to resize to (shorter: the shorter side); default: the model's", metavar="H,W"
+    resize: Resize | None = field(
+        default=None,
+        metadata=_about(
+            "how to bring an image to --size: stretch, shorter side (aspect kept), or letterbox", Resize
+        ),
     )
-    crop: tuple[int, int] | None = _option(None, "centre crop after resizing", metavar="H,W")
-    interpolation: str | None = _option(None, "resampling filter (default bilinear)", INTERPOLATIONS)
-    pad_value: float | None = _option(
-        None, "grey level 0..255 of letterbox borders (default 114)", metavar="V"
+    size: tuple[int, int] | None = field(
+        default=None,
+        metadata=_about(
+            "height and width to resize to (shorter: the shorter side); default: the model's", metavar="H,W"
+        ),
     )
-    color: str | None = _option(None, "channel order the model wants (default rgb)", COLORS)
-    scale: float | None = _option(None, "factor applied to 0..255 pixels (default 1/255)", metavar="F")
-    mean: tuple[float, ...] | None = _option(None, "subtracted after scaling (default 0)", metavar="M[,M,M]")
-    std: tuple[float, ...] | None = _option(None, "divided by after the mean (default 1)", metavar="S[,S,S]")
-    layout: str | None = _option(None, "axis order the model wants (default: told from its shape)", LAYOUTS)
+    crop: tuple[int, int] | None = field(
+        default=None, metadata=_about("centre crop after resizing", metavar="H,W")
+    )
+    interpolation: Interpolation | None = field(
+        default=None, metadata=_about("resampling filter (default bilinear)", Interpolation)
+    )
+    pad_value: float | None = field(
+        default=None, metadata=_about("grey level 0..255 of letterbox borders (default 114)", metavar="V")
+    )
+    color: Color | None = field(
+        default=None, metadata=_about("channel order the model wants (default rgb)", Color)
+    )
+    scale: float | None = field(
+        default=None, metadata=_about("factor applied to 0..255 pixels (default 1/255)", metavar="F")
+    )
+    mean: tuple[float, ...] | None = field(
+        default=None, metadata=_about("subtracted after scaling (default 0)", metavar="M[,M,M]")
+    )
+    std: tuple[float, ...] | None = field(
+        default=None, metadata=_about("divided by after the mean (default 1)", metavar="S[,S,S]")
+    )
+    layout: Layout | None = field(
+        default=None, metadata=_about("axis order the model wants (default: taken from its shape)", Layout)
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -111,57 +152,91 @@ class Preprocess:
             if value is not None and min(value) < 1:
                 raise OptionError(f"{name} is {value!r}, wanted two positive numbers: height,width")
         if self.std is not None and any(value == 0 for value in self.std):
-            raise OptionError("std has a zero, by which nothing can be divided")
+            raise OptionError("std has a zero, and pixels are divided by std")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a calibration run does. Paths are not options: they are arguments of the functions that write."""
+    """What a calibration run does. Paths are not options: they are arguments of the functions that write.
 
-    method: str = _option("entropy", "threshold method, with an argument after a colon where it takes one")
-    method_for: tuple[str, ...] = _option(
-        (), "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
+    >>> from onnx_trtcal import Options
+    >>> Options(method="mse", method_for=("Softmax=minmax",), max_samples=512).trt_version
+    '10.3'
+    """
+
+    method: str = field(
+        default="entropy",
+        metadata=_about("threshold method, with an argument after a colon where it takes one"),
     )
-    range: str = _option(
-        "stable", "histogram range rule: one answer whatever the batching, or TensorRT's own", RANGES
+    method_for: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
+        ),
     )
-    observe: str = _option(
-        "fused", "measure each fused group's output, or every tensor by itself as TensorRT does", OBSERVES
+    range: Range = field(
+        default="stable",
+        metadata=_about("histogram range rule: one answer whatever the batching, or TensorRT's own", Range),
     )
-    tie_concat: bool = _option(
-        False, "give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)"
+    observe: Observe = field(
+        default="fused",
+        metadata=_about(
+            "measure each fused group's output, or every tensor by itself as TensorRT does", Observe
+        ),
     )
-    trt_version: str = _option("10.3", "TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
-    zero_scales: bool = _option(
-        False, "write TensorRT's 0 for an all-zero tensor, not a harmless positive scale"
+    tie_concat: bool = field(
+        default=False,
+        metadata=_about("give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA)"),
     )
-    provider: str = _option("auto", "ONNX Runtime execution provider", PROVIDERS)
-    batch_size: int | None = _option(
-        None,
-        "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins",
-        metavar="N",
+    trt_version: str = field(
+        default="10.3", metadata=_about("TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
     )
-    max_samples: int | None = _option(None, "use the first N samples only", metavar="N")
-    memory_limit: int | None = _option(
-        None, "most bytes of activations to hold at a time, as 800M or 2G", metavar="SIZE"
+    zero_scales: bool = field(
+        default=False,
+        metadata=_about("write TensorRT's 0 for an all-zero tensor, not a harmless positive scale"),
     )
-    threads: int | None = _option(None, "CPU threads (default: all cores)", metavar="N")
-    allow_nonfinite: bool = _option(
-        False, "go on when an activation holds NaN or Inf, leaving those values out"
+    provider: ProviderChoice = field(
+        default="auto", metadata=_about("ONNX Runtime execution provider", ProviderChoice)
     )
-    allow_quantized: bool = _option(False, "calibrate what is still float in an already quantized model")
-    ort_custom_ops: tuple[str, ...] = _option(
-        (), "shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB"
+    batch_size: int | None = field(
+        default=None,
+        metadata=_about(
+            "samples per run (default: 8, fewer where memory is short); a fixed batch in the model wins",
+            metavar="N",
+        ),
     )
-    checkpoint_every: int = _option(
-        256, "samples between checkpoints of a run, which is started again with the same command", metavar="N"
+    max_samples: int | None = field(
+        default=None, metadata=_about("use the first N samples only", metavar="N")
     )
-    until_stable: float | None = _option(
-        None, "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
+    memory_limit: int | None = field(
+        default=None,
+        metadata=_about("most bytes of activations to hold at a time, as 800M or 2G", metavar="SIZE"),
     )
-    preprocess: Preprocess = field(
-        default=Preprocess(), metadata={"help": "image preprocessing", "choices": (), "metavar": ""}
+    threads: int | None = field(
+        default=None, metadata=_about("CPU threads (default: all cores)", metavar="N")
     )
+    allow_nonfinite: bool = field(
+        default=False, metadata=_about("continue when an activation holds NaN or Inf, ignoring those values")
+    )
+    allow_quantized: bool = field(
+        default=False, metadata=_about("calibrate what is still float in an already quantized model")
+    )
+    ort_custom_ops: tuple[str, ...] = field(
+        default=(), metadata=_about("shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB")
+    )
+    checkpoint_every: int = field(
+        default=256,
+        metadata=_about(
+            "samples between checkpoints of a run, from which the same command resumes", metavar="N"
+        ),
+    )
+    until_stable: float | None = field(
+        default=None,
+        metadata=_about(
+            "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
+        ),
+    )
+    preprocess: Preprocess = field(default=Preprocess(), metadata=_about("image preprocessing"))
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -182,11 +257,11 @@ def parse_size(text: str) -> int:
     """Bytes from `2G`, `800M`, `1.5GiB` or a plain number; powers of 1024.
 
     Raises:
-        OptionError: when the text is no size.
+        OptionError: when the text is not a size.
     """
     digits = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = digits[-1:] if digits[-1:] in ("K", "M", "G", "T") else ""
     try:
         return int(float(digits.removesuffix(unit)) * _UNITS[unit])
     except (ValueError, OverflowError) as error:
-        raise OptionError(f"{text!r} is no size", fix="write 800M or 2G") from error
+        raise OptionError(f"{text!r} is not a size", fix="write 800M or 2G") from error

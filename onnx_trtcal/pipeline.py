@@ -2,43 +2,41 @@
 
 prepare   load, fold, fuse, plan: what to measure
 measure   run and count: the only part that reads data
-solve     thresholds and scales: a pure function of the other two
+search    methods that run the model find their thresholds
+solve     thresholds and scales: a pure function of all that
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.calibration import Calibration, Prepared
-from onnx_trtcal.collect.measure import measure, measure_signed
+from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.collect.measure import measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
-from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError
-from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
-from onnx_trtcal.graph.model.load import Model, load
-from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.model.surgeon import import_graph
-from onnx_trtcal.graph.plan.bodies import count_function_calls
-from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.errors import DataError, NonFiniteError
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
+from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
-from onnx_trtcal.search import JudgedSamples, chosen_name, judge
+from onnx_trtcal.search.search import Search
 from onnx_trtcal.support.progress import Listener, LoggingListener
-from onnx_trtcal.tied import tied_histograms
-from onnx_trtcal.trt.cache import check_name, header_for
+from onnx_trtcal.trt.cache import header_for
 
 if TYPE_CHECKING:
     import onnx
 
-    from onnx_trtcal.methods.mxnet import SignedHistogram
-    from onnx_trtcal.search.task import Chosen
+    from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["calibrate", "check_finite", "check_options", "prepare", "solve"]
+__all__ = ["calibrate", "check_finite", "check_options", "solve"]
+
+# So many tensors with NaN or Inf are named in an error.
+_MOST_NAMED = 20
 
 
 def calibrate(
@@ -51,38 +49,56 @@ def calibrate(
 ) -> Calibration:
     """Calibrates a model: what `onnx-trtcal MODEL DATA` does, without writing a file.
 
+        >>> from onnx_trtcal import Options, calibrate
+        >>> options = Options(max_samples=16)
+        >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", options)
+        >>> round(calibration.scales["input"].threshold, 2)
+        1.0
+        >>> [path.name for path in calibration.write_cache("digits_mlp.cache")]
+        ['digits_mlp.cache', 'digits_mlp.cache.json']
+
     Args:
         model: path of an ONNX file, or a model in memory.
         data: a directory, a file, or an iterable of arrays or of `{input name: array}`.
         options: how; see Options.
-        listener: is told of the provider, the preprocessing, warnings and progress.
-        checkpoint: file to note progress in every `options.checkpoint_every` samples, and to go on from when
+        listener: receives the provider, the preprocessing, warnings and progress.
+        checkpoint: file to save progress in every `options.checkpoint_every` samples, and to resume from when
             an earlier call of the same job has left it there; the caller removes it when the result is safe.
 
     Raises:
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
-    ears = listener or LoggingListener()
+    listener = listener or LoggingListener()
     check_options(options)
-    prepared = prepare(model, options, ears)
-    wants_signed = [
-        tensor
-        for tensor, method in assign_methods(options, prepared.plan.op_types).items()
-        if method.kind.signed
-    ]
-    if wants_signed and isinstance(data, Iterator):
-        raise DataError("method mxnet reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    noted = Path(checkpoint) if checkpoint else None
-    samples = JudgedSamples(prepared, data, options)
-    measured = measure(prepared, samples.data, options, ears, noted)
+    prepared = prepare(model, options, listener)
+    twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
+    if twice and isinstance(data, Iterator):
+        names = ", ".join(sorted({method.name for method in twice.values()}))
+        raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
+    search = Search(prepared, data)
+    measured = measure(prepared, search.data, options, listener, Path(checkpoint) if checkpoint else None)
     check_finite(measured.collection, options)
-    signed = {tensor: measured.collection.histograms[tensor].amax for tensor in wants_signed}
-    # The first pass may have stopped early, and the second must count the same samples.
-    same = replace(options, max_samples=len(measured.collection.samples))
-    second = measure_signed(prepared, data, same, signed, ears) if signed else {}
-    chosen = judge(prepared, measured.collection, samples, options, ears)
-    calibration = solve(prepared, measured.collection, options, second, chosen)
+    second = _second_pass(prepared, data, twice, measured.collection, listener)
+    chosen = search.solve(measured.collection, listener)
+    calibration = solve(prepared, measured.collection, second, chosen)
     return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
+
+
+def _second_pass(
+    prepared: Prepared,
+    data: Any,
+    methods: Mapping[str, Method],
+    collection: Collection,
+    listener: Listener,
+) -> dict[str, SecondPass]:
+    """What the methods that read the data twice count the second time; empty without any."""
+    histograms = collection.histograms
+    accumulators = {name: method.second_pass(histograms[name].amax) for name, method in methods.items()}
+    if accumulators:
+        # The first pass may have stopped early, and the second must count the same samples.
+        same = replace(prepared.options, max_samples=len(collection.samples))
+        measure_again(prepared, data, same, accumulators, listener)
+    return accumulators
 
 
 def check_options(options: Options) -> None:
@@ -93,42 +109,6 @@ def check_options(options: Options) -> None:
     """
     header_for(options.trt_version)
     assign_methods(options, {})
-
-
-def prepare(
-    model: str | Path | onnx.ModelProto, options: Options, listener: Listener | None = None
-) -> Prepared:
-    """Loads and rewrites a model and plans what to measure; reads no data.
-
-    Raises:
-        ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
-        OptionError: when the options contradict each other on this model.
-    """
-    ears = listener or LoggingListener()
-    loaded = load(model, options.ort_custom_ops)
-    folded = import_graph(loaded)
-    folds = fold(folded)
-    spill(folded, loaded)
-    everything = options.observe == "all"
-    observed = import_graph(loaded) if everything else folded
-    planned = plan(
-        loaded,
-        observed,
-        {} if everything else folds.vanished,
-        observe=options.observe,
-        tie_concat=options.tie_concat,
-    )
-    _check_plan(planned, loaded, options)
-    ears.say(_prepared_line(folds, planned))
-    for node, reason in folds.left:
-        ears.say(f"BatchNorm {node!r} is not folded: {reason}")
-    calls = count_function_calls(loaded.proto)
-    if calls:
-        ears.warn(
-            f"{_many(calls, 'node')} of the model call functions that it defines: the tensors inside get no scale; "
-            "onnx.inliner.inline_local_functions brings them into the graph"
-        )
-    return Prepared(loaded, folded, folds, observed, planned)
 
 
 def check_finite(collection: Collection, options: Options) -> None:
@@ -143,105 +123,45 @@ def check_finite(collection: Collection, options: Options) -> None:
         if histogram.nan or histogram.inf
     ]
     if bad and not options.allow_nonfinite:
+        more = [f"… and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
         raise NonFiniteError(
             f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:\n    "
-            + "\n    ".join(bad[:20] + ([f"… and {len(bad) - 20} more"] if len(bad) > 20 else [])),
-            fix="look at the first tensor and its sample; --allow-nonfinite leaves such values out and goes on",
+            + "\n    ".join(bad[:_MOST_NAMED] + more),
+            fix="look at the first tensor and its sample; --allow-nonfinite ignores such values and continues",
         )
 
 
 def solve(
     prepared: Prepared,
     collection: Collection,
-    options: Options,
-    signed: Mapping[str, SignedHistogram] | None = None,
+    second: Mapping[str, SecondPass] | None = None,
     chosen: Mapping[str, Chosen] | None = None,
 ) -> Calibration:
     """Thresholds and scales from statistics; runs no model and reads no data.
 
     Args:
-        prepared: the model and its plan.
+        prepared: the model, its plan and its methods.
         collection: statistics of every tensor that the plan observes.
-        options: the methods, and what the scales are for.
-        signed: per tensor whose method wants one, the histogram of the second pass.
-        chosen: per tensor whose method runs the model, what it chose; where that is missing, its stand-in for
-            statistics alone is taken.
+        second: per tensor whose method reads the data twice, what the second pass counted.
+        chosen: per tensor whose method runs the model, what it chose; where that is missing, its fallback
+            for statistics alone is taken.
 
     Raises:
-        OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
+        StatisticsError: when a method needs a second pass over the data and `second` lacks its result.
     """
-    plan = prepared.plan
-    methods = assign_methods(options, plan.op_types)
-    histograms = tied_histograms(plan.merged, collection)
-    thresholds = solve_all({**histograms, **(signed or {})}, methods.__getitem__, options.threads)
-    thresholds.update({name: item.threshold for name, item in (chosen or {}).items()})
+    methods, histograms, chosen = prepared.methods, collection.tied_histograms(prepared.ties), chosen or {}
+    counted: dict[str, Histogram | SecondPass] = {**histograms, **(second or {})}
+    solved = solve_all(
+        {name: each for name, each in counted.items() if name not in chosen},
+        methods,
+        prepared.options.threads,
+    )
+    thresholds = {name: chosen[name].threshold if name in chosen else solved[name] for name in histograms}
     scales = make_scales(
-        plan,
+        prepared.plan,
         thresholds,
         {name: histogram.amax for name, histogram in histograms.items()},
-        {name: chosen_name(method, (chosen or {}).get(name)) for name, method in methods.items()},
-        options.zero_scales,
+        {name: method.label(chosen.get(name)) for name, method in methods.items()},
+        zero_scales=prepared.options.zero_scales,
     )
-    return Calibration(prepared, options, collection, thresholds, scales)
-
-
-def check_not_quantized(found: Sequence[str], where: str, options: Options) -> None:
-    """Refuses a model that somebody quantized already, unless the options allow it.
-
-    Args:
-        found: op types that show it.
-        where: the model file.
-
-    Raises:
-        ModelError: naming the op types.
-    """
-    if found and not options.allow_quantized:
-        raise ModelError(
-            f"the model is quantized already: it holds {', '.join(found)}",
-            where=where,
-            fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), turn it back with "
-            "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
-        )
-
-
-def _check_plan(plan: Plan, model: Model, options: Options) -> None:
-    where = str(model.path or "the model in memory")
-    for name in plan.answers:
-        check_name(name, where)
-    check_not_quantized(plan.quantized, where, options)
-    if plan.merged and options.range == "tensorrt":
-        raise OptionError(
-            "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
-            fix="use --range stable, whose histograms add up exactly",
-        )
-    if not plan.observed and plan.quantized:
-        raise ModelError(
-            "nothing in the model is float any more: its Q/DQ nodes hold every scale",
-            where=where,
-            fix="build it as it is; there is nothing left to calibrate",
-        )
-    if not plan.observed:
-        raise ModelError(
-            "the model has no float tensor that could get a scale"
-            + (" outside its If, Loop and Scan bodies" if plan.subgraph_tensors else ""),
-            where=where,
-            fix="INT8 calibration is for models with float activations; check that this is the right file",
-        )
-
-
-def _prepared_line(folds: FoldReport, plan: Plan) -> str:
-    normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
-    others = len(folds.folded) - normalizations
-    parts = [f"{normalizations} BatchNorm folded"]
-    if others:
-        parts.append(f"{others} per-channel Add, Sub, Mul or Div folded")
-    if folds.left:
-        parts.append(f"{len(folds.left)} BatchNorm left")
-    return (
-        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
-        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.answers), 'scale')}"
-    )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return Calibration(prepared, collection, histograms, thresholds, scales)

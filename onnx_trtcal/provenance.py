@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx_trtcal.calibration import Calibration
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["sidecar_bytes"]
+    from onnx_trtcal.options import Options
+    from onnx_trtcal.scales import Scale
+
+__all__ = ["Provenance", "provenance_options", "sidecar_bytes"]
 
 # How the work was cut up, where it ran and which samples were left over has no part in the result.
 _NOT_PROVENANCE = {
@@ -28,22 +32,56 @@ _NOT_PROVENANCE = {
 _PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon", "onnxruntime-gpu", "onnxruntime")
 
 
-def sidecar_bytes(calibration: Calibration, table: bytes, form: str = "trt") -> bytes:
+@dataclass(frozen=True)
+class Provenance:
+    """Where the scales of a model came from.
+
+    Attributes:
+        model_file: name of the model's file, without its folder; None for a model in memory.
+        model_sha256: hash of the model, in hexadecimal.
+        sample_hashes: of every sample that was counted.
+        options: what had a part in the result, from `provenance_options`.
+        scales: per tensor.
+        skipped: tensors without a scale -> why.
+    """
+
+    model_file: str | None
+    model_sha256: str
+    sample_hashes: Sequence[str]
+    options: Mapping[str, Any]
+    scales: Mapping[str, Scale]
+    skipped: Mapping[str, str]
+
+
+def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that have a part in the result.
+
+    Args:
+        options: those of the run that solved.
+        counted_with: those that the statistics were collected with.
+    """
+    fields = dataclasses.asdict(options)
+    kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
+    return {**kept, **counted_with}
+
+
+def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> bytes:
     """The sidecar of a cache, or of a table of another format.
 
     Args:
-        calibration: what the cache was made from.
+        provenance: where the scales came from.
         table: the bytes of the file, whose hash ties the two together.
         form: the format's name.
     """
-    said = {"header": table.split(b"\n", 1)[0].decode()} if form == "trt" else {"format": form}
-    model = calibration.prepared.model
-    samples = calibration.collection.samples
+    named = {"header": table.split(b"\n", 1)[0].decode()} if form == "trt" else {"format": form}
     content = {
-        "cache": {"sha256": hashlib.sha256(table).hexdigest(), **said},
-        "model": {"file": model.path.name if model.path else None, "sha256": model.sha256},
-        "data": {"samples": len(samples), "sha256": _hash_of_samples(calibration)},
-        "options": _options(calibration),
+        "cache": {"sha256": hashlib.sha256(table).hexdigest(), **named},
+        "model": {"file": provenance.model_file, "sha256": provenance.model_sha256},
+        "data": {
+            "samples": len(provenance.sample_hashes),
+            "sha256": _hash_of_samples(provenance.sample_hashes),
+        },
+        "options": dict(provenance.options),
         "versions": _versions(),
         "tensors": {
             name: {
@@ -52,25 +90,18 @@ def sidecar_bytes(calibration: Calibration, table: bytes, form: str = "trt") -> 
                 "scale": item.scale,
                 "method": item.method,
                 "source": item.source,
-                "how": item.how,
+                "how": item.reason,
             }
-            for name, item in calibration.scales.items()
+            for name, item in provenance.scales.items()
         },
-        "skipped": dict(calibration.prepared.plan.skipped),
+        "skipped": dict(provenance.skipped),
     }
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _hash_of_samples(calibration: Calibration) -> str:
-    # The samples' own hashes, sorted: the same data in another order or under other names is the same data.
-    hashes = sorted(digest for _, digest in calibration.collection.samples)
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _options(calibration: Calibration) -> dict[str, Any]:
-    fields = dataclasses.asdict(calibration.options)
-    kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
-    return {**kept, **calibration.collection.options}
+def _hash_of_samples(hashes: Sequence[str]) -> str:
+    # Sorted: the same data in another order or under other names is the same data.
+    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

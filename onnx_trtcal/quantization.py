@@ -1,4 +1,4 @@
-"""quantize(): the calibration as an explicitly quantized model, which TensorRT 8 to 11 builds."""
+"""The verbs on explicitly quantized models, which TensorRT 8 to 11 build: quantize, lint and dequantize."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import Obtained, obtain
+from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.qdq.lint.finding import Finding
+    from onnx_trtcal.qdq.read.dequantize_model import Dequantized
     from onnx_trtcal.qdq.write.quantize_model import Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Layer", "Quantization", "quantize", "quantize_calibrated"]
+__all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Quantization:
-    """A Q/DQ model that is not written yet, and where its scales came from."""
+    """A Q/DQ model that is not written yet.
+
+    Attributes:
+        quantized: the model.
+        source: where its scales came from.
+    """
 
     quantized: Quantized
-    obtained: Obtained
+    source: ScaleSource
 
     def proto(self) -> onnx.ModelProto:
         """The Q/DQ model in memory."""
@@ -77,13 +84,20 @@ def quantize(
     model: str | Path | onnx.ModelProto,
     source: Any,
     options: Options = Options(),
-    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    qdq: QdqOptions = QdqOptions(),
     *,
     listener: Listener | None = None,
 ) -> Quantization:
     """The model with Q/DQ nodes: what `onnx-trtcal quantize MODEL SOURCE` does, without writing a file.
 
-        quantize("model.onnx", "model.calibration.cache").save("model.int8.onnx")
+        >>> from onnx_trtcal import Cache, quantize
+        >>> scales = {"input": 0.01, "/fc1/relu/Relu_output_0": 0.03, "/fc2/relu/Relu_output_0": 0.04}
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", scales)
+        >>> quantization = quantize("models/digits_mlp.onnx", cache)
+        >>> [layer.op for layer in quantization.layers if not layer.reason]
+        ['Gemm', 'MatMul', 'Gemm']
+        >>> [path.name for path in quantization.save("digits_mlp.int8.onnx")]
+        ['digits_mlp.int8.onnx']
 
     Args:
         model: path of a float ONNX file, or such a model in memory.
@@ -91,28 +105,77 @@ def quantize(
             also one that TensorRT wrote.
         options: how to calibrate and to solve.
         qdq: where pairs go and how weights are stored.
-        listener: is told how it goes.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
-    return _quantized(obtain(model, source, options, listener), qdq)
+    return _quantized(find_scales(model, source, options, listener), qdq)
 
 
 def quantize_calibrated(
     calibration: Calibration,
-    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    qdq: QdqOptions = QdqOptions(),
 ) -> Quantization:
     """The model of a calibration with Q/DQ nodes.
 
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
-    scales = {name: item.scale for name, item in calibration.scales.items()}
-    return _quantized(Obtained(calibration.prepared.model, scales, "data", calibration), qdq)
+    return _quantized(from_calibration(calibration), qdq)
 
 
-def _quantized(obtained: Obtained, qdq: QdqOptions) -> Quantization:
+def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
+    """Takes a Q/DQ model apart into a float model and a scale per tensor: `onnx-trtcal dequantize MODEL`.
+
+    A model that `quantize` made gives back the scales it was made from, to the bit.
+
+        >>> from onnx_trtcal import Cache, dequantize, quantize
+        >>> scales = {"input": 0.25, "/fc1/relu/Relu_output_0": 0.5, "/fc2/relu/Relu_output_0": 0.125}
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", scales)
+        >>> int8 = quantize("models/digits_mlp.onnx", cache).proto()
+        >>> dequantize(int8).scales["input"]
+        0.25
+
+    Args:
+        model: path of any model with Q/DQ pairs (from ModelOpt, QAT, ONNX Runtime or this package), or such a
+            model in memory.
+        symmetric_only: refuse a tensor whose grid a cache cannot express (uint8, zero-point, several scales),
+            rather than cover its range symmetrically.
+
+    Raises:
+        ModelError: when the model cannot be loaded, has no pairs, or has pairs without a float counterpart.
+    """
+    from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
+
+    return dequantize_model(load(model), symmetric_only=symmetric_only)
+
+
+def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
+    """Checks a Q/DQ model against TensorRT's rules; needs no TensorRT and does not run the model.
+
+        >>> from onnx_trtcal import Cache, lint, quantize
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", {"input": 0.01})
+        >>> [finding.rule for finding in lint(quantize("models/digits_mlp.onnx", cache).proto())]
+        []
+
+    Args:
+        model: path of a model with Q/DQ nodes, or such a model in memory.
+
+    Returns:
+        All findings, errors first, each level in graph order; none when nothing is wrong.
+
+    Raises:
+        ModelError: when the file cannot be read, or holds no Q/DQ node and no quantized operator.
+    """
+    from onnx_trtcal.qdq.lint.lint import lint_model
+
+    return lint_model(model)
+
+
+def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
-    return Quantization(quantize_model(obtained.model, obtained.scales, qdq), obtained)
+    # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
+    return Quantization(quantize_model(source.model, source.scales, qdq), source)

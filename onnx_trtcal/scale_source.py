@@ -5,56 +5,73 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from onnx_trtcal.errors import CacheError, StatisticsError
-from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
+from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import onnx
 
-    from onnx_trtcal.calibration import Calibration, Prepared
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.prepared import FoldedModel, Prepared
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["Obtained", "from_statistics", "kind_of", "load_statistics", "obtain"]
+__all__ = [
+    "ScaleSource",
+    "SourceKind",
+    "compare",
+    "find_scales",
+    "from_calibration",
+    "from_statistics",
+    "solve",
+    "source_kind",
+]
+
+SourceKind = Literal["data", "statistics", "cache"]
 
 
 @dataclass(frozen=True)
-class Obtained:
+class ScaleSource:
     """The scales of a model and where they came from.
 
     Attributes:
-        model: the float model.
-        scales: tensor -> scale, exact float32 values: those that were given or solved, then those carried on.
-        kind: `data`, `statistics` or `cache`.
+        folded: the float model, with BatchNorm folded.
+        scales: tensor -> scale, exact float32 values: those that were given or solved, then those propagated.
+        kind: what they came from.
         calibration: everything behind the scales; None when they came from a cache.
-        carried: tensors the cache does not name whose scale follows from one that it does name.
+        propagated: tensors that the cache does not name whose scale follows from one that it does name.
         missing: float tensors without a scale.
         foreign: entries of the cache that name no tensor of the model, folded or not.
-        unusable: entries of the cache whose scale is no positive number (inf, nan), and which therefore count
+        unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
     """
 
-    model: Model
+    folded: FoldedModel
     scales: Mapping[str, float]
-    kind: str
+    kind: SourceKind
     calibration: Calibration | None = None
-    carried: tuple[str, ...] = ()
+    propagated: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
 
+    @property
+    def model(self) -> Model:
+        """The float model as it was loaded."""
+        return self.folded.model
 
-def kind_of(source: Any) -> str:
-    """What `source` is: `cache`, `statistics`, or else `data`; files are told by their first bytes."""
+
+def source_kind(source: Any) -> SourceKind:
+    """What `source` is; a file is recognized by its first bytes."""
     from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.stats.store import MAGIC
 
     if isinstance(source, Cache):
         return "cache"
@@ -69,12 +86,12 @@ def kind_of(source: Any) -> str:
     return "cache" if start.startswith(b"TRT-") or Path(source).suffix == ".cache" else "data"
 
 
-def obtain(
+def find_scales(
     model: str | Path | onnx.ModelProto,
     source: Any,
     options: Options = Options(),
     listener: Listener | None = None,
-) -> Obtained:
+) -> ScaleSource:
     """The scales of a model.
 
     Args:
@@ -82,26 +99,102 @@ def obtain(
         source: data (whatever `calibrate` takes), the path of a statistics file or a Collection, the path of
             a calibration cache or a Cache.
         options: how to calibrate and to solve; a cache needs none of them.
-        listener: is told how it goes.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family; CacheError when the cache names no tensor of the model.
     """
     from onnx_trtcal.pipeline import calibrate
-    from onnx_trtcal.stats import store
 
-    kind = kind_of(source)
+    kind = source_kind(source)
     if kind == "cache":
         cache = source if isinstance(source, Cache) else read_cache(source)
         return _from_cache(model, cache, options, "" if isinstance(source, Cache) else str(source))
     if kind == "statistics":
         named = isinstance(source, (str, Path))
-        collection = store.load(source) if named else source
+        collection = load_statistics(source) if named else source
         calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
     else:
         calibration = calibrate(model, source, options, listener=listener)
+    return from_calibration(calibration, kind)
+
+
+def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
+    """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
-    return Obtained(calibration.prepared.model, scales, kind, calibration)
+    return ScaleSource(calibration.prepared, scales, kind, calibration)
+
+
+def solve(
+    statistics: str | Path | Collection,
+    model: str | Path | onnx.ModelProto,
+    options: Options = Options(),
+    *,
+    listener: Listener | None = None,
+) -> Calibration:
+    """Solves for scales by another method or for another TensorRT version.
+
+        >>> from onnx_trtcal import Options, calibrate, solve
+        >>> collection = calibrate(
+        ...     "models/digits_mlp.onnx", "models/digits_calib.npy", Options(max_samples=16)
+        ... ).collection
+        >>> options = Options(method="minmax", trt_version="8.6.1")
+        >>> cache = solve(collection, "models/digits_mlp.onnx", options).cache()
+        >>> cache.header, len(cache.scales)
+        ('TRT-8601-EntropyCalibration2', 10)
+
+    Args:
+        statistics: a statistics file, or statistics in memory.
+        model: the model they were collected from, byte for byte: its path, or the model in memory.
+        options: the methods, and what the scales are for. `observe` and `range` are those of the statistics;
+            options that concern data play no part.
+        listener: receives warnings and what is said of the model.
+
+    Raises:
+        StatisticsError: when the statistics cannot be read, or are of another model.
+        OptionError: for a TensorRT version without calibrators or a method that does not exist.
+        NonFiniteError: when NaN or Inf was counted, and the options do not allow it.
+    """
+    collection, where = _read(statistics)
+    return from_statistics(model, collection, options, listener, where)
+
+
+def compare(
+    statistics: str | Path | Collection,
+    model: str | Path | onnx.ModelProto,
+    methods: Sequence[str] = (),
+    options: Options = Options(),
+    *,
+    listener: Listener | None = None,
+) -> list[Row]:
+    """Solves and scores every observed tensor with every method.
+
+        >>> from onnx_trtcal import Options, calibrate, compare
+        >>> collection = calibrate(
+        ...     "models/digits_mlp.onnx", "models/digits_calib.npy", Options(max_samples=16)
+        ... ).collection
+        >>> rows = compare(collection, "models/digits_mlp.onnx", ["entropy", "mse", "minmax"])
+        >>> rows[1].tensor, rows[1].op, rows[1].best
+        ('/fc1/relu/Relu_output_0', 'Relu', 'mse')
+
+    Args:
+        statistics: a statistics file, or statistics in memory.
+        model: the model they were collected from, byte for byte: its path, or the model in memory.
+        methods: as `--method` takes them; none for every one that needs nothing but the statistics.
+        options: `threads`, `allow_quantized` and `ort_custom_ops` matter here.
+        listener: receives what is said of the model.
+
+    Returns:
+        A row per observed tensor, in graph order.
+
+    Raises:
+        StatisticsError: when the statistics cannot be read, or are of another model.
+        OptionError: for a method that does not exist, or that needs more than the statistics hold.
+    """
+    chosen = comparable_methods(methods)
+    collection, where = _read(statistics)
+    prepared = _prepare_for(model, collection, options, listener, where)
+    return compare_methods(collection.histograms, prepared.plan.op_types, chosen, options.threads)
 
 
 def from_statistics(
@@ -114,41 +207,29 @@ def from_statistics(
     """A calibration from statistics collected earlier, without running the model.
 
     Args:
+        model: path of the ONNX file that they were collected from, or that model in memory.
+        collection: the statistics.
+        options: how to solve; how they were collected is taken from the statistics.
+        listener: receives warnings.
         name: the statistics file, for error messages.
 
     Raises:
-        StatisticsError: when the statistics are of another model.
+        StatisticsError: when the statistics are of another model, or a method needs more than they hold.
     """
-    from onnx_trtcal.pipeline import check_finite, check_options, solve
+    from onnx_trtcal.pipeline import check_finite, check_options
+    from onnx_trtcal.pipeline import solve as solve_prepared
 
+    listener = listener or LoggingListener()
     check_options(options)
-    prepared, asked = _prepare_for(model, collection, options, listener, name)
-    check_finite(collection, asked)
-    judged = {m.name: m.kind for m in assign_methods(asked, prepared.plan.op_types).values() if m.kind.judged}
-    for method, kind in judged.items():
-        (listener or LoggingListener()).warn(
-            f"method {method} runs the model on data, and there are statistics only: {kind.module} stands in "
+    prepared = _prepare_for(model, collection, options, listener, name)
+    check_finite(collection, prepared.options)
+    fallbacks = {method: method.fallback for method in prepared.methods.values() if method.fallback}
+    for method, fallback in fallbacks.items():
+        listener.warn(
+            f"method {method} runs the model on data, and there are statistics only: {fallback} stands in "
             f"for it; calibrate with the data and --method {method} for more"
         )
-    return solve(prepared, collection, asked)
-
-
-def load_statistics(
-    path: str | Path,
-    model: str | Path | onnx.ModelProto,
-    options: Options = Options(),
-    listener: Listener | None = None,
-) -> tuple[Prepared, Collection]:
-    """A statistics file with the plan of the model it belongs to; no data is read, nothing solved.
-
-    Raises:
-        StatisticsError: when the file cannot be read, or is of another model.
-    """
-    from onnx_trtcal.stats import store
-
-    collection = store.load(path)
-    prepared, _ = _prepare_for(model, collection, options, listener, str(path))
-    return prepared, collection
+    return solve_prepared(prepared, collection)
 
 
 def _prepare_for(
@@ -157,13 +238,24 @@ def _prepare_for(
     options: Options,
     listener: Listener | None,
     name: str,
-) -> tuple[Prepared, Options]:
-    """The plan under which the statistics were collected, and the options with what they say of that."""
-    from onnx_trtcal.pipeline import prepare
+) -> Prepared:
+    """The model prepared as it was when the statistics were collected.
+
+    Args:
+        model: path of the ONNX file they were collected from, or that model in memory.
+        collection: the statistics.
+        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        listener: receives what is said of the model.
+        name: the statistics file, for error messages.
+
+    Raises:
+        StatisticsError: when the statistics are of another model.
+    """
+    from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
-    asked = replace(options, observe=observe, range=collection.rule)
-    prepared = prepare(model, asked, listener or LoggingListener())
+    collected = replace(options, observe=observe, range=collection.rule)
+    prepared = prepare(model, collected, listener)
     if collection.model != prepared.model.sha256:
         raise StatisticsError(
             "the statistics were collected from another model: its hash is "
@@ -178,26 +270,20 @@ def _prepare_for(
             where=name,
             fix="collect them again with this version",
         )
-    return prepared, asked
+    return prepared
 
 
-def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str) -> Obtained:
+def _from_cache(
+    model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str
+) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
-    from onnx_trtcal.graph.ops import QUANTIZED
-    from onnx_trtcal.graph.view import kind
-    from onnx_trtcal.pipeline import check_not_quantized
-    from onnx_trtcal.qdq.carry import carry_scales
+    from onnx_trtcal.graph.propagate import propagate_scales
+    from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
-    loaded = load(model, options.ort_custom_ops)
-    graph = import_graph(loaded)
-    found = sorted({kind(node) for node in graph.nodes} & QUANTIZED)
-    check_not_quantized(found, str(loaded.path or "the model in memory"), options)
-    fold(graph)
-    tensors = {*graph.tensors(), *loaded.elem_types}
+    folded = fold_model(load(model, options.ort_custom_ops))
+    check_not_quantized(quantized_ops(folded.folded), folded.model, options)
+    tensors = {*folded.folded.tensors(), *folded.model.elem_types}
     foreign = tuple(tensor for tensor in cache.scales if tensor not in tensors)
     if len(foreign) == len(cache.scales):
         raise CacheError(
@@ -207,14 +293,21 @@ def _from_cache(model: str | Path | onnx.ModelProto, cache: Cache, options: Opti
         )
     usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
-    follows, missing = carry_scales(graph, find_groups(graph, loaded.shapes), known)
-    carried = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
-    return Obtained(
-        model=loaded,
-        scales={**usable, **carried},
+    follows, missing = propagate_scales(folded.folded, folded.groups, known)
+    propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    return ScaleSource(
+        folded=folded,
+        scales={**usable, **propagated},
         kind="cache",
-        carried=tuple(carried),
+        propagated=tuple(propagated),
         missing=missing,
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
     )
+
+
+def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:
+    """The statistics, and what to call them in error messages."""
+    if isinstance(statistics, (str, Path)):
+        return load_statistics(statistics), str(statistics)
+    return statistics, ""

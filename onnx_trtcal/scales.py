@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.plan.plan import Plan
 
-__all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Scale", "make_scales", "to_scale"]
+__all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Reason", "Scale", "make_scales", "to_scale"]
 
 QUANTIZED_MAX = 127
 # Any scale represents an all-zero tensor without error; that of [-1, 1] cannot upset a kernel it meets.
 SCALE_OF_ZEROS = float(np.float32(1) / np.float32(QUANTIZED_MAX))
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
+
+Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Scale:
         threshold: the largest magnitude kept (0 for an all-zero tensor).
         amax: the largest magnitude seen in the observed tensor.
         method: what chose the threshold, as `percentile:99.9`.
-        source: the observed tensor that answers for this one, often itself.
-        how: `measured`, or why another tensor answers: `group`, `tie`, `pool`, `folded`, `constant`, `concat`.
+        source: the scale owner: the observed tensor whose scale this is, often the tensor itself.
+        reason: why that tensor owns the scale: it is the tensor itself (`measured`), or the two share a fused
+            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input.
     """
 
     tensor: str
@@ -42,20 +45,20 @@ class Scale:
     amax: float
     method: str
     source: str
-    how: str
+    reason: Reason
 
     @property
     def all_zero(self) -> bool:
-        """Whether nothing but zeros was seen."""
+        """Whether only zeros were seen."""
         return self.threshold == 0
 
 
-def to_scale(threshold: float, zero_scales: bool = False) -> float:
+def to_scale(threshold: float, *, zero_scales: bool = False) -> float:
     """float32(threshold) / 127 in float32, as TensorRT computes it; always finite, positive unless asked.
 
     Args:
         threshold: the largest magnitude kept; 0 for an all-zero tensor.
-        zero_scales: answer 0 for a threshold of 0, as TensorRT does.
+        zero_scales: return 0 for a threshold of 0, as TensorRT does.
     """
     kept = np.float32(min(threshold, _LARGEST))
     if kept == 0:
@@ -68,28 +71,32 @@ def make_scales(
     thresholds: Mapping[str, float],
     amaxes: Mapping[str, float],
     methods: Mapping[str, str],
+    *,
     zero_scales: bool = False,
 ) -> dict[str, Scale]:
-    """A scale for every tensor the plan answers for, in the plan's order.
+    """A scale for every tensor of the plan, in the plan's order.
 
     Args:
-        plan: which observed tensor answers for which tensor.
-        thresholds, amaxes, methods: per observed tensor.
+        plan: which observed tensor owns the scale of which tensor.
+        thresholds: per observed tensor, the largest magnitude kept.
+        amaxes: per observed tensor, the largest magnitude seen.
+        methods: per observed tensor, what chose the threshold.
         zero_scales: write 0 for all-zero tensors.
 
     Raises:
         KeyError: when an observed tensor of the plan was not measured (a fault of the caller).
     """
     scales = {}
-    for tensor, answer in plan.answers.items():
-        if answer.how == "constant":
-            amax = plan.constants[answer.source]
+    for tensor, owner in plan.owners.items():
+        if owner.reason == "constant":
+            amax = plan.constants[owner.source]
             threshold, method = amax, "minmax"
         else:
-            amax, method = amaxes[answer.source], methods[answer.source]
-            threshold = thresholds[answer.source]
+            amax, method = amaxes[owner.source], methods[owner.source]
+            threshold = thresholds[owner.source]
         if not math.isfinite(threshold):
             threshold = _LARGEST
-        scale = to_scale(threshold, zero_scales)
-        scales[tensor] = Scale(tensor, scale, threshold, amax, method, answer.source, answer.how)
+        scale = to_scale(threshold, zero_scales=zero_scales)
+        reason = cast("Reason", owner.reason)
+        scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, reason)
     return scales

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
-# Examples take as long as the machine needs: a busy one is no fault of the code. The gate draws the same examples
-# each time, so that a failure there can be had again.
+if TYPE_CHECKING:
+    import pytest
+
+# No deadline: how long an example takes depends on what else the machine does. The gate draws the same examples each
+# time, so that a failure there can be reproduced.
 settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests come first, so that at the end no process waits for another's last one."""
+    items.sort(key=lambda item: "slow" not in item.keywords)

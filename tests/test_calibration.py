@@ -12,7 +12,7 @@ from helpers.small import CPU, network, samples
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import CalibrationError, OptionError
 from onnx_trtcal.trt.cache import read_cache
-from onnx_trtcal.trt.tables import FORMATS, render, table_paths
+from onnx_trtcal.trt.tables import TABLES, render, table_paths
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -36,7 +36,7 @@ def test_a_cache_has_every_scale_under_the_header_of_the_version(
 
 
 def test_every_format_at_once(calibration: Calibration, tmp_path: Path) -> None:
-    written = calibration.write_tables(tmp_path / "a.cache", tuple(FORMATS))
+    written = calibration.write_tables(tmp_path / "a.cache", tuple(TABLES))
     header, scales = calibration.cache().header, calibration.cache().scales
     assert [path.name for path in written] == [
         "a.cache",
@@ -45,7 +45,7 @@ def test_every_format_at_once(calibration: Calibration, tmp_path: Path) -> None:
         "a.ranges.json",
         "a.cache.json",
     ]
-    for form, path in zip(FORMATS, written, strict=False):
+    for form, path in zip(TABLES, written, strict=False):
         assert path.read_bytes() == render(form, scales, header)
     assert json.loads(written[-1].read_text())["cache"]["header"] == header
 
@@ -67,7 +67,7 @@ class TestNothingIsWritten:
         assert not list(tmp_path.iterdir())
 
     def test_when_there_is_no_such_format(self, calibration: Calibration, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match="'ort-jsn' is no table format"):
+        with pytest.raises(OptionError, match="'ort-jsn' is not a table format"):
             calibration.write_tables(tmp_path / "a.cache", ("trt", "ort-jsn"))
         assert not list(tmp_path.iterdir())
 

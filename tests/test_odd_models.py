@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from helpers import toys
-from helpers.small import CPU, Ears
+from helpers.small import CPU, RecordingListener
 from helpers.toys import node
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import CacheError, ModelError
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.trt.cache import dumps, loads
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_operators_of_onnx_runtimes_own_domain() -> None:
     model = toys.model(nodes, X, ["y"], {"w": W, "ones": np.ones(6, np.float32)})
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     scales = job(model).scales
-    assert [item.how for item in scales.values()] == ["measured"] * 4
+    assert [item.reason for item in scales.values()] == ["measured"] * 4
 
 
 def test_an_input_of_unknown_rank_takes_its_shape_from_the_data() -> None:
@@ -167,9 +167,9 @@ def test_functions_of_the_model_run_and_their_inside_is_mentioned() -> None:
     model.functions.append(
         helper.make_function("mine", "Block", ["a", "b"], ["o"], inside, [helper.make_opsetid("", 17)])
     )
-    ears = Ears()
-    prepare(model, CPU, ears)
-    assert "1 node of the model call functions" in ears.warned[0]
+    listener = RecordingListener()
+    prepare(model, CPU, listener)
+    assert "1 node of the model call functions" in listener.warned[0]
     assert list(job(model).scales) == ["x", "h", "y"]
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from helpers import toys
-from helpers.small import CPU, Ears, network, samples
+from helpers.small import CPU, RecordingListener, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
-from onnx_trtcal.pipeline import check_options, prepare, solve
+from onnx_trtcal.pipeline import check_options, solve
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
 
@@ -33,7 +34,7 @@ def entries(calibration: Calibration) -> dict[str, str]:
 
 def both_files(calibration: Calibration) -> tuple[bytes, bytes]:
     cache = dumps(calibration.cache())
-    return cache, sidecar_bytes(calibration, cache)
+    return cache, sidecar_bytes(calibration.provenance, cache)
 
 
 class TestScalesThatTensorRTWrote:
@@ -101,7 +102,7 @@ class TestOneAnswer:
 def test_every_float_tensor_of_the_model_has_a_scale() -> None:
     calibration = calibrate(network(), samples(4), CPU)
     assert list(calibration.scales) == ["x", "conv", "bn", "relu", "pool", "y"]
-    how = {name: (item.source, item.how) for name, item in calibration.scales.items()}
+    how = {name: (item.source, item.reason) for name, item in calibration.scales.items()}
     assert how["x"] == ("x", "measured") and how["relu"] == ("relu", "measured")
     assert how["conv"][0] == how["bn"][0] == "relu"
     assert how["pool"] == ("relu", "pool")
@@ -211,7 +212,7 @@ class TestRefusals:
 class TestSolve:
     def test_is_a_function_of_the_statistics(self) -> None:
         first = calibrate(network(), samples(9), CPU)
-        again = solve(first.prepared, first.collection, replace(CPU, method="percentile:99"))
+        again = solve(first.prepared.with_options(replace(CPU, method="percentile:99")), first.collection)
         straight = calibrate(network(), samples(9), replace(CPU, method="percentile:99"))
         assert both_files(again) == both_files(straight)
 
@@ -237,15 +238,15 @@ class TestSolve:
     def test_a_signed_method_needs_its_second_pass(self) -> None:
         first = calibrate(network(), samples(2), CPU)
         with pytest.raises(StatisticsError, match="mxnet"):
-            solve(first.prepared, first.collection, replace(CPU, method="mxnet"))
+            solve(first.prepared.with_options(replace(CPU, method="mxnet")), first.collection)
 
 
 def test_tells_what_it_does() -> None:
-    ears = Ears()
-    calibrate(network(), samples(10), replace(CPU, batch_size=4), listener=ears)
-    assert ears.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 6 scales"
-    assert "execution provider: CPU (as asked)" in ears.said
-    assert [count for count in ears.counts if count] == [4, 4, 2]
+    listener = RecordingListener()
+    calibrate(network(), samples(10), replace(CPU, batch_size=4), listener=listener)
+    assert listener.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 6 scales"
+    assert "execution provider: CPU (as asked)" in listener.said
+    assert [count for count in listener.counts if count] == [4, 4, 2]
 
 
 def test_data_that_goes_by_once_is_refused_for_a_method_of_two_passes() -> None:

@@ -24,7 +24,7 @@ def test_says_where_every_scale_came_from(tmp_path: Path) -> None:
     onnx.save(network(), str(path))
     calibration = calibrate(path, samples(5), replace(CPU, method_for=("Softmax=minmax",)))
     cache = dumps(calibration.cache())
-    content = json.loads(sidecar_bytes(calibration, cache))
+    content = json.loads(sidecar_bytes(calibration.provenance, cache))
     assert content["cache"] == {
         "sha256": hashlib.sha256(cache).hexdigest(),
         "header": "TRT-100300-EntropyCalibration2",
@@ -38,7 +38,9 @@ def test_says_where_every_scale_came_from(tmp_path: Path) -> None:
         fields = content["tensors"][name]
         assert fields["scale"] == item.scale and fields["threshold"] == item.threshold
         assert (
-            fields["method"] == item.method and fields["source"] == item.source and fields["how"] == item.how
+            fields["method"] == item.method
+            and fields["source"] == item.source
+            and fields["how"] == item.reason
         )
     assert content["tensors"]["y"]["method"] == "minmax"
 
@@ -51,18 +53,18 @@ def test_has_no_word_of_how_the_work_was_cut_up(tmp_path: Path) -> None:
         write_folder(tmp_path, [*data, *samples(3, seed=9)]),
         replace(CPU, batch_size=5, threads=2, memory_limit=4000, checkpoint_every=2, max_samples=12),
     )
-    assert sidecar_bytes(plain, b"c\n") == sidecar_bytes(other, b"c\n")
+    assert sidecar_bytes(plain.provenance, b"c\n") == sidecar_bytes(other.provenance, b"c\n")
 
 
 def test_says_how_images_were_prepared() -> None:
     options = replace(CPU, preprocess=Preprocess(mean=(0.5,)))
-    content = json.loads(sidecar_bytes(calibrate(network(), samples(1), options), b"c\n"))
+    content = json.loads(sidecar_bytes(calibrate(network(), samples(1), options).provenance, b"c\n"))
     assert content["options"]["preprocess"] == {"mean": [0.5]}
 
 
 def test_of_another_format_names_it() -> None:
     calibration = calibrate(network(), samples(1), CPU)
-    content = json.loads(sidecar_bytes(calibration, b"\xff\x00", "ort-flatbuffers"))
+    content = json.loads(sidecar_bytes(calibration.provenance, b"\xff\x00", "ort-flatbuffers"))
     assert content["cache"]["format"] == "ort-flatbuffers" and "header" not in content["cache"]
     assert content["model"]["file"] is None
 
@@ -74,5 +76,5 @@ def test_says_what_has_no_scale_and_why() -> None:
         {"y": ["n", 4], "best": ["n", 4]},
         dtypes={"best": onnx.TensorProto.INT64},
     )
-    content = json.loads(sidecar_bytes(calibrate(model, [np.ones(4, np.float32)], CPU), b"c\n"))
+    content = json.loads(sidecar_bytes(calibrate(model, [np.ones(4, np.float32)], CPU).provenance, b"c\n"))
     assert content["skipped"] == {"best": "integer"}

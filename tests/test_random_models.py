@@ -6,16 +6,17 @@ import math
 
 import numpy as np
 import onnx
+import pytest
 from helpers import toys
 from helpers.small import CPU
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 
@@ -166,6 +167,7 @@ def models(draw: st.DrawFn) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(models(), st.sampled_from(["fused", "all"]))
 def test_folded_and_original_agree_on_every_remaining_tensor(model: onnx.ModelProto, observe: str) -> None:
@@ -173,10 +175,10 @@ def test_folded_and_original_agree_on_every_remaining_tensor(model: onnx.ModelPr
     prepared = prepare(model, Options(provider="cpu", observe=observe))
     floats = {"x"} | {name for node in model.graph.node for name in node.output}
     plan = prepared.plan
-    assert floats <= {*plan.answers, *plan.skipped}
-    assert not set(plan.answers) & set(plan.skipped)
-    assert set(plan.observed) <= set(plan.answers)
-    names = [name for name in plan.answers if name in prepared.folded.tensors() and name in floats]
+    assert floats <= {*plan.owners, *plan.skipped}
+    assert not set(plan.owners) & set(plan.skipped)
+    assert set(plan.observed) <= set(plan.owners)
+    names = [name for name in plan.owners if name in prepared.folded.tensors() and name in floats]
     assert floats <= {*names, *prepared.folds.vanished, *plan.skipped}
     feed = {"x": np.random.default_rng(0).normal(size=(2, CHANNELS, SIDE, SIDE)).astype(np.float32)}
     cpu = Provider("cpu", "")

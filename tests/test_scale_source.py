@@ -1,4 +1,4 @@
-"""Scales from data, statistics or a cache: told apart by content, and what a cache lacks is carried or named."""
+"""Scales from data, statistics or a cache: told apart by content, and what a cache lacks is propagated or named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers import toys
 
 from onnx_trtcal import Options, calibrate, quantize
 from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
-from onnx_trtcal.scale_source import kind_of, obtain
+from onnx_trtcal.scale_source import find_scales, source_kind
 from onnx_trtcal.stats import store
 from onnx_trtcal.trt.cache import Cache, write_cache
 
@@ -40,52 +40,54 @@ def data():
 
 def test_files_are_told_by_their_first_bytes(tmp_path, data):
     write_cache(tmp_path / "any.txt", Cache(HEADER, {"x": 1.0}))
-    store.save(tmp_path / "any.bin", calibrate(net(), data, CPU).collection)
+    store.save_statistics(tmp_path / "any.bin", calibrate(net(), data, CPU).collection)
     np.save(tmp_path / "data.npy", data)
-    kinds = {name: kind_of(tmp_path / name) for name in ("any.txt", "any.bin", "data.npy", "none")}
+    kinds = {name: source_kind(tmp_path / name) for name in ("any.txt", "any.bin", "data.npy", "none")}
     assert kinds == {"any.txt": "cache", "any.bin": "statistics", "data.npy": "data", "none": "data"}
 
 
 def test_data_statistics_and_cache_give_the_same_scales(tmp_path, data):
     calibration = calibrate(net(), data, CPU)
     write_cache(tmp_path / "a.cache", calibration.cache())
-    store.save(tmp_path / "a.stats", calibration.collection)
+    store.save_statistics(tmp_path / "a.stats", calibration.collection)
     sources = (data, tmp_path / "a.stats", tmp_path / "a.cache", calibration.collection, calibration.cache())
-    found = [obtain(net(), source, CPU) for source in sources]
+    found = [find_scales(net(), source, CPU) for source in sources]
     assert all(dict(each.scales) == dict(found[0].scales) for each in found)
     assert [each.kind for each in found] == ["data", "statistics", "cache", "statistics", "cache"]
 
 
 def test_statistics_solve_with_any_method(data):
     collection = calibrate(net(), data, CPU).collection
-    found = obtain(net(), collection, Options(method="minmax"))
+    found = find_scales(net(), collection, Options(method="minmax"))
     assert found.scales["x"] == float(np.float32(np.abs(data).max()) / np.float32(127))
 
 
 def test_statistics_of_another_model_are_refused(data, tmp_path):
-    store.save(tmp_path / "a.stats", calibrate(net(), data, CPU).collection)
+    store.save_statistics(tmp_path / "a.stats", calibrate(net(), data, CPU).collection)
     other = net()
     other.graph.node[3].op_type = "Tanh"
     with pytest.raises(StatisticsError, match="another model") as caught:
-        obtain(other, tmp_path / "a.stats", CPU)
+        find_scales(other, tmp_path / "a.stats", CPU)
     assert caught.value.where.endswith("a.stats")
 
 
-def test_what_a_cache_lacks_is_carried_or_missing():
-    found = obtain(net(), Cache(HEADER, {"x": 0.5, "r": 0.25, "(Unnamed Layer* 3) [Shuffle]_output": 1.0}))
+def test_what_a_cache_lacks_is_propagated_or_missing():
+    found = find_scales(
+        net(), Cache(HEADER, {"x": 0.5, "r": 0.25, "(Unnamed Layer* 3) [Shuffle]_output": 1.0})
+    )
     # c vanishes in the kernel that writes r, and f holds r's values; nothing is known of the Sigmoid's output.
     assert found.scales["c"] == found.scales["f"] == 0.25
-    assert set(found.carried) == {"c", "f"}
+    assert set(found.propagated) == {"c", "f"}
     assert found.missing == ("y",)
     assert found.foreign == ("(Unnamed Layer* 3) [Shuffle]_output",)
 
 
 @pytest.mark.parametrize("scale", [float("inf"), float("nan"), -1.0])
 def test_an_entry_that_is_no_number_counts_as_missing(scale):
-    found = obtain(net(), Cache(HEADER, {"x": scale, "r": 0.25, "y": 0.5}), CPU)
+    found = find_scales(net(), Cache(HEADER, {"x": scale, "r": 0.25, "y": 0.5}), CPU)
     assert found.unusable == found.missing == ("x",) and "x" not in found.scales
     # What holds the same values has the scale for it.
-    found = obtain(net(), Cache(HEADER, {"x": 0.125, "r": 0.25, "f": scale, "y": 0.5}), CPU)
+    found = find_scales(net(), Cache(HEADER, {"x": 0.125, "r": 0.25, "f": scale, "y": 0.5}), CPU)
     assert found.unusable == ("f",) and found.missing == () and found.scales["f"] == 0.25
 
 
@@ -105,16 +107,16 @@ def test_a_model_that_is_quantized_already_is_refused_whatever_the_source(data):
     made = quantize(net(), scales).proto()
     for source in (scales, data):
         with pytest.raises(ModelError, match="quantized already: it holds DequantizeLinear"):
-            obtain(made, source, CPU)
-    allowed = obtain(made, scales, replace(CPU, allow_quantized=True))
+            find_scales(made, source, CPU)
+    allowed = find_scales(made, scales, replace(CPU, allow_quantized=True))
     assert allowed.scales["x"] == 0.5
 
 
 def test_a_cache_of_another_model_is_refused():
     with pytest.raises(CacheError, match="none of the cache's 1 entries"):
-        obtain(net(), Cache(HEADER, {"elsewhere": 1.0}))
+        find_scales(net(), Cache(HEADER, {"elsewhere": 1.0}))
 
 
 def test_a_path_that_is_not_there_is_told_as_data(tmp_path):
     with pytest.raises(DataError):
-        obtain(net(), tmp_path / "none.cache", CPU)
+        find_scales(net(), tmp_path / "none.cache", CPU)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.scales import SCALE_OF_ZEROS, make_scales, to_scale
 
 
@@ -47,10 +47,10 @@ def test_every_tensor_of_the_plan_gets_the_scale_of_its_source() -> None:
     amaxes = {name: 10.0 + index for index, name in enumerate(plan.observed)}
     methods = dict.fromkeys(plan.observed, "mse")
     scales = make_scales(plan, thresholds, amaxes, methods)
-    assert list(scales) == list(plan.answers)
+    assert list(scales) == list(plan.owners)
     for name, item in scales.items():
-        source = plan.answers[name].source
-        assert (item.tensor, item.source, item.how) == (name, source, plan.answers[name].how)
+        source = plan.owners[name].source
+        assert (item.tensor, item.source, item.reason) == (name, source, plan.owners[name].reason)
         assert (item.threshold, item.amax, item.method) == (thresholds[source], amaxes[source], "mse")
         assert item.scale == to_scale(thresholds[source]) and not item.all_zero
 

@@ -52,7 +52,7 @@ def main() -> None:
         if args.scale:
             from bench.scale import scale_tables
 
-            print(scale_tables(Path(scratch), args.threads, args.quick, _say))
+            print(scale_tables(Path(scratch), args.threads, _say, quick=args.quick))
         else:
             compare(args, Path(scratch))
 

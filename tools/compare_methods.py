@@ -25,6 +25,7 @@ import numpy as np
 from compare.cases import read_cases
 
 from onnx_trtcal.evaluation.evaluate import evaluate
+from onnx_trtcal.evaluation.request import EvaluationOptions
 from onnx_trtcal.methods import parse_method
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate, solve
@@ -73,10 +74,10 @@ def _compare(case: Case, methods: list[str], seed: int, provider: str) -> dict[s
     found = {"auto": _sqnr(judged, test), "seconds": max(seconds, 0.0)}
     for method in methods:
         asked = replace(options, method=method)
-        if parse_method(method).kind.judged:
+        if parse_method(method).needs == "model":
             single = calibrate(case.model, calibration, asked)
         else:
-            single = solve(collected.prepared, collected.collection, asked)
+            single = solve(collected.prepared.with_options(asked), collected.collection)
         found[method] = _sqnr(single, test)
     return found
 
@@ -94,7 +95,7 @@ def _sqnr(calibration: Calibration, test: list[np.ndarray]) -> float:
     model = calibration.prepared.model
     scales = {name: item.scale for name, item in calibration.scales.items()}
     int8 = quantize_model(model, scales, _EVERYTHING).proto()
-    result = evaluate(model.proto, test, options=calibration.options, quantized=int8)
+    result = evaluate(model.proto, test, EvaluationOptions(options=calibration.options, quantized=int8))
     return statistics.fmean(output.sqnr for output in result.outputs)
 
 

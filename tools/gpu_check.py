@@ -39,11 +39,11 @@ def main() -> int:
     if fault := find_cuda_fault():
         print(f"no GPU to check: {fault}")
         return 2
-    from onnx_trtcal.stats.cuda import open_gpu
+    from onnx_trtcal.stats.cuda import open_device
 
-    gpu, reason = open_gpu()
-    print(reason)
-    if gpu is None:
+    device, words = open_device()
+    print(words)
+    if device is None:
         return 1
     failures = check_counts() + check_model()
     failures += check_speed(arguments.batch, arguments.rounds)

@@ -24,10 +24,10 @@ import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.errors import CalibrationError, ModelError
-from onnx_trtcal.graph.model.surgeon import import_graph
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import Prepared, prepare
+from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 
@@ -90,10 +90,10 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
         seconds = time.perf_counter() - started
         difference, worst = compare(prepared, given)
     except CalibrationError as error:
-        return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), True)
-    except Exception:
+        return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), good=True)
+    except Exception:  # noqa: BLE001 (the table goes on with the next model)
         traceback.print_exc()
-        return Row((*[""] * 7, "CRASH", ""), False)
+        return Row((*[""] * 7, "CRASH", ""), good=False)
     plan, folds = prepared.plan, prepared.folds
     normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
     others = len(folds.folded) - normalizations
@@ -102,7 +102,7 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
     skipped = (
         ", ".join(f"{count} {reason}" for reason, count in Counter(plan.skipped.values()).items()) or "0"
     )
-    unaccounted = float_tensors(prepared) - {*plan.answers, *plan.skipped}
+    unaccounted = float_tensors(prepared) - {*plan.owners, *plan.skipped}
     half = TensorProto.FLOAT16 in prepared.model.elem_types.values()
     return Row(
         (
@@ -113,7 +113,7 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
             else str(normalizations),
             left,
             str(len(plan.observed)),
-            str(len(plan.answers)) + (f", MISSING {sorted(unaccounted)[:3]}" if unaccounted else ""),
+            str(len(plan.owners)) + (f", MISSING {sorted(unaccounted)[:3]}" if unaccounted else ""),
             skipped,
             f"{difference:.1e}" + (f" ({worst})" if difference > tolerance else ""),
             f"{seconds:.2f}",
@@ -137,7 +137,7 @@ def compare(prepared: Prepared, given: Mapping[str, float]) -> tuple[float, str]
     constants = prepared.plan.constants
     names = [
         name
-        for name in prepared.plan.answers
+        for name in prepared.plan.owners
         if name in remaining and name not in constants and name in original.tensors()
     ]
     cpu = Provider("cpu", "")

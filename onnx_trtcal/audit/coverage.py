@@ -1,7 +1,7 @@
-"""Which tensors of a model a calibration cache covers, and whether a gap costs INT8.
+"""check(): which tensors of a model a calibration cache covers, and whether a gap costs INT8.
 
 TensorRT looks up a scale for every float tensor of the network as parsed, and runs a layer that reads or
-makes a tensor without one in floating point.
+makes a tensor without a scale in floating point.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
-from onnx_trtcal.audit.log_audit import Triage, constants_named, triage
+from onnx_trtcal.audit.log_audit import LogAudit, audit_log, constants_named
 from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.ops import FLOATS
-from onnx_trtcal.graph.plan.original import read_original
 from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.scope import read_original
+from onnx_trtcal.prepared import fold_model
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
 
@@ -39,19 +39,19 @@ _OWN = ("(Unnamed Layer* ", "ONNXTRT_", "tmp_refittable_weight")
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a cache is worth for a model.
+    """How well a cache covers a model.
 
     Attributes:
         covered: the model's float tensors that have a usable entry, graph inputs first, then in graph order.
         gaps: the tensors that have none: the model's float tensors in that order, then its other tensors,
             then those that only the log names.
-        idle: entries for tensors of the model that need none -> why.
-        unknown: entries whose names the model does not have -> what they may be.
+        idle: entries for tensors of the model that need no scale -> why.
+        unknown: entries for names that the model does not have -> what they may be.
         zeros: covered tensors whose scale is 0, which TensorRT writes for a tensor that was all zeros.
         subgraph_tensors: float tensors inside If, Loop and Scan bodies, which no cache covers.
-        quantized: op types that show that the model is quantized already, so that TensorRT takes its Q/DQ
-            nodes and no cache; empty otherwise.
-        triage: the account of the build log, when one was given.
+        quantized: op types that show that the model is quantized already, so that TensorRT uses its Q/DQ nodes
+            and no cache; empty otherwise.
+        triage: what the build log says, if one was given.
     """
 
     covered: tuple[str, ...]
@@ -61,16 +61,16 @@ class Coverage:
     zeros: tuple[str, ...]
     subgraph_tensors: int
     quantized: tuple[str, ...]
-    triage: Triage | None
+    triage: LogAudit | None
 
     @property
     def complete(self) -> bool:
-        """Whether no gap costs INT8, for sure or maybe, and no log says that TensorRT refused the cache."""
+        """Whether no gap costs or may cost INT8, and no log says that TensorRT refused the cache."""
         refused = self.triage is not None and self.triage.refused
         return not refused and all(gap.costs == "no" for gap in self.gaps)
 
     def completed(self, cache: Cache) -> Cache:
-        """The cache with every scale on offer added at its end, or in place of an unusable entry."""
+        """The cache with every offered scale, appended or in place of an unusable entry."""
         offers = {gap.tensor: gap.offer for gap in self.gaps if gap.offer is not None}
         return Cache(cache.header, {**cache.scales, **offers})
 
@@ -83,29 +83,37 @@ def check(
 ) -> Coverage:
     """Accounts for every tensor of a model and every entry of a cache.
 
+        >>> from onnx_trtcal import Cache, check
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", {"input": 0.5, "elsewhere": 1.0})
+        >>> coverage = check("models/digits_mlp.onnx", cache)
+        >>> coverage.complete, coverage.covered, dict(coverage.unknown)
+        (False, ('input',), {'elsewhere': 'the model has no such tensor'})
+
     Args:
-        model: an ONNX file, a model in memory, or one that is loaded already.
-        cache: a cache file, or a cache that is read already.
-        log: the `trtexec --verbose` log of a build with this cache, for TensorRT's own account.
+        model: an ONNX file, a model in memory, or a loaded model.
+        cache: a cache file, or a cache that has been read.
+        log: the `trtexec --verbose` log of a build with this cache, for what TensorRT itself says.
         ort_custom_ops: shared libraries that define custom operators for ONNX Runtime.
 
     Raises:
-        CacheError, ModelError, DataError: when the cache, the model or the log cannot be read.
+        CacheError: the cache cannot be read.
+        ModelError: the model cannot be read.
+        DataError: the log cannot be read.
     """
     entries = cache if isinstance(cache, Cache) else read_cache(cache)
     build = log if log is None or isinstance(log, TrtLog) else read_log(log)
     loaded = model if isinstance(model, Model) else load(model, ort_custom_ops)
-    # Not folded: TensorRT gets the original, and folds it after it has looked up the scales.
+    # Not folded: TensorRT gets the original model, and looks up the scales before it folds.
     planned = plan(loaded, import_graph(loaded), {})
     usable = {name for name, scale in entries.scales.items() if math.isfinite(scale)}
     constants = _constants(loaded, entries, build)
     gaps = list(model_gaps(planned, entries, usable))
     account = None
     if build is not None:
-        account = triage(build, entries, constants, _largest(loaded, constants))
+        account = audit_log(build, entries, constants, _largest(loaded, constants))
         gaps = [with_log(gap, account, build) for gap in gaps]
         gaps.extend(log_gaps(account, planned))
-    covered = tuple(name for name in planned.answers if name in usable)
+    covered = tuple(name for name in planned.owners if name in usable)
     return Coverage(
         covered=covered,
         gaps=tuple(gaps),
@@ -137,7 +145,7 @@ def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
         if name in planned.skipped:
             reason = planned.skipped[name]
             idle[name] = WHY_NONE_NEEDED.get(reason, reason)
-        elif name in model.elem_types and name not in planned.answers:
+        elif name in model.elem_types and name not in planned.owners:
             idle[name] = WHY_NONE_NEEDED["constant"]
     return idle
 
@@ -145,7 +153,7 @@ def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
 def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, str]) -> dict[str, str]:
     unknown = {}
     for name in cache.scales:
-        if name in planned.answers or name in planned.skipped or name in model.elem_types:
+        if name in planned.owners or name in planned.skipped or name in model.elem_types:
             continue
         if name in constants:
             unknown[name] = "TensorRT's tensor of a constant of the model"
@@ -160,6 +168,4 @@ def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, 
 
 
 def _folded_names(model: Model) -> set[str]:
-    graph = import_graph(model)
-    fold(graph)
-    return {tensor.name for node in graph.nodes for tensor in node.outputs}
+    return {tensor.name for node in fold_model(model).folded.nodes for tensor in node.outputs}

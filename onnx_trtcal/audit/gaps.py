@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_never, cast
 
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from onnx_trtcal.audit.log_audit import Triage
+    from onnx_trtcal.audit.log_audit import LogAudit
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 
-__all__ = ["WHY_NONE_NEEDED", "Gap", "log_gaps", "model_gaps", "with_log"]
+__all__ = ["WHY_NONE_NEEDED", "Costs", "Gap", "log_gaps", "model_gaps", "with_log"]
+
+Costs = Literal["yes", "maybe", "no"]
+# Why a tensor takes the scale of its owner.
+Reason = Literal["measured", "group", "tie", "pool", "folded", "concat", "constant"]
 
 _FLOATING = "the layers that make or read it run in floating point"
-# How a tensor gets its scale -> does a gap cost INT8, and why.
-_COSTS = {
-    "measured": ("yes", _FLOATING),
-    "tie": ("yes", f"holds the values of {{source}}; {_FLOATING}"),
-    "pool": ("yes", f"takes the scale of {{source}}; {_FLOATING}"),
-    "concat": ("yes", f"shares the scale of {{source}}; {_FLOATING}"),
-    "group": (
-        "maybe",
-        "inside the group that makes {source}; costs INT8 only where TensorRT does not fuse it so",
-    ),
-    "folded": ("maybe", "folded into {source}; costs INT8 only where TensorRT does not fold it so"),
-    "constant": ("no", "a constant: the layer that reads it takes in its values"),
-}
 # Why a tensor that is not calibrated needs no scale.
 WHY_NONE_NEEDED = {
     "constant": "a constant: the layer that reads it takes in its values",
@@ -49,14 +40,14 @@ class Gap:
 
     Attributes:
         tensor: its name.
-        costs: "yes" it costs INT8, "maybe" it does, or "no".
+        costs: whether the gap costs INT8.
         why: the reason.
-        offer: a scale that can be written for it; None where only a calibration could tell.
+        offer: a scale that can be written for it; None where only a calibration can tell.
         offer_from: where the offer comes from; empty without one.
     """
 
     tensor: str
-    costs: str
+    costs: Costs
     why: str
     offer: float | None = None
     offer_from: str = ""
@@ -71,22 +62,21 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
         usable: the names of its entries that hold a finite scale.
     """
     partners = {
-        answer.source: name
-        for name, answer in reversed(list(plan.answers.items()))
-        if answer.how in ("tie", "pool") and name in usable
+        owner.source: name
+        for name, owner in reversed(list(plan.owners.items()))
+        if owner.reason in ("tie", "pool") and name in usable
     }
-    for name, answer in plan.answers.items():
+    for name, owner in plan.owners.items():
         if name in usable:
             continue
-        costs, why = _COSTS[answer.how]
-        why = why.format(source=repr(answer.source))
+        costs, why = _cost(cast("Reason", owner.reason), owner.source)
         if name in cache.scales:
             costs, why = "yes", f"its entry is infinite, which makes everything zero; {why}"
         gap = Gap(name, costs, why)
-        partner = answer.source if answer.source in usable else partners.get(answer.source)
-        if answer.how == "constant":
+        partner = owner.source if owner.source in usable else partners.get(owner.source)
+        if owner.reason == "constant":
             gap = replace(gap, offer=to_scale(plan.constants[name]), offer_from=_FROM_VALUES)
-        elif partner is not None and (partner == answer.source or answer.how not in ("group", "folded")):
+        elif partner is not None and (partner == owner.source or owner.reason not in ("group", "folded")):
             gap = replace(gap, offer=cache.scales[partner], offer_from=f"the entry of {partner!r}")
         yield gap
     for name, reason in plan.skipped.items():
@@ -94,8 +84,8 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
             yield Gap(name, "no", WHY_NONE_NEEDED.get(reason, reason))
 
 
-def with_log(gap: Gap, account: Triage, log: TrtLog) -> Gap:
-    """The gap in the light of a build log, which knows TensorRT's network and what its builder asked for."""
+def with_log(gap: Gap, account: LogAudit, log: TrtLog) -> Gap:
+    """The gap with what a build log adds: TensorRT's network, and the scales that its builder asked for."""
     if gap.tensor in account.blamed:
         return _blamed(gap, account)
     if gap.costs == "no" or not log.types:
@@ -107,12 +97,12 @@ def with_log(gap: Gap, account: Triage, log: TrtLog) -> Gap:
     return gap
 
 
-def log_gaps(account: Triage, plan: Plan) -> Iterator[Gap]:
-    """The gaps that only the log knows of: tensors of constants and of layers that TensorRT adds itself."""
+def log_gaps(account: LogAudit, plan: Plan) -> Iterator[Gap]:
+    """The gaps that only the log shows: tensors of constants, and of layers that TensorRT adds itself."""
     for tensor in account.lacking:
-        if tensor not in plan.answers and tensor not in plan.skipped:
+        if tensor not in plan.owners and tensor not in plan.skipped:
             yield _blamed(
-                Gap(tensor, "maybe", "made by TensorRT itself, of what the log does not say"), account
+                Gap(tensor, "maybe", "made by TensorRT itself; the log does not say from what"), account
             )
     for constant in account.constants:
         if constant.entry is None:
@@ -121,12 +111,36 @@ def log_gaps(account: Triage, plan: Plan) -> Iterator[Gap]:
             yield _blamed(Gap(constant.tensor, "no", why, constant.scale, source), account)
 
 
-def _blamed(gap: Gap, account: Triage) -> Gap:
-    """The gap with what the log says of it: a layer named there has lost INT8; a mere warning may cost none."""
+def _blamed(gap: Gap, account: LogAudit) -> Gap:
+    """The gap with what the log says: a layer that it names has lost INT8, but a mere warning may cost nothing."""
     if gap.tensor not in account.blamed:
         return gap
     layers = account.blamed[gap.tensor]
     if layers:
         return replace(gap, costs="yes", why=f"TensorRT's log: no INT8 for {', '.join(layers)}")
-    costs = "maybe" if gap.costs == "no" else "yes"
+    costs: Costs = "maybe" if gap.costs == "no" else "yes"
     return replace(gap, costs=costs, why=f"TensorRT's log warns of it; {gap.why}")
+
+
+def _cost(reason: Reason, owner: str) -> tuple[Costs, str]:
+    """Whether a gap costs INT8 and why, by how the tensor gets its scale from the tensor that owns it."""
+    match reason:
+        case "measured":
+            return "yes", _FLOATING
+        case "tie":
+            return "yes", f"holds the values of {owner!r}; {_FLOATING}"
+        case "pool":
+            return "yes", f"takes the scale of {owner!r}; {_FLOATING}"
+        case "concat":
+            return "yes", f"shares the scale of {owner!r}; {_FLOATING}"
+        case "group":
+            return (
+                "maybe",
+                f"inside the group that makes {owner!r}; costs INT8 only where TensorRT does not fuse it so",
+            )
+        case "folded":
+            return "maybe", f"folded into {owner!r}; costs INT8 only where TensorRT does not fold it so"
+        case "constant":
+            return "no", WHY_NONE_NEEDED["constant"]
+        case _:
+            assert_never(reason)

@@ -1,4 +1,4 @@
-"""A calibration cache against the log of the TensorRT build that read it."""
+"""Compares a calibration cache with the log of the TensorRT build that read it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 
-__all__ = ["ConstantTensor", "Triage", "constants_named", "triage"]
+__all__ = ["ConstantTensor", "LogAudit", "audit_log", "constants_named"]
 
 _LOG_TOLERANCE = 1e-5  # the log prints six digits
 
 
 @dataclass(frozen=True)
 class ConstantTensor:
-    """A tensor that TensorRT made of a constant of the model.
+    """A tensor that TensorRT made from a constant of the model.
 
     Attributes:
         tensor: TensorRT's name for it.
@@ -29,7 +29,7 @@ class ConstantTensor:
         amax: the constant's largest magnitude.
         scale: amax / 127, the finest scale that clips nothing. (TensorRT calibrates constants as it does
             activations: a single value v gets 2048.5 / 2048 * |v| / 127.)
-        entry: the cache's scale for it; None without one.
+        entry: the cache's scale for it; None if it has none.
     """
 
     tensor: str
@@ -40,22 +40,22 @@ class ConstantTensor:
 
 
 @dataclass(frozen=True)
-class Triage:
-    """What a build log says of a cache.
+class LogAudit:
+    """What a build log says about a cache.
 
     Attributes:
         version: TensorRT's version in the log.
         network: the float tensors of TensorRT's network that are named by the model; empty for a log that is
             not verbose.
         applied: the tensors that TensorRT gave the scale of their cache entry.
-        differing: tensors whose applied scale is not the cache's: (tensor, entry or None, applied). The log
-            is then of a build with another cache.
+        differing: tensors whose applied scale is not the cache's: (tensor, entry or None, applied). The build
+            then used another cache.
         ignored: entries that TensorRT gave to no tensor (empty when the log names no scales at all).
-        lacking: float tensors that TensorRT's network has and the cache has not, those made of known
-            constants left out.
-        blamed: tensors that TensorRT says it lacks -> the layers that lost INT8 for it, where it names them.
-            It names one tensor per layer, so the others in `lacking` may cost as much.
-        constants: the tensors that TensorRT made of constants of the model.
+        lacking: float tensors that TensorRT's network has and the cache lacks, without those made from known
+            constants.
+        blamed: tensors without a scale, as TensorRT says -> the layers that lost INT8 because of it, where it
+            names them. It names one tensor per layer, so the others in `lacking` may cost as much.
+        constants: the tensors that TensorRT made from constants of the model.
         refused: whether TensorRT refused the cache for its header.
     """
 
@@ -73,15 +73,15 @@ class Triage:
 def constants_named(
     tensors: Iterable[str], constants: Collection[str], fused: Mapping[str, str]
 ) -> dict[str, str]:
-    """Those of the tensors that TensorRT makes of constants -> the constant's name in the model.
+    """The tensors that TensorRT makes from constants -> the constant's name in the model.
 
-    Up to 8.5 only the log's fusions of a constant with its shuffle tell; from 8.6 a tensor is named after the
-    constant, with "_output" behind it, and a number in between where the constant has several uses.
+    Up to TensorRT 8.5 only the log tells, where it fuses a constant with its shuffle. Since 8.6 a tensor is named
+    after the constant, with "_output" behind it, and a number in between if the constant has several uses.
 
     Args:
         tensors: names that TensorRT uses.
         constants: the names of the model's constants.
-        fused: tensor -> constant, as a log tells them.
+        fused: tensor -> constant, from a log.
     """
     found = {}
     for tensor in tensors:
@@ -94,13 +94,13 @@ def constants_named(
     return found
 
 
-def triage(log: TrtLog, cache: Cache, constants: Mapping[str, str], amax: Mapping[str, float]) -> Triage:
+def audit_log(log: TrtLog, cache: Cache, constants: Mapping[str, str], amax: Mapping[str, float]) -> LogAudit:
     """Compares a log with a cache.
 
     Args:
         log: the build's log.
         cache: the cache, preferably the one the build read.
-        constants: TensorRT's constant tensors -> constant of the model; see `constants_named`.
+        constants: TensorRT's constant tensor -> constant of the model; see `constants_named`.
         amax: constant of the model -> largest magnitude, for those whose values are known.
     """
     entries = cache.scales
@@ -112,7 +112,7 @@ def triage(log: TrtLog, cache: Cache, constants: Mapping[str, str], amax: Mappin
         else:
             differing.append((tensor, entry, scale))
     wanted = dict.fromkeys([*log.floats, *log.lacking])
-    return Triage(
+    return LogAudit(
         version=log.version,
         network=log.floats,
         applied=tuple(applied),

@@ -12,22 +12,23 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from onnx_trtcal import __version__
 from onnx_trtcal.cli.console import raise_refusal
 from onnx_trtcal.errors import CalibrationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "main", "parser_for"]
 
 VERBS = {
     "calibrate": "run the data through the model and write a calibration cache (the default verb)",
-    "check": "which tensors of a model a cache covers, and whether a gap costs INT8",
-    "solve": "another method or TensorRT version from saved statistics, without running the model",
+    "check": "tell which tensors of a model a cache covers, and whether a gap costs INT8",
+    "solve": "solve for scales by another method or for another TensorRT version, from saved statistics",
     "merge": "add up the statistics of shards collected apart",
-    "compare": "every tensor against every method, from saved statistics",
+    "compare": "compare the methods tensor by tensor, from saved statistics",
     "cache": "show, diff, merge, rename or re-head calibration caches",
     "quantize": "write the calibrated model with Q/DQ nodes, for TensorRT 8 to 11",
     "lint": "check a Q/DQ model against TensorRT's rules",
@@ -36,6 +37,8 @@ VERBS = {
     "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
     "sensitivity": "rank the groups of a model by the damage INT8 does there",
 }
+
+_DEFAULT = "calibrate"
 
 _EPILOG = "\n".join(
     [
@@ -47,34 +50,42 @@ _EPILOG = "\n".join(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit status: 0 done, 1 failed or not covered, 2 misused, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] == "--version":
-        from onnx_trtcal import __version__
-
-        sys.stdout.write(f"onnx-trtcal {__version__}\n")
-        return 0
-    verb = arguments.pop(0) if arguments and arguments[0] in VERBS else "calibrate"
-    if verb == "calibrate":
-        _reject_mistyped_verb(arguments)
-    module = importlib.import_module(f"onnx_trtcal.cli.{verb}")
+def parser_for(verb: str) -> argparse.ArgumentParser:
+    """The parser of a verb's arguments, with the flags that every verb has."""
+    default = verb == _DEFAULT
     parser = argparse.ArgumentParser(
-        prog="onnx-trtcal" if verb == "calibrate" else f"onnx-trtcal {verb}",
+        prog="onnx-trtcal" if default else f"onnx-trtcal {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
-        epilog=_EPILOG if verb == "calibrate" else None,
+        epilog=_EPILOG if default else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    module.configure(parser)
+    _module(verb).configure(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors, warnings and results only")
     parser.add_argument("-v", "--verbose", action="store_true", help="print more")
-    args = parser.parse_args(arguments)
+    if default:
+        parser.add_argument(
+            "--version", action="version", version=f"onnx-trtcal {__version__}", help="print the version"
+        )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Returns:
+        The exit status: 0 done; 1 refused, or a negative verdict; 128 + the signal's number for a run that was
+        interrupted or whose reader has gone. Misuse leaves with status 2, through SystemExit.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments.pop(0) if arguments and arguments[0] in VERBS else _DEFAULT
+    if verb == _DEFAULT:
+        _reject_mistyped_verb(arguments)
+    args = parser_for(verb).parse_args(arguments)
     try:
         with _orderly_termination():
-            status = int(module.run(args))
+            status = int(_module(verb).run(args))
         raise_refusal()
-        return status
     except CalibrationError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -87,6 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(f"cannot write to standard output: {error.strerror or error}")
+    return status
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"{__name__}.{verb}")
 
 
 @contextlib.contextmanager
@@ -96,7 +112,7 @@ def _orderly_termination() -> Iterator[None]:
         yield
         return
 
-    def leave(number: int, frame: object) -> NoReturn:
+    def leave(number: int, _frame: object) -> NoReturn:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)

@@ -47,12 +47,11 @@ def run(args: argparse.Namespace) -> int:
     check_tables(args)
     extra = [path for path in (args.save_stats, args.save_folded) if path]
     check_destinations([*table_files(args), *extra], [args.model, args.data])
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
 
-    from onnx_trtcal.cli.calibration_report import print_closing
+    from onnx_trtcal import calibrate, save_statistics
+    from onnx_trtcal.cli.calibration_report import print_report
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
-    from onnx_trtcal.pipeline import calibrate
-    from onnx_trtcal.stats import store
 
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
@@ -63,17 +62,17 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if checkpoint.exists():
             console.warn(
-                f"{checkpoint} holds what was counted until then: the same command goes on from there"
+                f"{checkpoint} holds what was counted until then: the same command resumes from there"
             )
         raise
     tables, written = write_tables(calibration, args)
     if args.save_stats:
-        store.save(args.save_stats, calibration.collection)
+        save_statistics(args.save_stats, calibration.collection)
         written.append(Path(args.save_stats))
     if args.save_folded:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_closing(calibration, args.model, tables, written, console)
+    print_report(calibration, args.model, tables, written, console)
     write_qdq(calibration, args, console)
     return 0

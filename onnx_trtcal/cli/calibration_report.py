@@ -1,4 +1,4 @@
-"""The closing words of a calibration, printed."""
+"""The report of a calibration, printed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.trt.tables import TableFormat
 
-__all__ = ["print_closing"]
+__all__ = ["print_report"]
 
 _MOST_FLAGS = 5
 
 
-def print_closing(
+def print_report(
     calibration: Calibration,
     model: str,
-    tables: Mapping[str, Path],
+    tables: Mapping[TableFormat, Path],
     written: Sequence[Path],
     console: Console,
 ) -> None:
@@ -84,7 +85,7 @@ def _print_scales(calibration: Calibration, console: Console) -> None:
             f"{item.threshold:.6g}",
             f"{item.amax:.6g}",
             item.method,
-            item.how if item.source == item.tensor else f"{item.how}: {item.source}",
+            item.reason if item.source == item.tensor else f"{item.reason}: {item.source}",
         )
         for item in calibration.scales.values()
     ]
@@ -104,7 +105,7 @@ def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
             f"mse's threshold {each.better:.6g}: pass {flags_for([each], calibration)}"
         )
     if len(found) > _MOST_FLAGS and not console.verbose:
-        console.warn(f"{len(found) - _MOST_FLAGS} more tensors are clipped like this; -v names them")
+        console.warn(f"{len(found) - _MOST_FLAGS} more tensors are clipped this hard; -v lists them")
     return {each.tensor for each in found}
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.audit.gaps import Gap
-    from onnx_trtcal.audit.log_audit import Triage
+    from onnx_trtcal.audit.log_audit import LogAudit
 
 __all__ = ["configure", "run"]
 
@@ -34,24 +34,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-completed",
         metavar="OUT",
-        help="write a cache with the missing scales that can be told without calibrating",
+        help="also write the cache completed by the missing scales that follow without calibrating",
     )
     parser.add_argument(
         "--ort-custom-ops",
         metavar="LIB",
         action="append",
         default=[],
-        help="shared library of custom operators",
+        help="shared library of ONNX Runtime custom ops (repeatable)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal.audit.coverage import check
-    from onnx_trtcal.trt.cache import read_cache, write_cache
+    from onnx_trtcal import check, read_cache, write_cache
 
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.write_completed:
         read = [args.model, args.cache, *([args.log] if args.log else [])]
         check_destinations([args.write_completed], read)
@@ -87,13 +86,13 @@ def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> No
     foreign = sum(why == NO_SUCH_TENSOR for why in coverage.unknown.values())
     if foreign:
         console.warn(
-            f"{foreign} entries are of no tensor of this model: is the cache of another version of it?"
+            f"{foreign} entries name no tensor of this model: does the cache belong to another version of it?"
         )
     if coverage.quantized:
         found = ", ".join(coverage.quantized)
         console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
     if coverage.zeros:
-        console.warn(f"the scale is 0, for all zeros seen in calibration: {_named(coverage.zeros, console)}")
+        console.warn(f"the scale is 0, because calibration saw only zeros: {_named(coverage.zeros, console)}")
     offers = sum(gap.offer is not None for gap in coverage.gaps)
     if args.write_completed:
         left = sum(gap.offer is None for gap in costly)
@@ -101,7 +100,9 @@ def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> No
             f"wrote {args.write_completed}: {offers} scales added, {left} that may cost INT8 still missing"
         )
     elif offers:
-        console.line(f"{offers} of the missing scales can be told: --write-completed OUT writes them")
+        console.line(
+            f"{offers} of the missing scales follow without calibrating: --write-completed OUT writes them"
+        )
     console.result("covered" if coverage.complete else "not covered")
 
 
@@ -127,21 +128,22 @@ def _print_reasons(console: Console, title: str, reasons: Mapping[str, str]) -> 
         console.line(f"    {len(names)}: {why}: {_named(names, console)}")
 
 
-def _print_triage(account: Triage, console: Console) -> None:
-    console.line(f"  TensorRT {account.version or '(version not in the log)'}, by its log:")
+def _print_triage(account: LogAudit, console: Console) -> None:
+    console.line(f"  TensorRT {account.version or '(version not in the log)'}, according to its log:")
     if account.network:
         console.line(f"    {len(account.network)} float tensors in its network")
     console.line(f"    {len(account.lacking)} tensors lack an entry")
     console.line(f"    {len(account.applied)} tensors got the scale of their entry")
-    console.line(f"    {len(account.ignored)} entries went to no tensor")
+    console.line(f"    {len(account.ignored)} entries were applied to no tensor")
     named = sum(bool(layers) for layers in account.blamed.values())
     console.line(
-        f"    {len(account.blamed)} tensors it says it lacks, {named} of them with the layers that lost INT8"
+        f"    {len(account.blamed)} tensors that it reports as lacking a scale, {named} of them with the layers "
+        "that lost INT8"
     )
     if account.constants:
         lacking = sum(constant.entry is None for constant in account.constants)
         console.line(
-            f"    {len(account.constants)} tensors of known constants, of which {lacking} lack an entry"
+            f"    {len(account.constants)} tensors made of known constants, {lacking} of which lack an entry"
         )
     for item in account.constants:
         if item.entry is not None and not math.isclose(item.entry, item.scale, rel_tol=_CONSTANT_TOLERANCE):
@@ -150,7 +152,7 @@ def _print_triage(account: Triage, console: Console) -> None:
     if account.differing:
         count = len(account.differing)
         console.warn(
-            f"the log is of a build with another cache: {count} scales that it applied are not in this one"
+            f"the log belongs to a build with another cache: {count} scales that it applied are not in this one"
         )
     if account.refused:
         console.warn("TensorRT refused the cache for its header: see `onnx-trtcal cache set-version`")

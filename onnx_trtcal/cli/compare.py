@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="methods",
         default=[],
         metavar="METHOD",
-        help="compare this method (repeatable; default: every one that needs nothing but the statistics)",
+        help="compare this method; repeatable (default: every one that needs nothing but the statistics)",
     )
     parser.add_argument(
         "--sort",
@@ -43,18 +43,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the comparison, or writes it."""
     options = options_from(args)
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
     check_destinations([args.csv] if args.csv else [], [args.stats, args.model])
 
+    from onnx_trtcal import compare
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.methods.compare import columns, comparable_methods, compare, csv_text, sort_rows
-    from onnx_trtcal.scale_source import load_statistics
+    from onnx_trtcal.methods.compare import columns, comparable_methods, csv_text, sort_rows
     from onnx_trtcal.support.files import atomic_write
 
     methods = comparable_methods(args.methods)
     known = columns(methods)
-    prepared, collection = load_statistics(args.stats, args.model, options)
-    rows = compare(collection.histograms, prepared.plan.op_types, methods, options.threads)
+    rows = compare(args.stats, args.model, args.methods, options)
     if args.sort:
         rows = sort_rows(rows, args.sort, known)
     if args.csv:
@@ -77,5 +76,5 @@ def _print(rows: Sequence[Row], methods: Sequence[str], console: Console) -> Non
             scored = row.scores[method]
             cells += [f"{row.thresholds[method]:.6g}", f"{scored.clipped:.2g}", f"{scored.sqnr:.1f}"]
         lines.append([*cells, row.best, f"{row.spread:.1f}"])
-    Console(verbose=console.verbose).table(["tensor", "op", "amax", *heads, "best", "spread dB"], lines)
+    console.never_quiet().table(["tensor", "op", "amax", *heads, "best", "spread dB"], lines)
     console.line("threshold, share of the values clipped and SQNR of the tensor itself, by method")

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             raise OptionError("--engine is for one model, and these are two")
         check_destinations([args.engine], args.models)
     options = CompileOptions(gpu=args.gpu, shapes=parse_shapes(args.shapes), timeout=args.timeout)
-    console = Console(args.quiet or args.json, args.verbose)
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     try:
         made = [_compiled(model, options, args.engine) for model in args.models]
     except CompilerMissingError as error:

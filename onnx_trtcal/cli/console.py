@@ -30,9 +30,13 @@ class Console:
         verbose: show what `detail` says, too.
     """
 
-    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
+
+    def never_quiet(self) -> Console:
+        """A console that prints lines and tables even when this one is quiet: where they are what was asked for."""
+        return Console(quiet=False, verbose=self.verbose)
 
     def line(self, text: str = "") -> None:
         """A line of explanation, unless quiet."""
@@ -55,7 +59,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A warning, on standard error; never silenced."""
-        # In a log that takes both, a warning stands where it was said.
+        # In a log that takes both streams, a warning stands where it was said.
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -78,7 +82,7 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, title: str, total: int | None, unit: str = "samples") -> Iterator[Progress]:
-        """A bar with count, rate and time left on a terminal; now and then a plain line in a log."""
+        """A bar with count, rate and time left on a terminal; a plain line every ten seconds in a log."""
         if self.quiet:
             yield _Silence()
         elif sys.stderr is not None and sys.stderr.isatty():
@@ -107,7 +111,7 @@ def raise_refusal() -> None:
 
 
 def _say(stream: TextIO | None, text: str) -> None:
-    # The reader of a pipe may have gone, or the disk of a log be full: the files of the run are wanted all the same.
+    # The reader of a pipe may have gone, or the disk of a log may be full: the run's files are still wanted.
     try:
         if stream is not None:
             stream.write(text + "\n")

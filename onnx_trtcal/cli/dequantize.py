@@ -35,37 +35,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes what was asked for and says what could not be carried over."""
+    """Writes what was asked for and says what could not be kept."""
+    from onnx_trtcal import dequantize, write_cache
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.errors import OptionError
-    from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
     from onnx_trtcal.qdq.read.precisions import layer_precisions
     from onnx_trtcal.support.destinations import check_destinations
-    from onnx_trtcal.trt.cache import Cache, header_for, write_cache
+    from onnx_trtcal.trt.cache import header_for
 
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
     if not (args.output or args.cache or args.layer_precisions):
         raise OptionError("nothing to do", fix="give -o FILE, --cache FILE or --layer-precisions")
     check_destinations([path for path in (args.output, args.cache) if path], [args.model])
-    header = header_for(args.trt_version)
-    done = dequantize_model(load(args.model), symmetric_only=args.symmetric_only)
+    header_for(args.trt_version)  # refuses a version before any work is done
+    done = dequantize(args.model, symmetric_only=args.symmetric_only)
     for note in done.notes:
         console.warn(note)
     if done.covered:
         name, what = next(iter(done.covered.items()))
-        console.warn(f"{len(done.covered)} tensors had no symmetric INT8 grid; {name!r} for one: {what}")
+        console.warn(f"{len(done.covered)} tensors had no symmetric INT8 grid, for example {name!r}: {what}")
         for name, what in done.covered.items():
             console.detail(f"  {name}: {what}")
     if args.output:
         for path in done.save(args.output):
             console.line(f"{path}: {path.stat().st_size:,} bytes, float model")
     if args.cache:
-        write_cache(args.cache, Cache(header, done.scales))
+        write_cache(args.cache, done.cache(args.trt_version))
         console.line(f"{Path(args.cache)}: {len(done.scales)} scales")
     if done.missing:
         console.warn(
-            f"{len(done.missing)} float tensors have no scale ({done.missing[0]!r} for one): TensorRT runs the "
+            f"{len(done.missing)} float tensors have no scale (for example {done.missing[0]!r}): TensorRT runs the "
             "layers that touch them in floating point"
         )
         for name in done.missing:

@@ -2,99 +2,65 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
 
     from onnx_trtcal.evaluation.accuracy import Merit
-    from onnx_trtcal.evaluation.outcome import Evaluation, TensorError
+    from onnx_trtcal.evaluation.comparison import Evaluation, TensorError
 
-__all__ = ["add_scales", "configure", "db", "run", "source_from"]
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
     parser.add_argument("data", metavar="DATA", help="data to compare on")
-    given = add_scales(parser)
-    given.add_argument("--qdq", metavar="PATH", help="a Q/DQ model, by whatever tool")
-    parser.add_argument(
-        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
-    )
+    sources = add_simulation(parser)
+    sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
     parser.add_argument(
         "--metric",
         metavar="FILE.py:NAME",
         help="your metric: a function of (outputs, labels), or a class with update(outputs, labels) and result()",
     )
-    parser.add_argument("--output", metavar="NAME", help="the output that holds one value per class")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
     add_options(parser)
     add_preprocess(parser)
 
 
-def add_scales(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds the flags that say where scales come from."""
-    group = parser.add_argument_group("where the scales come from (default: calibration on DATA itself)")
-    given = group.add_mutually_exclusive_group()
-    given.add_argument("--cache", metavar="PATH", help="a calibration cache, also one that TensorRT wrote")
-    given.add_argument("--stats", metavar="PATH", help="a statistics file")
-    given.add_argument("--calibrate-on", metavar="DATA", help="other data, to calibrate on")
-    return given
-
-
-def source_from(args: argparse.Namespace, console: Console) -> str | None:
-    """The source named by one of the flags; None, with a warning, for the data itself."""
-    source: str | None = args.cache or args.stats or args.calibrate_on
-    if source is None and not getattr(args, "qdq", None):
-        console.warn(
-            "calibrated on the data it is judged by, which flatters: "
-            "give --cache, --stats or --calibrate-on with other data"
-        )
-    return source
-
-
 def run(args: argparse.Namespace) -> int:
     """Compares and prints."""
-    options, qdq = options_from(args), qdq_from(args)
-    console = Console(args.quiet or args.json, args.verbose)
-
     from dataclasses import asdict
 
-    from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.evaluation.evaluate import evaluate
+    from onnx_trtcal import EvaluationOptions, evaluate
 
-    found = evaluate(
-        args.model,
-        args.data,
-        source_from(args, console),
-        options,
-        qdq,
-        quantized=args.qdq,
+    request = EvaluationOptions(
+        source=source_from(args),
+        options=options_from(args),
+        qdq=qdq_from(args),
         labels=args.labels,
+        output=args.output,
+        quantized=args.qdq,
         metric=args.metric or "",
-        output=args.output or "",
-        listener=ConsoleListener(console, "comparing"),
     )
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
+    if request.quantized is None:
+        warn_of_own_data(request, console)
+    found = evaluate(args.model, args.data, request, listener=ConsoleListener(console, "comparing"))
     if args.json:
         console.result(json_text(asdict(found)))
     else:
         _print_tensors(found, console)
-        _print_outputs(found, Console(quiet=False, verbose=args.verbose))
+        _print_outputs(found, console.never_quiet())
     return 0
-
-
-def db(value: float | None) -> str:
-    """A ratio in dB as text."""
-    if value is None:
-        return "-"
-    return "exact" if value == math.inf else f"{value:.1f}"
 
 
 def _print_tensors(found: Evaluation, console: Console) -> None:
@@ -113,7 +79,7 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
             )
             for tensor in found.tensors
         ],
-        title="INT8 against FP32, in graph order (as read: behind the tensor's own Q/DQ pair):",
+        title="INT8 against FP32, in graph order (as read: after the tensor's own Q/DQ pair):",
     )
     if found.first is None:
         console.line("no tensor differs: is anything quantized?")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onnx_trtcal.cli.method_rows import methods_help
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.options import Options, Preprocess, parse_size
 from onnx_trtcal.qdq.options import QdqOptions
@@ -27,7 +28,13 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     group = parser.add_argument_group("options")
     for name in names or known:
         _add_flag(group, known[name])
-    group.add_argument("--config", metavar="FILE", help="TOML file with the same options as the flags")
+        if name == "method":
+            parser.add_argument_group("methods", description=methods_help())
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file with options under the names of their flags; [preprocess] and [qdq] are tables",
+    )
 
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +57,7 @@ def qdq_from(args: argparse.Namespace) -> QdqOptions:
     """QdqOptions from the flags given, over the table [qdq] of a --config file, over the defaults.
 
     Raises:
-        OptionError: on a value that means nothing, or a key in the file that is no option.
+        OptionError: on a value that means nothing, or a key in the file that is not an option.
     """
     said = vars(args)
     values: dict[str, Any] = dict(_from_toml(said["config"])["qdq"]) if said.get("config") else {}
@@ -65,7 +72,7 @@ def options_from(args: argparse.Namespace) -> Options:
     """Options from the flags given, over a --config file, over the defaults.
 
     Raises:
-        OptionError: on a value that means nothing, or a key in the file that is no option.
+        OptionError: on a value that means nothing, or a key in the file that is not an option.
     """
     said = vars(args)
     values = _from_toml(said["config"]) if said.get("config") else {}
@@ -87,6 +94,7 @@ def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
     flag = "--" + item.name.replace("_", "-")
     text = item.metadata["help"].replace("%", "%%")
     if item.type == "bool" and item.default:
+        text += " (default on)"
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=_UNSET, help=text)
         return
     if item.type == "bool":
@@ -138,7 +146,7 @@ def _fraction(text: str) -> float:
     try:
         return float(top) / float(bottom or 1)
     except (ValueError, ZeroDivisionError) as error:
-        raise OptionError(f"{text!r} is no number", fix="write 0.0078125 or 1/255") from error
+        raise OptionError(f"{text!r} is not a number", fix="write 0.0078125 or 1/255") from error
 
 
 def _from_toml(path: str) -> dict[str, Any]:
@@ -166,7 +174,7 @@ def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], whe
     for key, value in read.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise OptionError(f"{key!r} is no option", where=where, fix=did_you_mean(name, known))
+            raise OptionError(f"{key!r} is not an option", where=where, fix=did_you_mean(name, known))
         values[name] = _from_toml_value(known[name], value, where)
     return values
 

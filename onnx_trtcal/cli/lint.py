@@ -21,17 +21,17 @@ def run(args: argparse.Namespace) -> int:
     """Prints the findings; 1 when TensorRT would refuse the model."""
     from dataclasses import asdict
 
+    from onnx_trtcal import lint
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.qdq.lint.lint import ERROR, lint_model
 
-    console = Console(args.quiet, args.verbose)
-    findings = lint_model(args.model)
-    errors = sum(finding.level == ERROR for finding in findings)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
+    findings = lint(args.model)
+    errors = sum(finding.level == "error" for finding in findings)
     if args.json:
         console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
         return 1 if errors else 0
     for finding in findings:
         console.result(f"{finding.level} [{finding.rule}] {finding.node}: {finding.what}")
         console.result(f"    {finding.consequence}")
-    console.line(f"{errors} errors, {len(findings) - errors} pieces of advice")
+    console.line(f"{errors} errors, {len(findings) - errors} recommendations")
     return 1 if errors else 0

@@ -26,12 +26,11 @@ def run(args: argparse.Namespace) -> int:
     """Writes the sum of the files."""
     check_destinations([args.output], args.stats)
 
-    from onnx_trtcal.shards import merge_files
-    from onnx_trtcal.stats import store
+    from onnx_trtcal import merge, save_statistics
 
-    console = Console(args.quiet, args.verbose)
-    total = merge_files(args.stats)
-    store.save(args.output, total)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
+    total = merge(args.stats)
+    save_statistics(args.output, total)
     size = Path(args.output).stat().st_size
     console.line(
         f"wrote {args.output} ({size:,} bytes): {len(total.samples)} samples of {len(args.stats)} files, "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.flags import qdq_from
-from onnx_trtcal.trt.tables import FORMATS, table_paths
+from onnx_trtcal.trt.tables import TABLES, table_paths
 from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.trt.tables import TableFormat
 
 __all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_qdq", "write_tables"]
 
@@ -29,11 +30,11 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         action="append",
-        choices=(*FORMATS, _QDQ),
+        choices=(*TABLES, _QDQ),
         dest="formats",
-        help="what to write: TensorRT's cache (default), ONNX Runtime's tables, dynamic ranges in JSON; repeatable, "
-        "files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, MODEL.int8.onnx, "
-        "with the options in [qdq] of --config",
+        help="what to write: TensorRT's cache, ONNX Runtime's tables, dynamic ranges in JSON (default trt); "
+        "repeatable, files get their formats' suffixes beside --output. qdq adds the model with Q/DQ nodes, "
+        "MODEL.int8.onnx, with the options in [qdq] of --config",
     )
     parser.add_argument(
         "--algorithm",
@@ -44,11 +45,10 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 
 
 def output_path(args: argparse.Namespace) -> Path:
-    """The file that -o names, or its default beside nothing but the working directory."""
-    first = _formats(args)[0]
-    return Path(
-        args.output or f"{Path(args.model).stem}{FORMATS['trt' if 'trt' in _formats(args) else first]}"
-    )
+    """The file that -o names, or its default in the working directory."""
+    forms = _formats(args)
+    suffix = TABLES["trt" if "trt" in forms else forms[0]].suffix
+    return Path(args.output or f"{Path(args.model).stem}{suffix}")
 
 
 def check_tables(args: argparse.Namespace) -> None:
@@ -67,7 +67,9 @@ def table_files(args: argparse.Namespace) -> list[Path]:
     return [*tables, Path(f"{tables[0]}.json"), *qdq]
 
 
-def write_tables(calibration: Calibration, args: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
+def write_tables(
+    calibration: Calibration, args: argparse.Namespace
+) -> tuple[dict[TableFormat, Path], list[Path]]:
     """Writes what the flags ask for.
 
     Returns:
@@ -81,7 +83,7 @@ def write_tables(calibration: Calibration, args: argparse.Namespace) -> tuple[di
 
 
 def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Console) -> None:
-    """Writes the model with Q/DQ nodes beside the tables, when asked to, and says what became of it.
+    """Writes the model with Q/DQ nodes beside the tables, when asked to, and says which layers are quantized.
 
     Raises:
         CalibrationError: when no layer can be quantized, or the file cannot be written.
@@ -96,7 +98,7 @@ def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Conso
     print_quantization(made, made.save(_qdq_path(args)), console, float32=options.high_precision == "fp32")
 
 
-def _formats(args: argparse.Namespace) -> list[str]:
+def _formats(args: argparse.Namespace) -> list[TableFormat]:
     tables = [form for form in dict.fromkeys(args.formats or ()) if form != _QDQ]
     return tables or ["trt"]
 

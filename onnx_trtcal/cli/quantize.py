@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnx_trtcal.quantization import Quantization
-    from onnx_trtcal.scale_source import Obtained
+    from onnx_trtcal.scale_source import ScaleSource
 
 __all__ = ["configure", "print_quantization", "run"]
 
@@ -46,18 +46,22 @@ def run(args: argparse.Namespace) -> int:
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
     check_destinations([output], [args.model, args.source])
-    console = Console(args.quiet or args.json, args.verbose)
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
+    from onnx_trtcal import quantize
     from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.quantization import quantize
 
     made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
     print_quantization(made, written, console, float32=qdq.high_precision == "fp32")
     if args.json:
         layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]
-        fields = {"written": [str(path) for path in written], "scales": made.obtained.kind, "layers": layers}
-        fields |= {"carried": made.obtained.carried, "missing": made.obtained.missing}
+        fields: dict[str, object] = {
+            "written": [str(path) for path in written],
+            "scales": made.source.kind,
+            "layers": layers,
+        }
+        fields |= {"carried": made.source.propagated, "missing": made.source.missing}
         console.result(json_text(fields))
     return 0
 
@@ -74,47 +78,47 @@ def print_quantization(
         float32: whether what is not quantized is float32.
     """
     console.line()
-    _print_origin(made.obtained, console)
+    _print_origin(made.source, console)
     _print_layers(made, console)
     for pattern in made.quantized.placement.unmatched:
-        console.warn(f"--exclude {pattern!r} matches no node: nothing was left out for it")
+        console.warn(f"--exclude {pattern!r} matches no node and has no effect")
     dead = made.quantized.inserted.dead
     if dead:
         name, count = next(iter(dead.items()))
         console.line(
-            f"{sum(dead.values())} weight channels are next to zero ({count} of {name!r}) and got a harmless scale"
+            f"{sum(dead.values())} weight channels are almost zero ({count} of {name!r}) and got a harmless scale"
         )
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
-    _print_next(made, str(written[0]), console, float32)
+    _print_next(made, str(written[0]), console, float32=float32)
 
 
-def _print_origin(obtained: Obtained, console: Console) -> None:
-    if obtained.kind != "cache":
-        console.line(f"{len(obtained.scales)} tensors have a scale")
+def _print_origin(source: ScaleSource, console: Console) -> None:
+    if source.kind != "cache":
+        console.line(f"{len(source.scales)} tensors have a scale")
         return
-    foreign = [name for name in obtained.foreign if name not in obtained.unusable]
-    given = len(obtained.scales) - len(obtained.carried) - len(foreign)
+    foreign = [name for name in source.foreign if name not in source.unusable]
+    given = len(source.scales) - len(source.propagated) - len(foreign)
     console.line(f"{given} tensors of the model have a scale in the cache")
-    if obtained.carried:
+    if source.propagated:
         console.line(
-            f"{len(obtained.carried)} more hold the values of one of them or vanish in its group, and take its "
-            f"scale: {listed(obtained.carried, _MOST_NAMES)}"
+            f"{len(source.propagated)} more hold the values of one of them or vanish in its group, and take its "
+            f"scale: {listed(source.propagated, _MOST_NAMES)}"
         )
-    if obtained.unusable:
+    if source.unusable:
         console.warn(
-            f"{len(obtained.unusable)} entries of the cache are no numbers to quantize with and count as missing, "
-            f"calibrate again for them: {listed(obtained.unusable, _MOST_NAMES)}"
+            f"{len(source.unusable)} entries of the cache are not usable scales and count as missing, "
+            f"calibrate again for them: {listed(source.unusable, _MOST_NAMES)}"
         )
-    if obtained.missing:
+    if source.missing:
         console.warn(
-            f"{len(obtained.missing)} float tensors have no scale: {listed(obtained.missing, _MOST_NAMES)}"
+            f"{len(source.missing)} float tensors have no scale: {listed(source.missing, _MOST_NAMES)}"
         )
-    if obtained.foreign:
+    if source.foreign:
         console.line(
-            f"{len(obtained.foreign)} entries name no tensor of the model: {listed(obtained.foreign, _MOST_NAMES)}"
+            f"{len(source.foreign)} entries name no tensor of the model: {listed(source.foreign, _MOST_NAMES)}"
         )
-    for names, text in ((obtained.missing, "no scale"), (obtained.foreign, "not in the model")):
+    for names, text in ((source.missing, "no scale"), (source.foreign, "not in the model")):
         for name in names:
             console.detail(f"  {text}: {name}")
 
@@ -135,17 +139,17 @@ def _print_layers(made: Quantization, console: Console) -> None:
         console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
 
 
-def _print_next(made: Quantization, path: str, console: Console, float32: bool) -> None:
+def _print_next(made: Quantization, path: str, console: Console, *, float32: bool) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
-    calibration = made.obtained.calibration
+    calibration = made.source.calibration
     seen = calibration.seen_shapes if calibration else {}
     dynamic = [
         spec.name
-        for spec in made.obtained.model.inputs
+        for spec in made.source.model.inputs
         if any(not isinstance(size, int) for size in spec.shape)
     ]
-    shapes = dynamic_shapes(made.obtained.model.inputs, seen)
+    shapes = dynamic_shapes(made.source.model.inputs, seen)
     console.line()
     console.line("build an engine:")
     # Strongly typed builds, which float16 in the model is for, came with TensorRT 9 and 10.

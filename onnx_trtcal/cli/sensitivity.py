@@ -6,9 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.evaluate import add_scales, db, source_from
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
@@ -24,9 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
     parser.add_argument(
-        "data", metavar="DATA", help="data to judge on; a few dozen samples (--max-samples) will do"
+        "data", metavar="DATA", help="data to measure damage on; a few dozen samples (--max-samples) will do"
     )
-    add_scales(parser)
+    add_simulation(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",
@@ -39,10 +40,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="try the K worst groups in floating point (default 3)",
     )
-    parser.add_argument(
-        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
-    )
-    parser.add_argument("--output", metavar="NAME", help="the output that holds one value per class")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
     add_options(parser)
@@ -51,28 +48,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ranks and prints."""
-    options, qdq = options_from(args), qdq_from(args)
-    console = Console(args.quiet or args.json, args.verbose)
+    from onnx_trtcal import SensitivityOptions, sensitivity
 
-    from onnx_trtcal.cli.jsontext import json_text
-    from onnx_trtcal.evaluation.ranking import sensitivity
-
-    found = sensitivity(
-        args.model,
-        args.data,
-        source_from(args, console),
-        options,
-        qdq,
+    request = SensitivityOptions(
+        source=source_from(args),
+        options=options_from(args),
+        qdq=qdq_from(args),
+        labels=args.labels,
+        output=args.output,
         leave_out=args.leave_out,
         worst=args.worst,
-        labels=args.labels,
-        output=args.output or "",
-        listener=ConsoleListener(console, "ranking"),
     )
+    console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
+    warn_of_own_data(request, console)
+    found = sensitivity(args.model, args.data, request, listener=ConsoleListener(console, "ranking"))
     if args.json:
         console.result(json_text(_fields(found)))
     else:
-        _print(found, Console(quiet=False, verbose=args.verbose))
+        _print(found, console.never_quiet())
     return 0
 
 

@@ -40,15 +40,13 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args)
     check_tables(args)
     check_destinations(table_files(args), [args.model, args.stats])
-    console = Console(args.quiet, args.verbose)
+    console = Console(quiet=args.quiet, verbose=args.verbose)
 
-    from onnx_trtcal.cli.calibration_report import print_closing
-    from onnx_trtcal.scale_source import from_statistics
-    from onnx_trtcal.stats import store
+    from onnx_trtcal import solve
+    from onnx_trtcal.cli.calibration_report import print_report
 
-    collection = store.load(args.stats)
-    calibration = from_statistics(args.model, collection, options, ConsoleListener(console), args.stats)
+    calibration = solve(args.stats, args.model, options, listener=ConsoleListener(console))
     tables, written = write_tables(calibration, args)
-    print_closing(calibration, args.model, tables, written, console)
+    print_report(calibration, args.model, tables, written, console)
     write_qdq(calibration, args, console)
     return 0

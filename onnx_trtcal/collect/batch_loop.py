@@ -1,17 +1,17 @@
-"""Runs batches through the observed model and hands every activation on to be counted."""
+"""Runs batches through the observed model and passes every activation on to be counted."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.trt.trtexec import SeenShapes
+from onnx_trtcal.data.seen_shapes import SeenShapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
-    from onnx_trtcal.stats.device import Activation
+    from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["collect"]
 
@@ -28,9 +28,9 @@ def collect(
     Args:
         session: runs the observed model.
         batches: what to run.
-        count: is given each batch with the values of its real samples, per observed tensor; the arrays are
-            ONNX Runtime's own memory, valid until it returns. It says whether to go on.
-        seen_shapes: notes the shapes fed to each input, in place.
+        count: receives each batch with the values of its real samples, per observed tensor; the arrays are
+            ONNX Runtime's own memory, valid until it returns. It returns whether to continue.
+        seen_shapes: the shapes fed to each input are added to it.
         device: where activations are left, as `Session.run_on` takes it; None for arrays of the host.
 
     Raises:
@@ -42,10 +42,10 @@ def collect(
             seen_shapes.setdefault(name, SeenShapes()).add(array.shape)
         arrays = _run(session, batch, device)
         real = {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
-        go_on = count(batch, real)
+        more = count(batch, real)
         # Otherwise this batch's activations would stay until the next one's are all there.
         del arrays, real
-        if not go_on:
+        if not more:
             break
 
 

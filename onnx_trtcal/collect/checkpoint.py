@@ -1,4 +1,4 @@
-"""The note a run leaves of what it has counted, so that a killed run goes on where it was."""
+"""What a run saves of its counts now and then, so that a killed run resumes where it was."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Checkpoint:
     Args:
         path: the file; None to keep no checkpoint.
         every: samples between two saves.
-        listener: is told when a checkpoint is used or left aside.
+        listener: receives a line when a checkpoint is used or ignored.
     """
 
     def __init__(self, path: Path | None, every: int, listener: Listener) -> None:
@@ -36,27 +36,27 @@ class Checkpoint:
     def resume(self, fresh: Collection) -> Collection:
         """The collection saved by an earlier run of the same job, else `fresh`, which is still empty.
 
-        A checkpoint of another model or of other options is left aside, said so, and overwritten in time.
+        A checkpoint of another model or of other options is ignored with a warning, and overwritten in time.
         """
         if self._path is None or not self._path.exists():
             return fresh
         try:
-            saved = store.load(self._path)
-            saved.check_same(fresh.model, fresh.rule, fresh.options, list(fresh.histograms))
+            saved = store.load_statistics(self._path)
+            saved.origin.check_same(fresh.origin)
         except StatisticsError as error:
-            self.leave_aside(error.what)
+            self.ignore(error.what)
             return fresh
         self._listener.say(
-            f"going on from the checkpoint {self._path}: {len(saved.samples)} samples are counted"
+            f"resuming from the checkpoint {self._path}: {len(saved.samples)} samples are already counted"
         )
         return saved
 
-    def leave_aside(self, reason: str) -> None:
-        """Says that the checkpoint is not used."""
-        self._listener.warn(f"the checkpoint {self._path} is not used: {reason}")
+    def ignore(self, reason: str) -> None:
+        """Warns that the checkpoint is not used."""
+        self._listener.warn(f"the checkpoint {self._path} is ignored: {reason}")
 
     def note(self, collection: Collection, added: int) -> None:
-        """Says that `added` more samples are counted; saves when it is time."""
+        """Notes that `added` more samples are counted; saves when it is time."""
         self._unsaved += added
         if self._unsaved >= self._every:
             self.save(collection)
@@ -68,7 +68,7 @@ class Checkpoint:
             CalibrationError: when the file cannot be written.
         """
         if self._path is not None and self._unsaved:
-            store.save(self._path, collection)
+            store.save_statistics(self._path, collection)
             self._unsaved = 0
 
 

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_trtcal.collect.memory import Chunking, available_memory, chunk
 from onnx_trtcal.data.batching import batches, effective_batch_size
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from onnx_trtcal.calibration import Prepared
+    from collections.abc import Mapping
+
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
-    from onnx_trtcal.stats.cuda.gpu import Gpu
+    from onnx_trtcal.stats.counter import CountingDevice
 
-__all__ = ["choose_chunking"]
+__all__ = ["Chunking", "choose_chunking", "chunk"]
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How to split the work up so that the activations fit.
+
+    Attributes:
+        batch_size: samples per run.
+        passes: the observed tensors of each pass over the data.
+        reason: what was split and why, for the user; empty when nothing was.
+    """
+
+    batch_size: int
+    passes: tuple[tuple[str, ...], ...]
+    reason: str = ""
 
 
 def choose_chunking(
-    prepared: Prepared, source: Source, options: Options, provider: Provider, gpu: Gpu | None = None
+    prepared: Prepared, source: Source, options: Options, provider: Provider, device: CountingDevice
 ) -> Chunking:
-    """How to cut a run up so that it fits into the memory allowed, or else into that at hand.
+    """How to split a run up so that it fits into the memory allowed, or else into what is free.
 
     Sizes come from the inferred shapes; where those do not tell, a first sample is run to see them.
 
@@ -38,17 +54,19 @@ def choose_chunking(
         source: the data.
         options: the batch size and memory limit asked for.
         provider: what to run that sample on.
-        gpu: where the activations stay; None for the host.
+        device: where the activations stay until they are counted.
 
     Raises:
-        DataError, ModelError: as reading and running the first sample do.
+        DataError: from reading the first sample.
+        ModelError: from running it.
     """
     inputs, observed = prepared.model.inputs, prepared.plan.observed
     batch_size = effective_batch_size(inputs, options.batch_size)
     limit = options.memory_limit
     if limit is None and options.batch_size is None:
+        free = device.free_memory()
         # Half of it: the model's own intermediate results and the next batch need room as well.
-        limit = (gpu.free_memory() if gpu else available_memory() or 1 << 62) // 2
+        limit = None if free is None else free // 2
     feeding = feeding_of(inputs)
     fixed = bool(feeding.verbatim) or feeding.batch is not None
     samples = batch_size if fixed else 1
@@ -60,7 +78,55 @@ def choose_chunking(
         reason = "" if fixed else "batches of 1: memory is short, and the data may not be read twice"
         return Chunking(batch_size if fixed else 1, (observed,), reason)
     sizes = sizes or _measured_sizes(prepared, source, options, provider, samples)
-    return chunk(sizes, samples, batch_size, limit, fixed)
+    return chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+
+
+def chunk(
+    sizes: Mapping[str, int], samples: int, batch_size: int, limit: int | None, *, batch_is_fixed: bool
+) -> Chunking:
+    """The cheapest split under which the observed tensors of one batch take at most `limit` bytes.
+
+    A smaller batch costs next to nothing, another pass costs a whole run of the model: the batch shrinks
+    first, and only when one sample is too much does the work split into passes.
+
+    Args:
+        sizes: bytes of each observed tensor, in graph order, for a run of `samples` samples.
+        samples: how many samples those sizes are for.
+        batch_size: samples per run if memory allows.
+        limit: bytes; None for no limit.
+        batch_is_fixed: whether the model dictates the batch size.
+    """
+    everything = tuple(sizes)
+    whole = sum(sizes.values())
+    if limit is None or whole * batch_size <= limit * samples:
+        return Chunking(batch_size, (everything,))
+    smaller = limit * samples // max(whole, 1)
+    if smaller >= 1 and not batch_is_fixed:
+        return Chunking(
+            smaller,
+            (everything,),
+            f"batches of {smaller} instead of {batch_size}, so that the activations fit into {_size_text(limit)}",
+        )
+    least = batch_size if batch_is_fixed else 1
+    passes = _split(sizes, limit * samples // least)
+    return Chunking(
+        least,
+        passes,
+        f"{len(passes)} passes over the data with batches of {least}: the activations of one batch take "
+        f"{_size_text(whole * least // samples)}, more than {_size_text(limit)}",
+    )
+
+
+def _split(sizes: Mapping[str, int], limit: int) -> tuple[tuple[str, ...], ...]:
+    passes: list[list[str]] = []
+    used = 0
+    for name, size in sizes.items():
+        if not passes or used + size > limit:
+            passes.append([])
+            used = 0
+        passes[-1].append(name)
+        used += size
+    return tuple(map(tuple, passes))
 
 
 def _inferred_sizes(prepared: Prepared, samples: int) -> dict[str, int]:
@@ -94,5 +160,12 @@ def _measured_sizes(
 
 
 def _itemsize(model: Model, name: str) -> int:
-    """Bytes of one element of a tensor; folding makes no tensors but floats."""
-    return helper.tensor_dtype_to_np_dtype(model.elem_types.get(name) or TensorProto.FLOAT).itemsize
+    """Bytes of one element of a tensor; tensors that folding adds are of float32."""
+    return int(helper.tensor_dtype_to_np_dtype(model.elem_types.get(name) or TensorProto.FLOAT).itemsize)
+
+
+def _size_text(size: int) -> str:
+    for unit, bytes_of in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= bytes_of:
+            return f"{size / bytes_of:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,4 +1,4 @@
-"""Samples gathered into batches, decoded ahead of the model."""
+"""Samples gathered into batches, prefetched while the model runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
-from onnx_trtcal.data.prefetch import run_ahead
+from onnx_trtcal.data.prefetch import prefetch
 from onnx_trtcal.data.sources import Source
 from onnx_trtcal.errors import StatisticsError
 
@@ -27,7 +27,7 @@ _MOST_THREADS = 8
 
 
 class OtherSamplesError(StatisticsError):
-    """Statistics to go on from were collected over other samples."""
+    """The statistics to resume from were collected over other samples."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Batch:
         hashes: SHA-256 of each sample's content (see `sample_hash`).
         count: real samples.
         rows: rows along the batch axis, `count` of them real and the rest repeating the last sample to fill a
-            fixed batch; equal to `count` where nothing is filled up, as in every feed given verbatim.
+            fixed batch; equal to `count` where nothing is padded, as in every feed given verbatim.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -66,11 +66,11 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Batches of consecutive samples.
 
-    A fixed batch axis in the model wins over `batch_size`, and the batches that fall short are then filled up
-    with their last sample; else they are shorter. A sample of other shape starts a new batch. A model fed
-    verbatim gets one sample a batch, its arrays untouched.
+    A fixed batch axis in the model wins over `batch_size`, and short batches are then padded with their last
+    sample; otherwise they stay short. A sample of another shape starts a new batch. A model fed verbatim gets one
+    sample per batch, its arrays untouched.
 
-    Up to two batches are decoded ahead in background threads; they end when the iterator is closed or done.
+    Up to two batches are prefetched in background threads, which end when the iterator is closed or exhausted.
 
     Args:
         source: the samples.
@@ -80,10 +80,10 @@ def batches(
         counted: (name, hash) of samples to leave out: those that an earlier run of the same data has counted,
             which are its first ones.
         ends: sample counts, those left out among them, at which a batch ends even if it falls short.
-        skipped: is told of each sample that is left out.
+        skipped: receives each sample that is left out.
 
     Raises:
-        OptionError: when `batch_size` is no positive number.
+        OptionError: when `batch_size` is not a positive number.
         DataError: from the source, in its place in the order.
         OtherSamplesError: before the first batch, when the data does not begin with the counted samples.
     """
@@ -116,15 +116,15 @@ def _batches(
     ends: Container[int],
     skipped: Callable[[Sample], None] | None,
 ) -> Generator[Batch, None, None]:
-    tasks = source.tasks() if isinstance(source, Source) else (partial(_given, sample) for sample in source)
+    tasks = source.tasks() if isinstance(source, Source) else (partial(_loaded, sample) for sample in source)
     hashed = (partial(_hashed, task) for task in tasks)
     waiting: list[tuple[Sample, str]] = []
     missing = set(counted)
-    results = run_ahead(hashed, max(2 * size, threads), threads)
+    results = prefetch(hashed, max(2 * size, threads), threads)
     try:
         for number, (sample, digest) in enumerate(results, 1):
             if missing:
-                _strike_off(missing, sample.name, digest)
+                _discard_counted(missing, sample.name, digest)
                 if skipped:
                     skipped(sample)
                 continue
@@ -143,7 +143,7 @@ def _batches(
         results.close()
 
 
-def _strike_off(missing: set[tuple[str, str]], name: str, digest: str) -> None:
+def _discard_counted(missing: set[tuple[str, str]], name: str, digest: str) -> None:
     if (name, digest) not in missing:
         raise OtherSamplesError(
             f"it is of other data, or of data in another order: it does not count sample {name!r} as it is now"
@@ -151,7 +151,7 @@ def _strike_off(missing: set[tuple[str, str]], name: str, digest: str) -> None:
     missing.remove((name, digest))
 
 
-def _given(sample: Sample) -> Sample:
+def _loaded(sample: Sample) -> Sample:
     return sample
 
 

@@ -1,12 +1,12 @@
 """What lies in a directory, and how its files make up items.
 
-- A sub-folder that bears an input's name holds that input's files; files of the same stem belong together.
-- Array files at the top that bear the inputs' names (`input_ids.npy`, `attention_mask.npy`) are one item.
-- Else every file is an item: an image, a `.npy` or a `.pb` for a model with one input, a `.npz` for any; the
-  `input_0.pb`, `input_1.pb` of one folder (the layout of the ONNX model zoo) are one item of a model with
-  several inputs, and `output_*.pb` beside them are left out.
+- A sub-folder named after an input holds that input's files; files of the same stem belong together.
+- Array files at the top that are named after the inputs (`input_ids.npy`, `attention_mask.npy`) are one item.
+- Otherwise every file is an item: one with an image or an array for a model with one input, one with arrays by
+  name for any; the `input_0.pb`, `input_1.pb` of one folder (the layout of the ONNX model zoo) are one item of a
+  model with several inputs, and `output_*.pb` beside them are ignored.
 
-Hidden files and files of other kinds are skipped and counted. Folders are searched to any depth.
+Hidden files and files of other formats are skipped and counted. Folders are searched to any depth.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.formats import FORMATS, Recipes, file_item, folder_item, is_image, is_usable, joint_item
+from onnx_trtcal.data.formats import content_of, format_names
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
+from onnx_trtcal.data.items import Item, Recipes, file_item, folder_item, joint_item
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onnx_trtcal.data.samples import Item
     from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Files", "open_path"]
@@ -33,15 +33,17 @@ __all__ = ["Files", "open_path"]
 
 @dataclass(frozen=True)
 class Files:
-    """The items of a path, in order, and what to say about them.
+    """The items of a path.
 
     Attributes:
-        pictured: the inputs that are fed from image files.
+        items: in order.
+        description: what was found, for the user.
+        image_inputs: the inputs that are fed from image files.
     """
 
     items: tuple[Item, ...]
     description: tuple[str, ...]
-    pictured: tuple[InputSpec, ...]
+    image_inputs: tuple[InputSpec, ...]
 
 
 def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
@@ -60,15 +62,17 @@ def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> File
         raise DataError("there is no such file or directory", where=str(path), fix=near or "check the path")
     if not path.is_dir():
         item = file_item(path, path.name, inputs, recipes)
-        return Files((item,), (f"one file: {path.name}",), tuple(inputs) if is_image(path) else ())
+        return Files(
+            (item,), (f"one file: {path.name}",), tuple(inputs) if content_of(path) == "image" else ()
+        )
     found, skipped = _scan(path)
-    usable = [name for name in found if is_usable(name)]
-    skipped += [name for name in found if not is_usable(name)]
+    usable = [name for name in found if content_of(name)]
+    skipped += [name for name in found if not content_of(name)]
     if not usable:
         raise DataError(
             f"the directory holds no calibration data: {_inventory(skipped)}",
             where=str(path),
-            fix=f"usable are {FORMATS}; raw .bin or .raw files lack type and shape: save them as .npy",
+            fix=f"usable are {format_names()}; raw .bin or .raw files lack type and shape: save them as .npy",
         )
     folders = match_inputs(inputs, {name.parts[0] for name in usable if len(name.parts) > 1})
     if folders:
@@ -81,7 +85,7 @@ def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> File
         files = _by_file(path, usable, inputs, recipes)
     left = [posix_name(name) for name in sorted(skipped, key=path_key)]
     note = (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
-    return Files(files.items, files.description + note, files.pictured)
+    return Files(files.items, files.description + note, files.image_inputs)
 
 
 def _by_folder(
@@ -109,15 +113,15 @@ def _by_folder(
                 stems[spec.name][stem] = name
     _check_stems(root, stems)
     items = []
-    pictured: dict[InputSpec, None] = {}
+    image_inputs: dict[InputSpec, None] = {}
     for stem in sorted(stems[inputs[0].name], key=path_key):
         paths = {name: root / files[stem] for name, files in stems.items()}
-        pictured |= {spec: None for spec in inputs if is_image(paths[spec.name])}
+        image_inputs |= {spec: None for spec in inputs if content_of(paths[spec.name]) == "image"}
         label = posix_name(stem)
         items.append(joint_item(paths, label, f"{root}: {label}", inputs, recipes))
     names = ", ".join(repr(folders[spec.name]) for spec in inputs)
     return Files(
-        tuple(items), (f"{_counted(len(items), 'sample')} from sub-folders {names}",), tuple(pictured)
+        tuple(items), (f"{_counted(len(items), 'sample')} from sub-folders {names}",), tuple(image_inputs)
     )
 
 
@@ -135,9 +139,9 @@ def _check_stems(root: Path, stems: Mapping[str, Mapping[Path, Path]]) -> None:
 
 
 def _by_file(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
-    images = [name for name in usable if is_image(name)]
+    images = [name for name in usable if content_of(name) == "image"]
     if images and len(images) < len(usable):
-        arrays = [posix_name(name) for name in usable if not is_image(name)]
+        arrays = [posix_name(name) for name in usable if content_of(name) != "image"]
         raise DataError(
             f"the directory holds {_counted(len(images), 'image')} and {_counted(len(arrays), 'array file')} "
             f"({listed(arrays)}): which of them is the data cannot be told",
@@ -161,7 +165,7 @@ def _one_item(
     root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes
 ) -> Files | None:
     """The item of files at the top that bear the inputs' names, if there are."""
-    top = {name.stem: name for name in usable if len(name.parts) == 1 and name.suffix.lower() != ".npz"}
+    top = {name.stem: name for name in usable if len(name.parts) == 1 and content_of(name) == "array"}
     matched = match_inputs(inputs, top)
     if not matched:
         return None

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.data.formats import Recipes, file_item
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs
-from onnx_trtcal.data.readers import Held
-from onnx_trtcal.data.samples import Item, Part
+from onnx_trtcal.data.items import InputData, Item, Recipes, file_item
+from onnx_trtcal.data.readers.lazy_array import LoadedArray
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
@@ -100,16 +99,18 @@ def _item(name: str, element: Any, inputs: Sequence[InputSpec], recipes: Recipes
     if isinstance(element, (str, Path)):
         path = Path(element)
         return file_item(path, path.as_posix(), inputs, recipes)
-    parts = _columns(name, element, inputs)
-    return Item(name, name, lambda: parts)
+    arrays = _input_arrays(name, element, inputs)
+    return Item(name, name, lambda: arrays)
 
 
-def _columns(where: str, element: Any, inputs: Sequence[InputSpec]) -> dict[str, Part]:
+def _input_arrays(where: str, element: Any, inputs: Sequence[InputSpec]) -> dict[str, InputData]:
     if isinstance(element, Mapping):
         matched = match_inputs(inputs, [key for key in element if isinstance(key, str)])
         if len(matched) < len(inputs):
             raise missing_inputs(inputs, matched, map(str, element), "key", where)
-        return {name: Held(_array(element[key], f"{where}, key {key!r}")) for name, key in matched.items()}
+        return {
+            name: LoadedArray(_array(element[key], f"{where}, key {key!r}")) for name, key in matched.items()
+        }
     if len(inputs) > 1:
         names = ", ".join(repr(spec.name) for spec in inputs)
         raise DataError(
@@ -117,12 +118,12 @@ def _columns(where: str, element: Any, inputs: Sequence[InputSpec]) -> dict[str,
             where=where,
             fix="give {input name: array}",
         )
-    return {inputs[0].name: Held(_array(element, where))}
+    return {inputs[0].name: LoadedArray(_array(element, where))}
 
 
 def _array(value: Any, where: str) -> np.ndarray:
     if isinstance(value, (tuple, list)) and any(
-        isinstance(part, np.ndarray) or _is_tensor(part) for part in value
+        isinstance(each, np.ndarray) or _is_tensor(each) for each in value
     ):
         raise DataError(
             f"a {type(value).__name__} of {len(value)} was given where an array is wanted",
@@ -131,12 +132,14 @@ def _array(value: Any, where: str) -> np.ndarray:
         )
     try:
         array = np.asarray(value)
-    except Exception as error:  # any third-party object may say in its own way that it is no array
+    except Exception as error:
         raise DataError(
-            f"a {type(value).__name__} is no array: {error}", where=where, fix="give NumPy arrays"
+            f"a {type(value).__name__} is not an array: {error}", where=where, fix="give NumPy arrays"
         ) from error
     if array.dtype == object:
-        raise DataError(f"a {type(value).__name__} is no numeric array", where=where, fix="give NumPy arrays")
+        raise DataError(
+            f"a {type(value).__name__} is not a numeric array", where=where, fix="give NumPy arrays"
+        )
     return array
 
 

@@ -2,11 +2,11 @@
 
 A model is fed **by rows** when axis 0 of every input is the batch axis, as far as the shapes tell:
 
-- the model says the rank of every input, and it is 1 or more;
+- the model declares the rank of every input, and it is 1 or more;
 - axis 0 is dynamic in all of them, or the same number in all of them;
-- no symbol of axis 0, and none called after a batch, names another axis of any input;
-- no symbol of axis 0 is called after a sequence, a time, points, nodes…;
-- it is not one lone picture (3xHxW, HxWx3 with a fixed height) without a batch axis.
+- no symbol of axis 0, and none named after a batch, names another axis of any input;
+- no symbol of axis 0 is named after a sequence, a time, points, nodes…;
+- it is not a single image (3xHxW, HxWx3 with a fixed height) without a batch axis.
 
 Then, for an input of rank r, an array of rank r-1 is one sample, of rank r a stack of samples along axis 0
 (one sample when axis 0 has length 1), of rank r+1 a stack of such stacks. All inputs of one file or item
@@ -64,7 +64,7 @@ class Feeding:
 
 
 def is_fixed(dim: int | str | None) -> bool:
-    """Whether the model fixes this axis (0 and negative numbers are some exporters' word for dynamic)."""
+    """Whether the model fixes this axis (some exporters write 0 or a negative number for dynamic)."""
     return isinstance(dim, int) and dim > 0
 
 
@@ -82,7 +82,7 @@ def feeding_of(inputs: Sequence[InputSpec]) -> Feeding:
     if not inputs:
         raise DataError("the model has no inputs, so there is nothing to calibrate with data")
     reason = (
-        _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _symbols(inputs) or _lone_picture(inputs)
+        _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _symbols(inputs) or _single_image(inputs)
     )
     first = inputs[0].shape[0] if inputs[0].shape else None
     return Feeding(reason, first if isinstance(first, int) and is_fixed(first) and not reason else None)
@@ -92,10 +92,11 @@ def effective_batch_size(inputs: Sequence[InputSpec], asked: int | None) -> int:
     """Samples per run: a fixed batch axis wins over what was asked, and a model fed verbatim takes 1.
 
     Args:
+        inputs: the model's inputs.
         asked: None for 8 where the batch axis is dynamic.
 
     Raises:
-        OptionError: when `asked` is no positive number.
+        OptionError: when `asked` is not a positive number.
         DataError: when the model has no inputs.
     """
     if asked is None:
@@ -112,7 +113,7 @@ def _symbol(dim: int | str | None) -> str:
 
 def _unranked(inputs: Sequence[InputSpec]) -> str:
     unranked = (spec.name for spec in inputs if not spec.ranked)
-    return next((f"the model says nothing of the shape of input {name!r}" for name in unranked), "")
+    return next((f"the model does not declare the shape of input {name!r}" for name in unranked), "")
 
 
 def _scalars(inputs: Sequence[InputSpec]) -> str:
@@ -142,12 +143,12 @@ def _symbols(inputs: Sequence[InputSpec]) -> str:
     return ""
 
 
-def _lone_picture(inputs: Sequence[InputSpec]) -> str:
+def _single_image(inputs: Sequence[InputSpec]) -> str:
     shape = inputs[0].shape
     if len(inputs) > 1 or len(shape) != 3 or not isinstance(shape[0], int):
         return ""
     sides = shape[1:] if shape[0] == 3 else shape[:2] if shape[2] == 3 else ()
     pixels = [side for side in sides if isinstance(side, int) and side >= 8]
     if len(pixels) == 2 and max(pixels) <= 4 * min(pixels):
-        return f"input {inputs[0].name!r} is one picture without a batch axis"
+        return f"input {inputs[0].name!r} is one image without a batch axis"
     return ""

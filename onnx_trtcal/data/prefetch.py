@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer: in threads, in order, and never more than so much of it."""
+"""Work done ahead of its consumer: in threads, in order, and never more than a given amount of it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-__all__ = ["run_ahead"]
+__all__ = ["prefetch"]
 
 T = TypeVar("T")
 
 
-def run_ahead(tasks: Iterable[Callable[[], T]], ahead: int, workers: int) -> Generator[T, None, None]:
+def prefetch(tasks: Iterable[Callable[[], T]], depth: int, workers: int) -> Generator[T, None, None]:
     """The results of `tasks`, in their order.
 
-    One thread advances `tasks`, `workers` others make the calls; at most `ahead` results are waiting, being
+    One thread advances `tasks`, `workers` others make the calls; at most `depth` results are waiting, being
     made, or in the consumer's hands. What a task or the iterable raises is raised here, in its place in the
     order. Closing the generator ends the threads: the one that advances `tasks` at its next element.
     """
-    pump = _Pump(tasks, ahead, workers)
+    prefetcher = _Prefetcher(tasks, depth, workers)
     try:
-        yield from pump.results()
+        yield from prefetcher.results()
     finally:
-        pump.stop()
+        prefetcher.stop()
 
 
-class _Pump(Generic[T]):
-    def __init__(self, tasks: Iterable[Callable[[], T]], ahead: int, workers: int) -> None:
+class _Prefetcher(Generic[T]):
+    def __init__(self, tasks: Iterable[Callable[[], T]], depth: int, workers: int) -> None:
         self._tasks = tasks
-        self._slots = threading.Semaphore(max(1, ahead))
+        self._slots = threading.Semaphore(max(1, depth))
         self._stopped = threading.Event()
         self._futures: queue.SimpleQueue[Future[T] | None] = queue.SimpleQueue()
         self._workers = ThreadPoolExecutor(max(1, workers), thread_name_prefix="calibration-data")
@@ -48,7 +48,7 @@ class _Pump(Generic[T]):
         self._stopped.set()
         self._slots.release()
         self._workers.shutdown(wait=True, cancel_futures=True)
-        # Not for ever: a user's iterator may be waiting for a network.
+        # Not forever: a user's iterator may be waiting for a network.
         self._feeder.join(timeout=2)
 
     def _feed(self) -> None:
@@ -62,7 +62,7 @@ class _Pump(Generic[T]):
                 if task is None or self._stopped.is_set():
                     return
                 self._futures.put(self._workers.submit(task))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised again in the consumer's thread)
             failed: Future[T] = Future()
             failed.set_exception(error)
             self._futures.put(failed)

@@ -1,4 +1,4 @@
-"""The one entrance of calibration data: a path or Python objects in, a stream of samples out."""
+"""The one entrance for calibration data: a path or Python objects in, a stream of samples out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.folders import open_path
-from onnx_trtcal.data.formats import is_image
+from onnx_trtcal.data.formats import content_of
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
 from onnx_trtcal.data.iterables import AGAIN, items_of
 from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
-from onnx_trtcal.data.samples import Item, Sample, count_samples, sample_tasks
+from onnx_trtcal.data.samples import Sample, count_samples, sample_tasks
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from onnx_trtcal.data.items import Item
     from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Sample", "Source", "open_source"]
@@ -95,13 +96,13 @@ def open_source(
     """Opens calibration data; the samples are checked against the model as they stream.
 
     Args:
-        data: a directory or file (images, .npy, .npz, .pb); or an array, an iterable of arrays or of
+        data: a directory or file, of a format in `onnx_trtcal.data.formats`; or an array, an iterable of arrays or of
             {input name: array}, or a function that returns such an iterable.
         inputs: the model's inputs.
         preprocess: how images become inputs; arrays are fed as they are.
         max_samples: use the first so many samples only.
 
-    How arrays split into samples is said in `onnx_trtcal.data.layout`.
+    `onnx_trtcal.data.layout` defines how arrays split into samples.
 
     Raises:
         DataError: when there is no such path, nothing usable in it, or the data is of an unknown kind.
@@ -118,7 +119,7 @@ def open_source(
     if isinstance(data, (str, os.PathLike)):
         files = open_path(Path(data), inputs, recipes)
         found, countable = files.description, True
-        applied = [_words(recipes(spec), spec, inputs) for spec in files.pictured]
+        applied = [_recipe_line(recipes(spec), spec, inputs) for spec in files.image_inputs]
 
         def items() -> Iterator[Item]:
             return iter(files.items)
@@ -126,12 +127,14 @@ def open_source(
         items, countable = items_of(data, inputs, recipes)
         found = (f"Python data: {type(data).__name__}",)
         listed = data if isinstance(data, (list, tuple)) else ()
-        pictured = any(isinstance(each, (str, Path)) and is_image(Path(each)) for each in listed)
-        applied = [_words(recipes(spec), spec, inputs) for spec in inputs if pictured]
+        has_images = any(
+            isinstance(each, (str, Path)) and content_of(Path(each)) == "image" for each in listed
+        )
+        applied = [_recipe_line(recipes(spec), spec, inputs) for spec in inputs if has_images]
     if not applied and preprocess != Preprocess() and isinstance(data, (str, os.PathLike)):
         applied = ["image preprocessing flags do nothing here: arrays are fed as they are"]
     return Source(
-        (*found, *applied, *_feeding_words(inputs, feeding)),
+        (*found, *applied, *_feeding_lines(inputs, feeding)),
         tuple(inputs),
         feeding,
         items,
@@ -140,11 +143,11 @@ def open_source(
     )
 
 
-def _words(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
-    return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.words()}"
+def _recipe_line(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
+    return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.describe()}"
 
 
-def _feeding_words(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+def _feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
     if not feeding.verbatim:
         return ()
     shapes = ", ".join(

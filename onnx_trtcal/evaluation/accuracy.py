@@ -1,4 +1,4 @@
-"""Top-1 and top-5 of two models on the same samples, and how sure their difference is."""
+"""Top-1 and top-5 of two models on the same samples, and the standard error of their difference."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Merit", "Tally", "as_classes", "class_output", "paired"]
+__all__ = ["Merit", "Tally", "as_classes", "class_output", "class_values", "paired"]
 
 _WIDE = 5
 
@@ -23,7 +23,8 @@ class Merit:
     """A figure of merit of both models; for accuracies the share of samples that are right (0 to 1).
 
     Attributes:
-        fp32, int8: of the two models.
+        fp32: of the float model.
+        int8: of the quantized model.
         error: standard error of `int8 - fp32`, from the differences sample by sample: what both got right or
             both got wrong does not add to it. None where there is no value per sample.
     """
@@ -45,6 +46,26 @@ def paired(fp32: np.ndarray, int8: np.ndarray) -> Merit:
     return Merit(float(fp32.mean()), float(int8.mean()), error)
 
 
+def class_values(output: str, fp32: np.ndarray, int8: np.ndarray, fix: str) -> tuple[np.ndarray, np.ndarray]:
+    """One sample's output from both models, each as float64 with one value per class.
+
+    Args:
+        output: name of the output.
+        fp32: what the float model makes.
+        int8: what the quantized model makes.
+        fix: what to do about an output without classes.
+
+    Raises:
+        OptionError: the output does not have one value per class.
+    """
+    one, other = as_classes(fp32), as_classes(int8)
+    if one is None or other is None:
+        raise OptionError(
+            f"output {output!r} has shape {fp32.shape} per sample, not one value per class", fix=fix
+        )
+    return one, other
+
+
 def as_classes(sample: np.ndarray) -> np.ndarray | None:
     """A sample's output as one value per class, when all of its axes but one have length 1; else None."""
     if sample.dtype.kind not in "fV" or sample.size < 2 or sample.size != max(sample.shape, default=0):
@@ -53,7 +74,7 @@ def as_classes(sample: np.ndarray) -> np.ndarray | None:
 
 
 def class_output(samples: Mapping[str, np.ndarray]) -> str | None:
-    """The first output whose sample has one value per class; None when no output has.
+    """The first output whose sample has one value per class; None if there is none.
 
     Args:
         samples: output -> its value for one sample.
@@ -72,15 +93,16 @@ class Tally:
         self._classes = 0
 
     def add(self, fp32: np.ndarray, int8: np.ndarray, label: int | str | None, name: str) -> None:
-        """Takes one sample in.
+        """Counts one sample.
 
         Args:
-            fp32, int8: one value per class, from either model.
-            label: the right class; None when it is not known for any sample.
-            name: the sample's, for the error message.
+            fp32: one value per class, from the float model.
+            int8: one value per class, from the quantized model.
+            label: the right class; None when there are no labels.
+            name: the sample's name, for the error message.
 
         Raises:
-            DataError: when the label is no class.
+            DataError: the label is not a class.
         """
         self.samples += 1
         self._classes = fp32.size
@@ -89,12 +111,12 @@ class Tally:
             return
         if not isinstance(label, int) or not 0 <= label < fp32.size:
             raise DataError(
-                f"the label of sample {name!r} is {label!r}, which is no class from 0 to {fp32.size - 1}",
-                fix="give class numbers as the model has them, or a --metric that knows these labels",
+                f"the label of sample {name!r} is {label!r}, not a class from 0 to {fp32.size - 1}",
+                fix="give the model's class numbers, or a --metric that knows these labels",
             )
         self.labelled = True
         for width, pairs in self._right.items():
-            pairs.add(_rank(fp32, label) < width, _rank(int8, label) < width)
+            pairs.add(first=_rank(fp32, label) < width, second=_rank(int8, label) < width)
 
     @property
     def agreement(self) -> float:
@@ -111,10 +133,12 @@ class Tally:
 
 
 class _Pairs:
+    """How often the first and the second of two models are right, and how often only one of them is."""
+
     def __init__(self) -> None:
         self.count = self.first = self.second = self.discordant = 0
 
-    def add(self, first: bool, second: bool) -> None:
+    def add(self, *, first: bool, second: bool) -> None:
         self.count += 1
         self.first += first
         self.second += second
@@ -128,6 +152,6 @@ class _Pairs:
 
 
 def _rank(values: np.ndarray, label: int) -> int:
-    """How many classes come before the label's; of equal ones those with lower numbers do. NaN comes last."""
+    """How many classes come before the label: larger values, then equal ones of lower number. NaN comes last."""
     known = np.where(np.isnan(values), -np.inf, values)
     return int(np.sum(known > known[label]) + np.sum(known[:label] == known[label]))

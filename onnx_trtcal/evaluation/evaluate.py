@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.evaluation.counting import Comparison
-from onnx_trtcal.evaluation.labels import Labels, read_labels
+from onnx_trtcal.evaluation.comparison import Comparison
+from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
-from onnx_trtcal.evaluation.paired_run import Twins
-from onnx_trtcal.options import Options
-from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.evaluation.paired_run import PairedRun
+from onnx_trtcal.evaluation.request import EvaluationOptions
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.prepared import FoldedModel
 
 __all__ = ["evaluate"]
 
@@ -32,14 +32,8 @@ __all__ = ["evaluate"]
 def evaluate(
     model: str | Path | onnx.ModelProto,
     data: Any,
-    source: Any = None,
-    options: Options = Options(),
-    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    request: EvaluationOptions = EvaluationOptions(),
     *,
-    quantized: str | Path | onnx.ModelProto | None = None,
-    labels: str | Path | Labels | None = None,
-    metric: str = "",
-    output: str = "",
     listener: Listener | None = None,
 ) -> Evaluation:
     """Runs a model in FP32 and in simulated INT8, side by side, and compares them.
@@ -47,81 +41,77 @@ def evaluate(
     Both run in ONNX Runtime. INT8 is the Q/DQ model with every Q and DQ computed in float as the standard
     defines it, so that it rounds where TensorRT does.
 
+        >>> from onnx_trtcal import EvaluationOptions, evaluate
+        >>> request = EvaluationOptions(
+        ...     source="models/digits_calib.npy", labels="models/digits_test_labels.csv"
+        ... )
+        >>> result = evaluate("models/digits_mlp.onnx", "models/digits_test.npy", request)
+        >>> result.samples, result.classes, round(result.scores["top-1"].fp32, 3)
+        (240, 'logits', 0.983)
+
     Args:
         model: the float model.
         data: what to compare on, whatever `calibrate` takes.
-        source: where the scales come from: other data to calibrate on, a statistics file, a cache; None takes
-            `data` itself.
-        options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
-        qdq: where Q/DQ pairs go.
-        quantized: a Q/DQ model to take instead, by whatever tool; `source` and `qdq` then play no part.
-        labels: right answers, see `labels.read_labels`.
-        metric: `file.py:name` of the user's own metric, see `evaluation.metric`.
-        output: the output that holds one value per class; default: the first that does.
-        listener: is told how it goes.
+        request: where the scales come from, the right answers, and how to go about it.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family.
     """
-    ears = listener or LoggingListener()
-    make_meter = load_metric(metric) if metric else None
-    known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
-    float_model, graph, target = _models(
-        model, data if source is None else source, options, qdq, quantized, ears
-    )
-    wanted, op_types = _observed(float_model)
-    twins = Twins(float_model, graph, target, wanted, choose_provider(options.provider), options)
-    if output and output not in twins.outputs:
+    listener = listener or LoggingListener()
+    options = request.options
+    make_meter = load_metric(request.metric) if request.metric else None
+    labels = labels_of(request.labels)
+    folded, graph, target = _models(model, data, request, listener)
+    float_model = folded.model
+    wanted, op_types = _observed(folded)
+    run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
+    if request.output and request.output not in run.outputs:
         raise OptionError(
-            f"the model has no output {output!r}",
-            fix=did_you_mean(output, twins.outputs) or ", ".join(twins.outputs),
+            f"the model has no output {request.output!r}",
+            fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
     stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
     for line in stream.description:
-        ears.say(line)
-    comparison = Comparison(twins, known, make_meter, output, options.threads)
+        listener.say(line)
+    comparison = Comparison(run, labels, make_meter, request.output, options.threads)
     size = effective_batch_size(float_model.inputs, options.batch_size)
-    with comparison, ears.progress(stream.count) as advance:
-        for step in twins.run(stream, size):
-            comparison.take(step)
-            advance(step.batch.count)
+    with comparison, listener.progress(stream.count) as advance:
+        for both in run.batches(stream, size):
+            comparison.take(both)
+            advance(both.batch.count)
             # Otherwise this batch's activations would stay until the next one's are all there.
-            del step
+            del both
     return comparison.finish(op_types)
 
 
 def _models(
-    model: str | Path | onnx.ModelProto,
-    source: Any,
-    options: Options,
-    qdq: QdqOptions,
-    quantized: str | Path | onnx.ModelProto | None,
-    listener: Listener,
-) -> tuple[Model, gs.Graph, Model]:
+    model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
+) -> tuple[FoldedModel, gs.Graph, Model]:
     """The float model, the quantized graph, and what that is exported against."""
+    from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
-    if quantized is None:
-        made = quantize(model, source, options, qdq, listener=listener)
-        return made.obtained.model, made.quantized.graph, made.quantized.model
-    other = load(quantized, options.ort_custom_ops)
-    return load(model, options.ort_custom_ops), import_graph(other), other
+    if request.quantized is None:
+        source = data if request.source is None else request.source
+        made = quantize(model, source, request.options, request.qdq, listener=listener)
+        return made.source.folded, made.quantized.graph, made.quantized.model
+    libraries = request.options.ort_custom_ops
+    other = load(request.quantized, libraries)
+    return fold_model(load(model, libraries)), import_graph(other), other
 
 
-def _observed(model: Model) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The tensors calibration would measure, and what makes them."""
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.model.surgeon import import_graph
+def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The tensors that calibration would observe, and the op types of the nodes that make them."""
     from onnx_trtcal.graph.plan.plan import plan
 
-    graph = import_graph(model)
-    planned = plan(model, graph, fold(graph).vanished)
+    planned = plan(folded.model, folded.folded, folded.folds.vanished, groups=folded.groups)
     if planned.quantized:
         raise ModelError(
-            f"the model to compare with is quantized itself: it holds {', '.join(planned.quantized)}",
-            where=str(model.path or ""),
+            f"the model to compare with is quantized itself: it contains {', '.join(planned.quantized)}",
+            where=str(folded.model.path or ""),
             fix="give the float model; `onnx-trtcal dequantize` makes one",
         )
     return planned.observed, planned.op_types

@@ -1,4 +1,4 @@
-"""Labels of samples: `file,label` or `index,label` in a CSV file, or one per sample in a .npy file."""
+"""Reads the labels of samples: `file,label` or `index,label` in a CSV file, or one per sample in a .npy file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx_trtcal.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Labels", "read_labels"]
+__all__ = ["Labels", "labels_of", "read_labels"]
 
 Label = int | str
 
@@ -41,7 +41,7 @@ class Labels:
             first: position of the first of them.
 
         Raises:
-            DataError: when a sample has no label.
+            DataError: a sample has no label.
         """
         return [self._of(name, first + offset) for offset, name in enumerate(names)]
 
@@ -52,7 +52,7 @@ class Labels:
                     f"sample {index} ({name}) has no label; there are {len(self.by_index)}", where=self.where
                 )
             return self.by_index[index]
-        # A sample is named after its file's path inside the data folder; labels may leave the folders out.
+        # A sample is named after its file's path inside the data folder; labels may omit the folders.
         for key in (name, PurePosixPath(name).name):
             if key in self.by_name:
                 return self.by_name[key]
@@ -63,14 +63,23 @@ class Labels:
         )
 
 
+def labels_of(given: str | Path | Labels | None) -> Labels | None:
+    """Labels as a caller gives them: read already, as the path of their file, or not at all.
+
+    Raises:
+        DataError: as `read_labels`.
+    """
+    return given if given is None or isinstance(given, Labels) else read_labels(given)
+
+
 def read_labels(path: str | Path) -> Labels:
-    """Reads labels; those that are whole numbers become int, all others stay text.
+    """Reads labels; whole numbers become int, all others stay text.
 
     A CSV file has a header line with a column `label` beside a column `file` or `index`; without a header, the
     first of its two columns is the file, or the index where all of its fields are whole numbers.
 
     Raises:
-        DataError: when the file cannot be read or says something else.
+        DataError: the file cannot be read, or is in neither of these forms.
     """
     where = str(path)
     if Path(path).suffix == ".npy":
@@ -81,7 +90,7 @@ def read_labels(path: str | Path) -> Labels:
         raise DataError(f"cannot read the labels: {error}", where=where) from error
     rows = [row for row in csv.reader(text.splitlines()) if row]
     if not rows:
-        raise DataError("the file holds no labels", where=where)
+        raise DataError("the file has no labels", where=where)
     key, value, by_index, rows = _columns(rows, where)
     found: dict[str, Label] = {}
     for number, row in enumerate(rows, 1):
@@ -96,11 +105,11 @@ def read_labels(path: str | Path) -> Labels:
     try:
         return Labels(where, {}, {int(name): label for name, label in found.items()})
     except ValueError as error:
-        raise DataError(f"an index is no whole number: {error}", where=where) from error
+        raise DataError(f"an index is not a whole number: {error}", where=where) from error
 
 
 def _columns(rows: list[list[str]], where: str) -> tuple[int, int, bool, list[list[str]]]:
-    """Column of the sample, column of the label, whether samples are numbers, and the rows without header."""
+    """Column of the sample, column of the label, whether samples go by index, and the rows without header."""
     header = [field.strip().lower() for field in rows[0]]
     if "label" in header:
         named = next((name for name in ("file", "index") if name in header), None)

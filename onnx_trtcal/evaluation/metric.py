@@ -1,4 +1,4 @@
-"""The user's own metric, from `file.py:name`.
+"""Loads the user's own metric, from `file.py:name`.
 
 `name` is either a function, called once for each model when all samples have been run:
 
@@ -11,7 +11,7 @@ or a class, made once for each model, so that nothing has to be kept:
         def result(self) -> float: ...              at the end
 
 `outputs` maps the names of the model's outputs to arrays with one row per sample: of all samples for a
-function (a list of arrays where samples differ in shape), of a batch for `update`. `labels` is an array of that
+function (a list of arrays if samples differ in shape), of one batch for `update`. `labels` is an array of that
 many labels, whole numbers or text, or None when none were given. The result is a number; or an array with one
 value per sample, whose mean counts, and whose differences between the models give a standard error; or a dict of
 either.
@@ -34,19 +34,22 @@ __all__ = ["Meter", "load_metric"]
 
 
 def load_metric(text: str) -> Callable[[], Meter]:
-    """What makes a meter, one for each model, from `file.py:name`.
+    """Loads a metric; what it returns makes a meter, one for each model.
+
+    Args:
+        text: `file.py:name`.
 
     Raises:
-        OptionError: when there is no such file or name in it, or the file fails when it is run.
+        OptionError: there is no such file, it has no such name, or it fails when it is run.
     """
     path, colon, name = text.rpartition(":")
     if not colon or not path.endswith(".py") or not name:
-        raise OptionError(f"{text!r} names no metric", fix="write FILE.py:FUNCTION")
+        raise OptionError(f"{text!r} is not a metric", fix="write FILE.py:FUNCTION")
     if not Path(path).is_file():
         raise OptionError("there is no such file", where=path)
     spec = importlib.util.spec_from_file_location(f"_metric_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
-        raise OptionError("this is no Python file", where=path)
+        raise OptionError("this is not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickles in the file look their module up by name.
     sys.modules[spec.name] = module
@@ -58,10 +61,10 @@ def load_metric(text: str) -> Callable[[], Meter]:
             f"there is no function or class {name!r}", where=path, fix=did_you_mean(name, known)
         )
     if isinstance(found, type):
-        lacking = [key for key in ("update", "result") if not callable(getattr(found, key, None))]
-        if lacking:
+        missing = [key for key in ("update", "result") if not callable(getattr(found, key, None))]
+        if missing:
             raise OptionError(
-                f"class {name} has no {lacking[0]}()",
+                f"class {name} has no {missing[0]}()",
                 where=path,
                 fix="give it update(outputs, labels) and result()",
             )
@@ -69,7 +72,7 @@ def load_metric(text: str) -> Callable[[], Meter]:
 
 
 class Meter:
-    """One model's metric while it is measured."""
+    """The metric of one model while it is measured."""
 
     def __init__(self, found: Callable[..., Any], path: str, name: str) -> None:
         self._path, self._name = path, name
@@ -80,14 +83,14 @@ class Meter:
         self._samples = 0
 
     def update(self, outputs: Mapping[str, Sequence[np.ndarray]], labels: Sequence[int | str] | None) -> None:
-        """Takes a batch in.
+        """Adds a batch.
 
         Args:
             outputs: output -> one array per sample.
             labels: one per sample, or None.
 
         Raises:
-            OptionError: when the metric raises, saying where in its file.
+            OptionError: the metric raises; the message says where in its file.
         """
         self._samples += len(next(iter(outputs.values())))
         streaming = self._streaming
@@ -100,10 +103,10 @@ class Meter:
             self._labels = [*(self._labels or []), *labels]
 
     def result(self) -> dict[str, np.ndarray]:
-        """Name -> float64 array, of rank 0 or with one value per sample; a plain result is named as the function.
+        """Name -> float64 array, of rank 0 or with one value per sample; a plain result gets the function's name.
 
         Raises:
-            OptionError: when the metric raises, or its result is no number.
+            OptionError: the metric raises, or its result is not a number.
         """
         if self._streaming is not None:
             result = self._call(self._streaming.result)
@@ -143,10 +146,10 @@ def _array(labels: Sequence[int | str] | None) -> np.ndarray | None:
 
 
 def _guarded(path: str, name: str, function: Callable[[], Any]) -> Any:
-    """Calls the user's code; whatever it raises becomes a message that names the line in its file."""
+    """Calls the user's code; whatever it raises becomes an error that names the line in the user's file."""
     try:
         return function()
-    except Exception as error:
+    except Exception as error:  # the user's code may raise anything
         # Python names an imported file by its absolute path, however it was given.
         file = Path(path).resolve()
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]

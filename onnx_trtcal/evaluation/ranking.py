@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.errors import OptionError
-from onnx_trtcal.evaluation.labels import Labels, read_labels
-from onnx_trtcal.evaluation.switched_graph import Switchboard, readers_of, switchboard
+from onnx_trtcal.evaluation.labels import labels_of
+from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
+from onnx_trtcal.evaluation.request import SensitivityOptions
+from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants
-from onnx_trtcal.options import Options
-from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import onnx
 
-__all__ = ["Ranked", "Sensitivity", "Spared", "sensitivity"]
+    from onnx_trtcal.options import Options
 
-
-@dataclass(frozen=True)
-class Ranked:
-    """One group: a weighted op with what is fused to it, or an unweighted op that runs in INT8.
-
-    Attributes:
-        name: name of its first node, or that node's first output where it has none.
-        op: op type of that node.
-        pattern: what `exclude` takes to leave it out.
-        layers: the names of all its nodes that have one, for `--layerPrecisions`.
-        damage: of this group quantized alone, or of all others quantized.
-    """
-
-    name: str
-    op: str
-    pattern: str
-    layers: tuple[str, ...]
-    damage: Damage
+__all__ = ["Sensitivity", "Spared", "sensitivity"]
 
 
 @dataclass(frozen=True)
 class Spared:
-    """What the model is worth with the worst groups in floating point.
+    """What the worst groups in floating point buy back.
 
     Attributes:
-        groups: how many.
-        last: the name of the one added last.
-        damage: with all others in INT8.
+        groups: how many of the worst groups stay in floating point.
+        last: the name of the last of them.
+        damage: with all other groups in INT8.
     """
 
     groups: int
@@ -66,17 +48,17 @@ class Sensitivity:
     """The groups of a model by the damage INT8 does there.
 
     Attributes:
-        samples: how many were run.
-        left_out: whether each group was left out alone, rather than quantized alone.
+        samples: number of samples.
+        left_out: whether all groups but one were quantized at a time, rather than one alone.
         ranked: the most damaging group first.
-        everything: the damage with all of them quantized.
-        kept: with the worst one, the worst two, … in floating point.
+        everything: the damage with all groups quantized.
+        kept: the damage with the worst one, the worst two, … in floating point.
         fp32: top-1 of the float model; None without labels.
     """
 
     samples: int
     left_out: bool
-    ranked: tuple[Ranked, ...]
+    ranked: tuple[RankedGroup, ...]
     everything: Damage
     kept: tuple[Spared, ...]
     fp32: float | None
@@ -90,8 +72,8 @@ class Sensitivity:
     def layer_precisions(self) -> str:
         """What trtexec's `--layerPrecisions` takes to run the worst groups in FP16 in an implicit build.
 
-        trtexec separates layers by commas and the name from its precision by a colon, and knows no quoting:
-        layers with either in their names are left out.
+        trtexec separates layers by commas and a name from its precision by a colon, and has no quoting: layers
+        with either in their names are left out.
         """
         from onnx_trtcal.qdq.read.precisions import layer_precisions
 
@@ -102,14 +84,8 @@ class Sensitivity:
 def sensitivity(
     model: str | Path | onnx.ModelProto,
     data: Any,
-    source: Any = None,
-    options: Options = Options(),
-    qdq: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    request: SensitivityOptions = SensitivityOptions(),
     *,
-    leave_out: bool = False,
-    worst: int = 3,
-    labels: str | Path | Labels | None = None,
-    output: str = "",
     listener: Listener | None = None,
 ) -> Sensitivity:
     """Ranks the groups of a model by the damage INT8 does there.
@@ -117,47 +93,48 @@ def sensitivity(
     Damage is noise in the model's outputs. All variants are runs of one session, made batch by batch: the time
     is about that of (groups + 2) inferences of every sample, the memory that of one.
 
+        >>> from onnx_trtcal import Options, SensitivityOptions, sensitivity
+        >>> request = SensitivityOptions("models/digits_calib.npy", Options(max_samples=16), worst=1)
+        >>> result = sensitivity("models/digits_mlp.onnx", "models/digits_test.npy", request)
+        >>> result.samples, len(result.ranked), len(result.exclude)
+        (16, 3, 1)
+
     Args:
         model: the float model.
-        data: what to judge on, whatever `calibrate` takes; a few dozen samples (`options.max_samples`) will do.
-        source: where the scales come from: other data, a statistics file, a cache; None takes `data` itself.
-        options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
-        qdq: what is quantized at all.
-        leave_out: quantize all but one group, rather than one alone.
-        worst: how many groups to try in floating point together.
-        labels: right answers, see `labels.read_labels`.
-        output: the output that holds one value per class; default: the first that does.
-        listener: is told how it goes.
+        data: what to measure damage on, whatever `calibrate` takes; a few dozen samples (`options.max_samples`)
+            will do.
+        request: where the scales come from, the right answers, and how to go about it.
+        listener: receives messages and progress.
 
     Raises:
         CalibrationError: one of its family.
     """
-    from onnx_trtcal.scale_source import obtain
+    from onnx_trtcal.scale_source import find_scales
 
-    if worst < 1:
-        raise OptionError(f"worst is {worst}, wanted a positive number")
-    ears = listener or LoggingListener()
-    known = labels if isinstance(labels, Labels) or labels is None else read_labels(labels)
-    obtained = obtain(model, data if source is None else source, options, ears)
-    board = switchboard(obtained.model, obtained.scales, qdq)
-    groups = _groups(board)
-    everything = readers_of(board.placement)
+    options, qdq, leave_out = request.options, request.qdq, request.leave_out
+    listener = listener or LoggingListener()
+    labels = labels_of(request.labels)
+    found = find_scales(model, data if request.source is None else request.source, options, listener)
+    switched = build_switched_graph(found.folded, found.scales, qdq)
+    groups = groups_of(switched)
+    everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
-    variants = Variants(board, choose_provider(options.provider), options, known, output)
-    ears.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
-    first = _judge(variants, {**tried, "": everything}, data, options, ears)
+    variants = Variants(switched, choose_provider(options.provider), options, labels, request.output)
+    listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
+    first = _run_variants(variants, {**tried, "": everything}, data, options, listener)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
-    ranked = tuple(_ranked(board, name, first[name]) for name in order)
-    shown = min(worst, len(ranked))
+    ranked = tuple(rank_group(switched, name, first[name]) for name in order)
+    shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): _without(board, ranked[:count], obtained.scales, qdq) for count in range(1, shown + 1)
+        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
+        for count in range(1, shown + 1)
     }
-    second = _judge(variants, smaller, data, options, ears)
+    second = _run_variants(variants, smaller, data, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
 
-def _judge(
+def _run_variants(
     variants: Variants,
     tried: Mapping[str, Iterable[str]],
     data: Any,
@@ -165,7 +142,7 @@ def _judge(
     listener: Listener,
 ) -> dict[str, Damage]:
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
-    inputs = variants.board.model.inputs
+    inputs = variants.switched.model.inputs
     stream = open_source(data, inputs, options.preprocess, options.max_samples)
     size = effective_batch_size(inputs, options.batch_size)
     variants.start(tried)
@@ -174,32 +151,3 @@ def _judge(
             variants.take(batch)
             advance(batch.count)
     return variants.finish()
-
-
-def _groups(board: Switchboard) -> dict[str, frozenset[str]]:
-    """First output of a group's first node -> its nodes that read anything quantized, in graph order."""
-    member = {node: group.anchor for group in board.groups for node in group.nodes}
-    found: dict[str, set[str]] = {}
-    for node in board.switches:
-        found.setdefault(member.get(node, node), set()).add(node)
-    return {name: frozenset(nodes) for name, nodes in found.items()}
-
-
-def _ranked(board: Switchboard, anchor: str, damage: Damage) -> Ranked:
-    nodes = next((group.nodes for group in board.groups if group.anchor == anchor), (anchor,))
-    name = board.names.get(anchor, anchor)
-    # Of a node whose name is also another node's, or an op type, the output says which one is meant.
-    unique = list(board.names.values()).count(name) == 1 and name not in board.ops.values()
-    layers = tuple(board.names[node] for node in nodes if node in board.names)
-    return Ranked(name, board.ops[anchor], name if unique else anchor, layers, damage)
-
-
-def _without(
-    board: Switchboard, worst: Sequence[Ranked], scales: Mapping[str, float], qdq: QdqOptions
-) -> frozenset[str]:
-    """The nodes that stay quantized when these groups are excluded, as placement then decides."""
-    from onnx_trtcal.qdq.place.place import place
-
-    patterns = tuple(group.pattern for group in worst)
-    left = replace(qdq, exclude=(*qdq.exclude, *patterns))
-    return readers_of(place(board.folded, board.groups, left, scales)) & frozenset(board.switches)

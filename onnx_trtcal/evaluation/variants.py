@@ -1,4 +1,4 @@
-"""Many variants of one model, judged by what they do to its outputs, all in one session."""
+"""Runs many variants of one model in one session and measures the damage each does to its outputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
-from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output
-from onnx_trtcal.evaluation.paired_run import samples_of
+from onnx_trtcal.evaluation.accuracy import Merit, Tally, class_output, class_values
+from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
 from onnx_trtcal.fidelity.distance import Distance, decibels
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.evaluation.labels import Labels
-    from onnx_trtcal.evaluation.switched_graph import Switchboard
+    from onnx_trtcal.evaluation.switched_graph import SwitchedGraph
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
 
@@ -31,8 +31,8 @@ class Damage:
     """What a variant does to the model's outputs.
 
     Attributes:
-        noise_to_signal: noise power over signal power, the mean over the float outputs.
-        agreement: share of the samples with the float model's answer; None when no output has classes.
+        noise_to_signal: noise power over signal power, averaged over the float outputs.
+        agreement: share of the samples with the float model's answer; None if no output has classes.
         top1: accuracy with labels; None without.
     """
 
@@ -42,49 +42,48 @@ class Damage:
 
     @property
     def sqnr(self) -> float:
-        """Signal to quantization noise of the outputs in dB."""
+        """Signal to quantization noise ratio of the outputs in dB."""
         return decibels(1.0, self.noise_to_signal)
 
 
 class Variants:
-    """One session that runs every variant of a switchboard.
+    """One session that runs every variant of a switched graph.
 
     Args:
-        board: the model with its switches.
+        switched: the graph and its switches.
         provider: runs it.
         options: threads and custom ops.
         labels: right answers, if known.
-        output: the output with one value per class; empty for the first that has.
+        output: the output with one value per class; empty for the first one.
 
     Attributes:
-        samples: how many were run in the last pass.
+        samples: number of samples in the last pass.
         fp32_accuracy: top-1 of the float model in the last pass; None without labels.
 
     Raises:
-        ModelError: when no output is of floats.
-        OptionError: when there is no such output.
+        OptionError: the model has no such output.
     """
 
     def __init__(
         self,
-        board: Switchboard,
+        switched: SwitchedGraph,
         provider: Provider,
         options: Options,
         labels: Labels | None = None,
         output: str = "",
     ) -> None:
-        self.board = board
+        self.switched = switched
         self.samples = 0
         self.fp32_accuracy: float | None = None
         self._labels = labels
-        outputs = board.source.outputs
+        outputs = switched.source.outputs
         if output and output not in outputs:
             raise OptionError(
                 f"the model has no output {output!r}", fix=did_you_mean(output, outputs) or ", ".join(outputs)
             )
         self._classes: str | None = output or None
         self._session = Session(
-            probe(board.graph, board.model, outputs),
+            probe(switched.graph, switched.model, outputs),
             provider,
             options.threads,
             options.ort_custom_ops,
@@ -98,38 +97,42 @@ class Variants:
         """Begins a pass over the data.
 
         Args:
-            tried: variant -> the nodes it quantizes, by their first outputs.
+            tried: variant -> the nodes it runs in INT8, by their first outputs.
         """
         self.samples = 0
-        self._feeds = {name: self.board.feeds(on) for name, on in tried.items()}
+        self._feeds = {name: self.switched.feeds(on) for name, on in tried.items()}
         self._distances = {name: {} for name in tried}
         self._tallies = {name: Tally() for name in tried}
 
     def take(self, batch: Batch) -> None:
-        """Runs the float model and then every variant on a batch; two sets of outputs exist at a time."""
-        fp32 = self._run(batch, self.board.feeds(()))
+        """Runs the float model and then every variant on a batch; only two sets of outputs exist at a time."""
+        fp32 = self._run(batch, self.switched.feeds(()))
         if self.samples == 0 and self._classes is None:
             self._classes = class_output({name: samples_of(fp32[name], batch)[0] for name in fp32})
         labels = self._labels.of(batch.names, self.samples) if self._labels else [None] * batch.count
         for name, feeds in self._feeds.items():
             int8 = self._run(batch, feeds)
-            self._measure(self._distances[name], batch, fp32, int8)
+            for output, expected in fp32.items():
+                if is_float(expected):
+                    distance = self._distances[name].setdefault(output, Distance())
+                    add_batch(distance, batch, expected, int8[output])
             if self._classes is not None:
-                pairs = zip(
-                    samples_of(fp32[self._classes], batch),
-                    samples_of(int8[self._classes], batch),
-                    strict=True,
-                )
-                for (one, other), label, sample in zip(pairs, labels, batch.names, strict=True):
-                    self._tally(self._tallies[name], one, other, label, sample)
+                both = zip(*(samples_of(each[self._classes], batch) for each in (fp32, int8)), strict=True)
+                for (one, other), label, sample in zip(both, labels, batch.names, strict=True):
+                    values = class_values(self._classes, one, other, "name another --output")
+                    self._tallies[name].add(*values, label, sample)
         self.samples += batch.count
 
     def finish(self) -> dict[str, Damage]:
-        """The damage each variant of this pass does."""
+        """The damage that each variant of this pass does.
+
+        Raises:
+            ModelError: the model has no float output.
+        """
         found = {}
         for name, distances in self._distances.items():
             if not distances:
-                raise ModelError("the model has no output of floats, in which damage would show")
+                raise ModelError("the model has no float output in which damage would show")
             ratios = [
                 each.noise / each.signal if each.signal else float(each.noise > 0)
                 for each in distances.values()
@@ -145,28 +148,3 @@ class Variants:
     def _run(self, batch: Batch, switches: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         arrays = self._session.run({**batch.feeds, **switches}, batch.names[0])
         return dict(zip(self._session.outputs, arrays, strict=True))
-
-    def _measure(
-        self,
-        distances: dict[str, Distance],
-        batch: Batch,
-        fp32: Mapping[str, np.ndarray],
-        int8: Mapping[str, np.ndarray],
-    ) -> None:
-        for name, expected in fp32.items():
-            if expected.dtype.kind == "f" or expected.dtype.name == "bfloat16":
-                by_rows = expected.ndim > 0 and expected.shape[0] == batch.rows
-                distances.setdefault(name, Distance()).add(
-                    expected, int8[name], batch.count if by_rows else None
-                )
-
-    def _tally(
-        self, tally: Tally, fp32: np.ndarray, int8: np.ndarray, label: int | str | None, sample: str
-    ) -> None:
-        one, other = as_classes(fp32), as_classes(int8)
-        if one is None or other is None:
-            raise OptionError(
-                f"output {self._classes!r} has shape {fp32.shape} per sample, not one value per class",
-                fix="name another --output",
-            )
-        tally.add(one, other, label, sample)

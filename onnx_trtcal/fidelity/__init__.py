@@ -1,0 +1,1 @@
+"""How far two arrays are apart: pure functions on arrays."""

@@ -1,4 +1,4 @@
-"""How far an array is from what it should be, added up sample by sample."""
+"""How far arrays are from what they should be, added up sample by sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Distance", "decibels"]
 
 @dataclass
 class Distance:
-    """Sums over pairs of values x (expected) and y (got); pairs with NaN or Inf are counted and left out.
+    """Sums over pairs of values x (expected) and y (got); pairs with NaN or Inf are only counted.
 
     Samples are added one by one in float64, so that the result does not depend on how they were batched.
 
@@ -25,8 +25,8 @@ class Distance:
         dot: sum of x y.
         power: sum of y².
         max_error: largest |x - y|.
-        nonfinite: pairs left out.
-        values: pairs counted.
+        nonfinite: pairs with NaN or Inf.
+        values: all other pairs.
     """
 
     signal: float = 0.0
@@ -38,10 +38,12 @@ class Distance:
     values: int = 0
 
     def add(self, expected: np.ndarray, got: np.ndarray, rows: int | None = None) -> None:
-        """Takes two arrays of one shape and of any float type in.
+        """Adds two arrays of one shape.
 
         Args:
-            rows: count only the first so many along axis 0, each a sample; None takes the array as one.
+            expected: of any float type.
+            got: of any float type.
+            rows: how many rows of axis 0 to add, each as a sample; None adds the whole arrays as one sample.
         """
         if rows is None:
             self._add(_flat(expected), _flat(got))
@@ -61,12 +63,12 @@ class Distance:
 
     @property
     def sqnr(self) -> float:
-        """10 log10(signal / noise) in dB; inf where nothing differs, -inf where nothing should be there."""
+        """10 log10(signal / noise) in dB; inf where nothing differs, -inf where every expected value is 0."""
         return decibels(self.signal, self.noise)
 
     @property
     def cosine(self) -> float:
-        """Cosine similarity; 1.0 where both are zero, 0.0 where one is."""
+        """Cosine similarity; 1.0 where both are zero, 0.0 where only one is."""
         if self.signal == 0 and self.power == 0:
             return 1.0
         if self.signal == 0 or self.power == 0:
@@ -75,7 +77,7 @@ class Distance:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise); inf without noise, -inf with noise alone."""
+    """10 log10(signal / noise) in dB; inf without noise, -inf with nothing but noise."""
     if noise == 0:
         return math.inf
     return 10 * (math.log10(signal) - math.log10(noise)) if signal > 0 else -math.inf

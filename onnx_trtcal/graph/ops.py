@@ -1,4 +1,4 @@
-"""What each ONNX operator does to scales: the tables that fusing, tying and planning look things up in.
+"""What each ONNX operator does to values and scales: the tables that every question about an op type is looked up in.
 
 Sources named in the tables:
     catalog: TensorRT's Layer Fusion Catalog,
@@ -18,24 +18,36 @@ from onnx import TensorProto
 __all__ = [
     "ACTIVATIONS",
     "ANCHORS",
+    "COMMUTES",
     "COPIES",
     "FLOAT",
     "FLOATS",
+    "INT8_CAPABLE",
     "INT64",
     "INTEGER_MAKERS",
     "MOVES",
     "POINTWISE",
     "QUANTIZED",
     "RANDOM",
+    "READ_NO_VALUES",
+    "RESHAPES",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
+    "SHRINKS",
+    "TIED",
     "Activation",
+    "is_standard_domain",
 ]
 
 # Ops that start a group: TensorRT runs them as weighted INT8 kernels. MatMul and Gemm with constant weights
 # become convolutions or fully connected layers, to which all convolution fusions apply (catalog).
 ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def is_standard_domain(domain: str | None) -> bool:
+    """Whether a domain, as a node or an opset import states it, is that of ONNX's own operators."""
+    return domain in (None, "", "ai.onnx")
 
 
 def _names(text: str, domain: str = "") -> frozenset[str]:
@@ -47,14 +59,14 @@ class Activation:
     """Whether an activation belongs to the kernel before it.
 
     Attributes:
-        fuses: the tensor before it vanishes and takes the scale of the activation's output.
-        constant: positions of inputs that must be constants for that.
         rule: why, with its source.
+        constant: positions of inputs that must be constants for it to fuse.
+        fuses: the tensor before it vanishes and takes the scale of the activation's output.
     """
 
-    fuses: bool
     rule: str
     constant: tuple[int, ...] = ()
+    fuses: bool = True
 
 
 _GENERIC = "catalog, Convolution and Generic Activation: a pointwise layer with one input and one output"
@@ -64,31 +76,31 @@ _GENERIC = "catalog, Convolution and Generic Activation: a pointwise layer with 
 _SATURATES = "generic fusion is not certain (2134), and the output's scale would cut the tensor before it"
 
 ACTIVATIONS = {
-    "Relu": Activation(True, "catalog, Convolution and ReLU Activation: every convolution type"),
-    "Clip": Activation(True, "catalog, Convolution and Clip Activation: constant bounds (ReLU6)", (1, 2)),
-    "LeakyRelu": Activation(True, "2134: one kernel in INT8 on Turing and later"),
-    "PRelu": Activation(True, "builder log: constant slope, PWN(slope, PRelu) joins the convolution", (1,)),
-    "Gelu": Activation(True, "catalog, Convolution and GELU Activation: FP16 and INT8"),
-    "com.microsoft:Gelu": Activation(True, "the same function as ONNX's Gelu"),
-    "com.microsoft:QuickGelu": Activation(True, _GENERIC),
-    "HardSwish": Activation(True, _GENERIC),
-    "Swish": Activation(True, _GENERIC),
-    "Mish": Activation(True, _GENERIC),
-    "Elu": Activation(True, _GENERIC),
-    "Celu": Activation(True, _GENERIC),
-    "Selu": Activation(True, _GENERIC),
-    "Softplus": Activation(True, _GENERIC),
-    "ThresholdedRelu": Activation(True, _GENERIC),
-    "Sigmoid": Activation(False, _SATURATES),
-    "HardSigmoid": Activation(False, _SATURATES),
-    "Tanh": Activation(False, _SATURATES),
-    "Softsign": Activation(False, _SATURATES),
-    "Softmax": Activation(False, "not pointwise: a kernel of its own"),
-    "LogSoftmax": Activation(False, "not pointwise: a kernel of its own"),
-    "Hardmax": Activation(False, "not pointwise: a kernel of its own"),
+    "Relu": Activation("catalog, Convolution and ReLU Activation: every convolution type"),
+    "Clip": Activation("catalog, Convolution and Clip Activation: constant bounds (ReLU6)", (1, 2)),
+    "LeakyRelu": Activation("2134: one kernel in INT8 on Turing and later"),
+    "PRelu": Activation("builder log: constant slope, PWN(slope, PRelu) joins the convolution", (1,)),
+    "Gelu": Activation("catalog, Convolution and GELU Activation: FP16 and INT8"),
+    "com.microsoft:Gelu": Activation("the same function as ONNX's Gelu"),
+    "com.microsoft:QuickGelu": Activation(_GENERIC),
+    "HardSwish": Activation(_GENERIC),
+    "Swish": Activation(_GENERIC),
+    "Mish": Activation(_GENERIC),
+    "Elu": Activation(_GENERIC),
+    "Celu": Activation(_GENERIC),
+    "Selu": Activation(_GENERIC),
+    "Softplus": Activation(_GENERIC),
+    "ThresholdedRelu": Activation(_GENERIC),
+    "Sigmoid": Activation(fuses=False, rule=_SATURATES),
+    "HardSigmoid": Activation(fuses=False, rule=_SATURATES),
+    "Tanh": Activation(fuses=False, rule=_SATURATES),
+    "Softsign": Activation(fuses=False, rule=_SATURATES),
+    "Softmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
+    "LogSoftmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
+    "Hardmax": Activation(fuses=False, rule="not pointwise: a kernel of its own"),
 }
 
-# Ops that an activation may be spelled out with: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
+# Ops that an activation may be decomposed into: SiLU as Sigmoid and Mul, hard-swish, GELU with Erf or Tanh,
 # Mish. Neighbouring ones always become one pointwise kernel when their constants are single values (catalog,
 # PointWise Fusion), and that kernel has one input and one output when all of them start from one tensor.
 POINTWISE = _names(
@@ -96,14 +108,32 @@ POINTWISE = _names(
     " Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu"
 )
 
+# Ops that give the values of input 0 another shape and leave their order alone.
+RESHAPES = _names("Flatten Reshape Squeeze Unsqueeze")
+
 # Ops whose output holds exactly the values of input 0, each once: one histogram serves both sides.
 # A Dropout counts as long as it does not train.
-MOVES = _names("DepthToSpace Dropout Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze")
+MOVES = RESHAPES | _names("DepthToSpace Dropout Identity SpaceToDepth Transpose")
 
 # Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT
 # wrote, 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction,
 # and reductions (like the mean) are calibrated by themselves, so it is not here; neither is AveragePool.
 COPIES = _names("MaxPool")
+
+# Ops that pass on input 0 with its scale.
+TIED = MOVES | COPIES
+
+# TensorRT swaps a Q with any of these in front of it; Concat passes it on to every branch.
+COMMUTES = TIED | _names("Concat Gather Slice Split")
+
+# Ops whose output is nowhere larger than their input, so that the input's scale covers it.
+SHRINKS = _names("Clip LeakyRelu Relu")
+
+# Ops without weights that have INT8 kernels: worth a pair where the tensor is INT8 before and behind them.
+INT8_CAPABLE = _names("Add AveragePool GlobalAveragePool Resize Upsample")
+
+# These look at a tensor's size only: it is all the same to them whether its values are INT8.
+READ_NO_VALUES = _names("Shape Size")
 
 # Inputs that are read as shapes, sizes or positions of axes, never as values of an activation.
 SHAPE_INPUTS: dict[str, frozenset[int]] = {

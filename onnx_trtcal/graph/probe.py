@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import onnx
+from onnx import TensorProto, helper
+
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.model.surgeon import split_model
-from onnx_trtcal.graph.outputs import set_outputs, show_shapes
+from onnx_trtcal.graph.model.exporter import split_model
+from onnx_trtcal.graph.names import Names
 from onnx_trtcal.graph.view import Links, link, reads
 
 if TYPE_CHECKING:
@@ -84,9 +87,9 @@ def probe(
     inputs = [value for value in proto.graph.input if value.name not in stored]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
-    set_outputs(proto.graph, observed, model.elem_types)
+    _set_outputs(proto.graph, observed, model.elem_types)
     if shapes_only:
-        show_shapes(proto.graph)
+        _show_shapes(proto.graph)
     return Probe(
         model_bytes=proto.SerializeToString(),
         external=split.arrays,
@@ -113,3 +116,29 @@ def _cut(graph: gs.Graph, links: Links, observed: Sequence[str]) -> gs.Graph:
         opset=graph.opset,
         import_domains=graph.import_domains,
     )
+
+
+def _set_outputs(graph: onnx.GraphProto, names: Sequence[str], elem_types: Mapping[str, int]) -> None:
+    """Makes the named tensors the outputs of a graph, in that order.
+
+    Outputs have no type: ONNX Runtime infers it, so a shape that the model states wrongly does no harm. A bfloat16
+    tensor, which ONNX Runtime cannot give to NumPy, is shown through a Cast to float32, which is exact; that
+    output has another name, so fetch by position.
+    """
+    del graph.output[:]
+    fresh = Names({*(name for node in graph.node for name in node.output), *names})
+    for name in names:
+        shown = name
+        if elem_types.get(name) == TensorProto.BFLOAT16:
+            shown = fresh.fresh(f"{name}_as_float32")
+            graph.node.append(helper.make_node("Cast", [name], [shown], to=TensorProto.FLOAT))
+        graph.output.append(onnx.ValueInfoProto(name=shown))
+
+
+def _show_shapes(graph: onnx.GraphProto) -> None:
+    """Makes the shape of each output, an int64 vector, the output in its place; the values are kept nowhere."""
+    fresh = Names(name for node in graph.node for name in node.output)
+    for output in graph.output:
+        shown = fresh.fresh(f"{output.name}_shape")
+        graph.node.append(helper.make_node("Shape", [output.name], [shown]))
+        output.CopyFrom(onnx.ValueInfoProto(name=shown))

@@ -1,9 +1,9 @@
-"""Who makes and who reads each tensor of a graph: what the graph modules ask, answered by dicts."""
+"""Who makes and who reads each tensor of a graph, and what a single node is and reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +15,35 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["Links", "captured", "kind", "link", "reads"]
+__all__ = [
+    "Links",
+    "captured",
+    "is_random",
+    "is_standard",
+    "kind",
+    "link",
+    "numpy_type",
+    "outer_tensors",
+    "reads",
+    "stored",
+]
+
+
+def is_standard(node: gs.Node) -> bool:
+    """Whether a node is one of ONNX's own operators."""
+    return ops.is_standard_domain(node.domain)
 
 
 def kind(node: gs.Node) -> str:
     """The node's op type; with "domain:" before it when it is not one of ONNX's own operators."""
-    return node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}:{node.op}"
+    return node.op if is_standard(node) else f"{node.domain}:{node.op}"
+
+
+def is_random(node: gs.Node) -> bool:
+    """Whether a node may give another result in every run, although it reads the same values."""
+    if kind(node) in ops.RANDOM or (kind(node) == "Dropout" and len(node.inputs) > 2 and node.inputs[2].name):
+        return True
+    return any(is_random(inner) for body in node.subgraphs() for inner in body.nodes)
 
 
 def reads(node: gs.Node) -> Iterator[str]:
@@ -35,13 +58,45 @@ def captured(node: gs.Node) -> Iterator[str]:
     """Tensors, initializers aside, that a node's subgraphs (If, Loop, Scan) take from outside, by name."""
     from onnx_graphsurgeon import Constant
 
+    yield from (tensor.name for tensor in outer_tensors(node) if not isinstance(tensor, Constant))
+
+
+def outer_tensors(node: gs.Node) -> Iterator[gs.Tensor]:
+    """Every tensor that a node's subgraphs read and do not hold themselves.
+
+    An initializer of a subgraph counts, too: nothing in the graph tells it from one of the graphs around it.
+    """
     for body in node.subgraphs():
         local = {t.name for t in body.inputs} | {t.name for inner in body.nodes for t in inner.outputs}
-        read = [t for inner in body.nodes for t in inner.inputs] + list(body.outputs)
-        local |= {t.name for t in read if not t.name or isinstance(t, Constant)}
-        yield from (t.name for t in read if t.name not in local)
+        local.add("")
         for inner in body.nodes:
-            yield from (name for name in captured(inner) if name not in local)
+            yield from (t for t in inner.inputs if t.name not in local)
+            yield from (t for t in outer_tensors(inner) if t.name not in local)
+        yield from (t for t in body.outputs if t.name not in local)
+
+
+def numpy_type(tensor: gs.Tensor) -> np.dtype[np.generic] | None:
+    """A tensor's element type; None where it is not known, or NumPy has no such type."""
+    return None if tensor.dtype is None or isinstance(tensor.dtype, int) else np.dtype(tensor.dtype)
+
+
+def stored(tensor: gs.Tensor) -> gs.Constant | np.ndarray | None:
+    """A constant that holds a tensor's values, or the values where a Constant node holds them as numbers."""
+    from onnx_graphsurgeon import Constant
+
+    if isinstance(tensor, Constant):
+        return tensor
+    if len(tensor.inputs) != 1 or kind(tensor.inputs[0]) != "Constant":
+        return None
+    attributes = tensor.inputs[0].attrs
+    tensor_held = attributes.get("value", attributes.get("sparse_value"))
+    if isinstance(tensor_held, Constant):
+        return tensor_held
+    for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
+        for given in (name, f"{name}s"):
+            if given in attributes:
+                return np.array(attributes[given], dtype)
+    return None
 
 
 @dataclass(frozen=True)
@@ -76,12 +131,12 @@ class Links:
         return None if at is None else self.nodes[at]
 
     def only_reader(self, name: str) -> int | None:
-        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers"""
+        """The number of the one node that reads a tensor; None when it is pinned, or has more or no readers."""
         readers = self.consumers.get(name, ())
         return readers[0] if len(readers) == 1 and name not in self.pinned else None
 
     def shape(self, name: str) -> tuple[int | str | None, ...] | None:
-        """What the graph itself says about a tensor's shape."""
+        """What the graph itself says about a tensor's shape; nothing is computed to find out."""
         shape = self.tensors[name].shape if name in self.tensors else None
         return None if shape is None else tuple(shape)
 
@@ -96,14 +151,6 @@ class Links:
         shape = self._constant_shape(name)
         return shape is not None and all(size == 1 for size in shape)
 
-    def scalar(self, name: str) -> float | None:
-        """The value of a stored constant of one value; None for other tensors."""
-        if not self.scalar_constant(name):
-            return None
-        stored = _stored(self.maker(name))
-        value = getattr(self.tensors[name] if stored is None else stored, "values", stored)
-        return None if value is None else float(np.reshape(value, -1)[0])
-
     def rank(self, name: str) -> int | None:
         """A tensor's number of axes, where it is known."""
         shape = self._constant_shape(name) or self.shape(name)
@@ -112,15 +159,8 @@ class Links:
     def _constant_shape(self, name: str) -> tuple[int | str | None, ...] | None:
         if name not in self.constants:
             return None
-        value = _stored(self.maker(name))
-        if value is not None:
-            return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
-        return self.shape(name)
-
-
-def _stored(node: gs.Node | None) -> Any:
-    """What a Constant node holds: a tensor (with .values), a number or a list; None for other nodes."""
-    return next(iter(node.attrs.values()), None) if node is not None and kind(node) == "Constant" else None
+        held = stored(self.tensors[name])
+        return self.shape(name) if held is None else tuple(held.shape)
 
 
 def link(graph: gs.Graph) -> Links:
@@ -163,6 +203,6 @@ def _constants(nodes: Iterable[gs.Node], tensors: Iterable[gs.Tensor]) -> frozen
 
     known = {t.name for t in tensors if isinstance(t, Constant)}
     for node in nodes:
-        if kind(node) not in ops.RANDOM and all(name in known for name in reads(node)):
+        if not is_random(node) and all(name in known for name in reads(node)):
             known.update(t.name for t in node.outputs if t.name)
     return frozenset(known)

@@ -6,7 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.methods import Method, parse_method
+from onnx_trtcal.methods.method import Method, parse_method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, M
         what, equals, text = rule.rpartition("=")
         if not equals or not what:
             raise OptionError(
-                f"{rule!r} names no tensor and method",
+                f"{rule!r} does not name tensors and a method",
                 fix="write Softmax=minmax or 'name-glob=percentile:99.9'",
             )
         method = parse_method(text)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.methods import METHODS, Method, parse_method
+from onnx_trtcal.methods.method import Method, parse_method
+from onnx_trtcal.methods.registry import METHODS
 from onnx_trtcal.methods.score import Score, score
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["Row", "columns", "comparable_methods", "compare", "csv_text", "sort_rows"]
+__all__ = ["Row", "columns", "comparable_methods", "compare_methods", "csv_text", "sort_rows"]
 
 Value = str | float
 
@@ -76,19 +77,19 @@ def comparable_methods(texts: Sequence[str] = ()) -> list[Method]:
     """The methods to compare: those named, else every one that needs nothing but the histogram.
 
     Raises:
-        OptionError: on a name that is no method, or a method that needs more than the statistics hold.
+        OptionError: when there is no such method, or it needs more than the statistics hold.
     """
     methods = [parse_method(text) for text in dict.fromkeys(texts)]
     for method in methods:
-        if not method.kind.from_statistics:
+        if method.needs != "histogram":
             raise OptionError(
                 f"method {method.name} needs more than the statistics file holds",
                 fix=f"calibrate with --method {method.name} and compare the caches: onnx-trtcal cache diff",
             )
-    return methods or [parse_method(name) for name, kind in METHODS.items() if kind.from_statistics]
+    return methods or [parse_method(name) for name, each in METHODS.items() if each.needs == "histogram"]
 
 
-def compare(
+def compare_methods(
     histograms: Mapping[str, Histogram],
     op_types: Mapping[str, str],
     methods: Sequence[Method],
@@ -130,7 +131,7 @@ def sort_rows(rows: Sequence[Row], column: str, known: Sequence[str]) -> list[Ro
     """
     if column not in known:
         raise OptionError(
-            f"{column!r} is no column", fix=did_you_mean(column, known) or f"sort by {', '.join(known)}"
+            f"{column!r} is not a column", fix=did_you_mean(column, known) or f"sort by {', '.join(known)}"
         )
     falling = column in ("values", "amax", "spread") or column.endswith((".threshold", ".clipped"))
     return sorted(rows, key=lambda row: row.cells()[column], reverse=falling)

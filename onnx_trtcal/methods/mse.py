@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_trtcal.scales import QUANTIZED_MAX
 from onnx_trtcal.support.jit import compiled
 
 if TYPE_CHECKING:
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates", "solve"]
 
-LEVELS = 127  # positive values of a signed 8-bit integer
+LEVELS = QUANTIZED_MAX
 
 # Between two candidates the topmost level moves by a quarter of a level, so that no alignment of levels with
 # values (images have only 255 of them) is stepped over.
 _STEPS_PER_OCTAVE = 352
 
-# A level narrower than a bin cannot be judged by bin centres; entropy's smallest candidate is the same.
+# Bin centres say nothing about a level narrower than a bin; entropy's smallest candidate is the same.
 _FEWEST_BINS = 128
 
 

@@ -34,8 +34,6 @@ class SignedHistogram:
         amax: the tensor's largest magnitude over all of the data, from a first pass.
     """
 
-    rule = "signed"
-
     def __init__(self, amax: float) -> None:
         if not 0 <= amax < math.inf:
             raise StatisticsError(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_trtcal.scales import QUANTIZED_MAX
 from onnx_trtcal.support.jit import compiled
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = ["Score", "score"]
+
+_LARGEST_LEVEL = float(QUANTIZED_MAX)
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,13 @@ def _sums(counts: Any, top: Any, threshold: Any) -> Any:
     # Of the bins up to that of `top`, in units of one bin:
     # values clipped, sum c (x - q)^2, sum c x^2, sum c x q, sum c q^2.
     clipped, noise, signal, dot, power = 0, 0.0, 0.0, 0.0, 0.0
-    s = threshold / 127
+    s = threshold / _LARGEST_LEVEL
     for j in range(counts.size):
         c = counts[j]
         if c == 0:
             continue
         x = j + 0.5 if j < counts.size - 1 else top
-        q = s * min(np.rint(x / s), 127.0) if s > 0 else 0.0
+        q = s * min(np.rint(x / s), _LARGEST_LEVEL) if s > 0 else 0.0
         clipped += c if x > threshold else 0
         noise += c * (x - q) ** 2
         signal += c * x * x

@@ -1,1 +1,1 @@
-"""The Q/DQ room: scales into an explicitly quantized model, and back; and what TensorRT thinks of one."""
+"""Q/DQ models: a float model and its scales into an explicitly quantized model, back again, and checked."""

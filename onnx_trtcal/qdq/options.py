@@ -1,4 +1,4 @@
-"""What a Q/DQ model is made like: the only home of these defaults."""
+"""The options of a Q/DQ model: the only home of these defaults."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class QdqOptions:
 
     `min_channels`, `gemv` and `attention` are rules that leave layers in floating point where INT8 is known
     to cost time: turning a rule off quantizes more layers.
+
+        >>> from onnx_trtcal import QdqOptions
+        >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
+        'int8'
     """
 
     weights: str = _option(
@@ -37,12 +41,13 @@ class QdqOptions:
         "leave a layer alone when its input and its output channels are both fewer; 1 quantizes all",
         metavar="N",
     )
-    gemv: bool = _option(False, "quantize matrix-vector products, too")
+    gemv: bool = _option(default=False, help_text="quantize matrix-vector products, too")
     attention: bool = _option(
-        False, "quantize the two activation products around an attention's Softmax, too"
+        default=False, help_text="quantize the two activation products around an attention's Softmax, too"
     )
     share_concat: bool = _option(
-        True, "give a Concat's branches the scale of its output, so that TensorRT moves Q through it"
+        default=True,
+        help_text="give a Concat's branches the scale of its output, so that TensorRT moves Q through it",
     )
     exclude: tuple[str, ...] = _option(
         (), "leave these nodes in floating point: name, glob or op type (repeatable)", metavar="WHAT"

@@ -1,0 +1,1 @@
+"""What is said of a calibration: its summary, warnings, and the flags that would mend it."""

@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.methods import parse_method
-from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.methods import LEAST_ERROR, parse_method
 from onnx_trtcal.methods.score import score
-from onnx_trtcal.tied import tied_histograms
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -24,13 +22,13 @@ SEVERAL_TIMES = 4.0
 
 @dataclass(frozen=True)
 class Overclipped:
-    """An observed tensor whose mean squared error is several times what it need be.
+    """An observed tensor whose mean squared error is several times the least possible one.
 
     Attributes:
         tensor: its name.
         method: the method that chose its threshold.
         threshold: that threshold.
-        better: the threshold of the method `mse`.
+        better: the threshold of the method with the least error.
         times: the error with `threshold` over the error with `better`.
     """
 
@@ -42,18 +40,16 @@ class Overclipped:
 
 
 def overclipped(calibration: Calibration) -> list[Overclipped]:
-    """The tensors whose threshold lies below that of `mse` and causes SEVERAL_TIMES its error, worst first.
+    """The tensors whose threshold lies below that of the least error and causes SEVERAL_TIMES that error, worst first.
 
     Tensors whose method ran the model are left out: it saw what clipping them harder does.
     """
-    plan = calibration.prepared.plan
-    histograms = tied_histograms(plan.merged, calibration.collection)
-    least = parse_method("mse")
-    methods = assign_methods(calibration.options, plan.op_types)
+    histograms, methods = calibration.histograms, calibration.prepared.methods
+    least = parse_method(LEAST_ERROR)
 
-    def judge(tensor: str) -> Overclipped | None:
+    def compare(tensor: str) -> Overclipped | None:
         histogram, threshold = histograms[tensor], calibration.thresholds[tensor]
-        if methods[tensor].kind.judged or not 0 < threshold < histogram.amax:
+        if methods[tensor].needs == "model" or not 0 < threshold < histogram.amax:
             return None
         better = least.solve(histogram)
         error, best = score(histogram, threshold).mse, score(histogram, better).mse
@@ -63,14 +59,14 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
         return Overclipped(tensor, calibration.scales[tensor].method, threshold, better, times)
 
     with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
-        found = [each for each in pool.map(judge, calibration.thresholds) if each]
+        found = [each for each in pool.map(compare, calibration.thresholds) if each]
     return sorted(found, key=lambda each: (-each.times, each.tensor))
 
 
 def flags_for(tensors: list[Overclipped], calibration: Calibration) -> str:
-    """The flags, quoted for a shell, that give each of the tensors the method `mse`."""
+    """The flags, quoted for a shell, that give each of the tensors the method with the least error."""
     types = set(calibration.prepared.plan.op_types.values())
-    rules = [f"{_pattern(each.tensor, types)}=mse" for each in tensors]
+    rules = [f"{_pattern(each.tensor, types)}={LEAST_ERROR}" for each in tensors]
     return " ".join(f"--method-for {shlex.quote(rule)}" for rule in rules)
 
 

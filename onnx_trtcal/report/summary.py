@@ -1,4 +1,4 @@
-"""The closing words of a run: what was measured, what was clipped hardest, what to look at, what to run next."""
+"""What is reported of a run: what was measured and clipped hardest, what to look at, what to run next."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import listed
+from onnx_trtcal.methods import NOTHING_CLIPPED
 from onnx_trtcal.methods.score import Score, score
 from onnx_trtcal.trt.tables import names_with_colon
 from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
 from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Collection, Container, Mapping
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.scales import Reason
 
 __all__ = [
     "Clip",
@@ -40,7 +42,7 @@ HALF_STEP = 1 / 254
 # INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
 SETTLED = 0.02
 
-_HOW = {
+_REASONS: Mapping[Reason, str] = {
     "group": "inside a fused group",
     "folded": "folded away",
     "tie": "same values as another",
@@ -67,19 +69,19 @@ class Clip:
     score: Score
 
 
-def counted(calibration: Calibration) -> Counter[str]:
-    """How many tensors got their scale in which way (`measured`, `group`, `tie` …)."""
-    return Counter(item.how for item in calibration.scales.values())
+def counted(calibration: Calibration) -> Counter[Reason]:
+    """How many tensors have their scale for which reason (`measured`, `group`, `tie` …)."""
+    return Counter(item.reason for item in calibration.scales.values())
 
 
 def covered_line(calibration: Calibration) -> str:
-    """One line: tensors measured, answered for, skipped and why."""
-    how = counted(calibration)
-    measured = how.pop("measured", 0)
+    """One line: how many tensors have a scale of their own or of another tensor, and how many none and why."""
+    reasons = counted(calibration)
+    measured = reasons.pop("measured", 0)
     parts = [f"{measured} measured"]
-    parts += [f"{how[key]} {text}" for key, text in _HOW.items() if how[key]]
-    reasons = Counter(calibration.prepared.plan.skipped.values())
-    skipped = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    parts += [f"{reasons[key]} {text}" for key, text in _REASONS.items() if reasons[key]]
+    why_skipped = Counter(calibration.prepared.plan.skipped.values())
+    skipped = ", ".join(f"{count} {reason}" for reason, count in why_skipped.most_common())
     line = f"{len(calibration.scales)} tensors have a scale: {', '.join(parts)}"
     return f"{line}; without one: {skipped}" if skipped else line
 
@@ -104,7 +106,7 @@ def settled_line(movement: Movement, bound: float | None = None) -> str:
 
     Args:
         movement: over the last samples.
-        bound: the movement to rest at; None for a few steps of INT8.
+        bound: the movement under which scales count as settled; None for a few steps of INT8.
     """
     moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
     if movement.most <= (bound or SETTLED):
@@ -117,7 +119,7 @@ def warnings(calibration: Calibration, advised: Container[str] = ()) -> list[str
 
     Args:
         calibration: what came out.
-        advised: tensors for which the user has been told of a better method already.
+        advised: tensors for which a better method was suggested already.
     """
     return [
         *_clipped_inputs(calibration, advised),
@@ -140,7 +142,7 @@ def colon_warning(calibration: Calibration) -> str:
 
 
 def unseen_shapes(calibration: Calibration) -> list[str]:
-    """The inputs with a dynamic axis of which this run fed none, so that `next_command` cannot say their shapes."""
+    """The inputs with a dynamic axis that this run did not feed, so that `next_command` does not know their shapes."""
     return [
         spec.name
         for spec in calibration.prepared.model.inputs
@@ -158,7 +160,7 @@ def next_command(calibration: Calibration, model: str, cache: str) -> str:
 def _clipped_inputs(calibration: Calibration, advised: Container[str]) -> list[str]:
     return [
         f"input {spec.name!r} is clipped at {scale.threshold:.6g}, below its largest value {scale.amax:.6g}: "
-        f"if that value is real and not noise, pass --method-for {shlex.quote(f'{spec.name}=minmax')}"
+        f"if that value is real and not noise, pass --method-for {shlex.quote(f'{spec.name}={NOTHING_CLIPPED}')}"
         for spec in calibration.prepared.model.inputs
         if spec.name not in advised
         and (scale := calibration.scales.get(spec.name))
@@ -180,7 +182,7 @@ def _few_values(calibration: Calibration) -> list[str]:
 
 
 def _all_zero(calibration: Calibration) -> list[str]:
-    zero = [name for name, item in calibration.scales.items() if item.all_zero and item.how == "measured"]
+    zero = [name for name, item in calibration.scales.items() if item.all_zero and item.reason == "measured"]
     written = "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
     return [f"{_tensors(zero)}: only zeros were seen; written as {written}"] if zero else []
 

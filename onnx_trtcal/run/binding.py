@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx_trtcal.stats.device import Activation
+    from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["run_on_device"]
 
-DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
 
 def run_on_device(session: Any, feeds: Mapping[str, np.ndarray], device: str) -> list[Activation]:
-    """The outputs of a run; floats that lie on the device stay there, everything else is the host's.
+    """The outputs of a run; floats that lie on the device stay there, everything else comes to the host.
 
     Args:
         session: an ONNX Runtime session.
         feeds: an array of numbers, C-contiguous, for every input.
         device: ONNX Runtime's name of the device.
     """
-    # Made anew for every run: a binding that ran before would hand its outputs' memory to the next run, which
+    # Made anew for every run: a binding that ran before would give its outputs' memory to the next run, which
     # fails when a shape differs, and overwrites what is still to be counted when it does not.
     binding = session.io_binding()
     for name, array in feeds.items():
@@ -34,7 +34,7 @@ def run_on_device(session: Any, feeds: Mapping[str, np.ndarray], device: str) ->
     for output in session.get_outputs():
         binding.bind_output(output.name, device)
     session.run_with_iobinding(binding)
-    # ONNX Runtime computes on a stream of its own; whoever reads the outputs may use another.
+    # ONNX Runtime computes on a stream of its own; the reader of the outputs may use another.
     binding.synchronize_outputs()
     return [_activation(value, device) for value in binding.get_outputs()]
 
@@ -51,5 +51,6 @@ def _dtype(name: str) -> np.dtype | None:
     if name == "tensor(bfloat16)":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(DTYPES[name]) if name in DTYPES else None
+        brain: np.dtype = np.dtype(ml_dtypes.bfloat16)
+        return brain
+    return np.dtype(_DTYPES[name]) if name in _DTYPES else None

@@ -1,16 +1,19 @@
-"""Which execution provider runs the model, and why: CUDA where it really works, else the CPU."""
+"""Which execution provider runs the model, and why: an accelerator that really works, else the CPU."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ProviderError
 from onnx_trtcal.support.cuda_driver import driver_loads
+from onnx_trtcal.support.ort_options import session_options
 
-__all__ = ["CUDA_FIX", "Provider", "choose_provider", "find_cuda_fault"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-CUDA_FIX = "pip install 'onnx_trtcal[cuda]' on a machine with an NVIDIA driver, or use --provider cpu"
+__all__ = ["Provider", "choose_provider", "find_cuda_fault"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Provider:
     """An execution provider that was tried and works.
 
     Attributes:
-        name: `cuda` or `cpu`.
+        name: what `--provider` calls it, such as `cuda` or `cpu`.
         reason: why this one, in a few words.
     """
 
@@ -27,31 +30,38 @@ class Provider:
 
     @property
     def ort_names(self) -> list[str]:
-        """ONNX Runtime's names, in order of preference: ops that CUDA lacks run on the CPU."""
-        return (
-            ["CUDAExecutionProvider", "CPUExecutionProvider"]
-            if self.name == "cuda"
-            else ["CPUExecutionProvider"]
-        )
+        """ONNX Runtime's names, in order of preference: ops that an accelerator lacks run on the CPU."""
+        cpu = ["CPUExecutionProvider"]
+        return [_ACCELERATORS[self.name].ort_name, *cpu] if self.name in _ACCELERATORS else cpu
+
+    @property
+    def device(self) -> str | None:
+        """ONNX Runtime's name of the device that can keep outputs; None where they lie in the host's memory."""
+        return _ACCELERATORS[self.name].device if self.name in _ACCELERATORS else None
 
     def __str__(self) -> str:
         return f"execution provider: {self.name.upper()} ({self.reason})"
 
 
 def choose_provider(asked: str) -> Provider:
-    """The provider for `auto`, `cuda` or `cpu`.
+    """The provider for `auto`, `cpu` or an accelerator's name.
 
     Raises:
-        ProviderError: when `cuda` is asked for and cannot run; the message says what is missing.
+        ProviderError: when an accelerator is asked for and cannot run; the message says what is missing.
     """
     if asked == "cpu":
         return Provider("cpu", "as asked")
-    fault = find_cuda_fault()
-    if not fault:
-        return Provider("cuda", "an NVIDIA GPU is usable")
-    if asked == "cuda":
-        raise ProviderError(f"CUDA is not usable here: {fault}", fix=CUDA_FIX)
-    return Provider("cpu", f"no CUDA: {fault}")
+    faults = []
+    for name, accelerator in _ACCELERATORS.items():
+        if asked not in ("auto", name):
+            continue
+        fault = accelerator.find_fault()
+        if not fault:
+            return Provider(name, accelerator.reason)
+        if asked == name:
+            raise ProviderError(f"{name.upper()} is not usable here: {fault}", fix=accelerator.fix)
+        faults.append(f"no {name.upper()}: {fault}")
+    return Provider("cpu", "; ".join(faults))
 
 
 @functools.cache
@@ -67,27 +77,49 @@ def find_cuda_fault() -> str:
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls(directory="")
     try:
-        session = ort.InferenceSession(
-            _one_node_model(), _silent_options(), providers=["CUDAExecutionProvider"]
-        )
+        # ONNX Runtime would fold the node away on the CPU, and nothing would have been tried.
+        options = session_options(optimize=False)
+        session = ort.InferenceSession(_one_node_model(), options, providers=["CUDAExecutionProvider"])
         if "CUDAExecutionProvider" not in session.get_providers():
             return (
                 "ONNX Runtime cannot load its CUDA libraries (CUDA or cuDNN of the right version is missing)"
             )
         session.run(None, {})
-    except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
         return str(error).splitlines()[0][:200]
     return ""
 
 
-def _silent_options() -> object:
-    import onnxruntime as ort
+@dataclass(frozen=True)
+class _Accelerator:
+    """An execution provider other than the CPU's.
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    # ONNX Runtime would fold the node away on the CPU, and nothing would have been tried.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return options
+    Attributes:
+        ort_name: ONNX Runtime's name of it.
+        device: ONNX Runtime's name of its memory; `stats` has a folder of that name, which counts there.
+        find_fault: says what keeps it from running; an empty string when it runs.
+        reason: why it is chosen, when it is.
+        fix: what to do when it is asked for and does not run.
+    """
+
+    ort_name: str
+    device: str
+    find_fault: Callable[[], str]
+    reason: str
+    fix: str
+
+
+# By the name that --provider knows, in the order in which `auto` tries them.
+_ACCELERATORS: Mapping[str, _Accelerator] = {
+    "cuda": _Accelerator(
+        "CUDAExecutionProvider",
+        "cuda",
+        find_cuda_fault,
+        "an NVIDIA GPU is usable",
+        "on a machine with an NVIDIA driver, pip install 'onnx_trtcal[cuda]' (in a clone: '.[cuda]'); "
+        "or use --provider cpu",
+    ),
+}
 
 
 def _one_node_model() -> bytes:

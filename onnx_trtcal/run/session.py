@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
+from onnx_trtcal.support.ort_message import plain_message
+from onnx_trtcal.support.ort_options import session_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.probe import Probe
     from onnx_trtcal.run.provider import Provider
-    from onnx_trtcal.stats.device import Activation
+    from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["Session"]
 
@@ -47,14 +49,11 @@ class Session:
         import onnxruntime as ort
 
         self.outputs = probe.outputs
-        options = self._options(threads, ort_custom_ops)
+        options = session_options(threads=threads, custom_ops=ort_custom_ops, weights_folder=probe.directory)
+        _leave_room(options)
         if float_qdq:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
             options.add_session_config_entry("session.disable_double_qdq_remover", "1")
-        if probe.directory is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(probe.directory)
-            )
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
         if probe.external:
@@ -63,35 +62,11 @@ class Session:
             )
         try:
             self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
-        except Exception as error:  # ONNX Runtime raises its own and RuntimeError types, none of them public
+        except Exception as error:
             raise ModelError(
-                f"ONNX Runtime cannot load the observed model: {_first_line(error)}",
+                f"ONNX Runtime cannot load the observed model: {plain_message(str(error))}",
                 fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
             ) from error
-
-    @staticmethod
-    def _options(threads: int | None, ort_custom_ops: Sequence[str]) -> Any:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        # What goes wrong is raised, and rephrased; the log would only say it twice.
-        options.log_severity_level = 4
-        if threads:
-            options.intra_op_num_threads = threads
-        # Threads that spin while they wait would take the cores that decode samples and count histograms.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Patterns and doubling blocks both reserve far more than a batch of activations needs.
-        options.enable_mem_pattern = False
-        if _register_arena():
-            options.add_session_config_entry("session.use_env_allocators", "1")
-        for library in ort_custom_ops:
-            try:
-                options.register_custom_ops_library(library)
-            except Exception as error:
-                raise ModelError(
-                    f"cannot load the custom op library: {_first_line(error)}", where=library
-                ) from error
-        return options
 
     def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
         """One array per observed tensor, in the order of `outputs`.
@@ -112,7 +87,12 @@ class Session:
         """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
 
         Args:
-            device: ONNX Runtime's name of the device, `cuda` for one.
+            device: ONNX Runtime's name of the device, such as `cuda`.
+            feeds: as for `run`.
+            sample: as for `run`.
+
+        Raises:
+            ModelError: when ONNX Runtime fails on these feeds.
         """
         if not all(array.dtype.kind in "biuf" for array in feeds.values()):
             return [*self.run(feeds, sample)]  # ONNX Runtime binds numbers only
@@ -122,16 +102,26 @@ class Session:
             raise _failure(error, feeds, sample) from error
 
 
+def _leave_room(options: Any) -> None:
+    """Leaves cores and memory to the work around the session: decoding samples, counting activations."""
+    # Threads that spin while they wait would take the cores that decode samples and count histograms.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Patterns and doubling blocks both reserve far more than a batch of activations needs.
+    options.enable_mem_pattern = False
+    if _register_arena():
+        options.add_session_config_entry("session.use_env_allocators", "1")
+
+
 @functools.cache
 def _register_arena() -> bool:
-    """Gives the process a CPU arena that grows by what is asked for; False where another one is there already."""
+    """Gives the process a CPU arena that grows by what is asked for; False where it already has another one."""
     import onnxruntime as ort
 
     cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     no_limit, same_as_requested, default = 0, 1, -1
     try:
         ort.create_and_register_allocator(cpu, ort.OrtArenaCfg(no_limit, same_as_requested, default, default))
-    except Exception:  # ONNX Runtime raises its own and RuntimeError types, none of them public
+    except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
         return False
     return True
 
@@ -139,7 +129,7 @@ def _register_arena() -> bool:
 def _failure(error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
     return ModelError(
-        f"ONNX Runtime fails on this batch: {_first_line(error)}",
+        f"ONNX Runtime fails on this batch: {plain_message(str(error)) or type(error).__name__}",
         where=f"sample {sample}; fed {shapes}",
         fix="check that the model runs on this input; a smaller --batch-size needs less memory",
     )
@@ -155,8 +145,3 @@ def _ort_value(array: np.ndarray) -> Any:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
         array, helper.np_dtype_to_tensor_dtype(array.dtype)
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:400] if text else type(error).__name__

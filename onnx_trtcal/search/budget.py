@@ -1,4 +1,4 @@
-"""How many samples `auto` judges by: what the model costs says how many can be afforded."""
+"""How many samples a search runs on: as many as the cost of the model allows."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _LEAST_RUNS, _UNKNOWN_RUNS, _MOST_RUNS = 512, 1024, 4096
 _FEWEST, _MOST = 8, 512
 
 
-def most_samples(judged: int, cost: int | None) -> int:
-    """How many samples to judge so many tensors by.
+def most_samples(searched: int, cost: int | None) -> int:
+    """How many samples to search the thresholds of so many tensors on.
 
     Tensors times samples is 4096 for a model of up to 67 million multiply-adds and falls in proportion to
     what it costs beyond that, to 512 from 537 million on; 1024 where the cost is not known. The number of
     samples is at least 8 and at most 512, whatever comes out.
 
     Args:
-        judged: how many tensors are quantized one at a time.
+        searched: how many tensors are quantized one at a time.
         cost: the model's multiply-adds per sample, from `multiply_adds`.
     """
     runs = _UNKNOWN_RUNS
     if cost is not None:
         runs = int(min(max(_WORK / max(cost, 1), _LEAST_RUNS), _MOST_RUNS))
-    return min(max(runs // max(judged, 1), _FEWEST), _MOST)
+    return min(max(runs // max(searched, 1), _FEWEST), _MOST)
 
 
 def multiply_adds(graph: gs.Graph) -> int | None:

@@ -1,17 +1,19 @@
-"""Thresholds by `easyquant`: per layer input the scale that turns the layer's INT8 output least.
+"""Method `easyquant`: per layer input the scale that changes the layer's INT8 output least.
 
 EasyQuant (Wu et al. 2020, arXiv:2006.16669) maximises the mean over the samples of the cosine similarity
 between a layer's output in floating point and its output with weights and inputs in INT8. The candidates are
 those of the paper: with S = 127 / max|x|, n = 100 factors to multiply x by, evenly spaced over
 [alpha S, beta S] with alpha = 0.5 and beta = 2, which are thresholds from twice the largest magnitude down to
-half of it. Nothing below half can be chosen: that is the paper's interval, not a limit of the layer.
+half of it. Nothing below half can be chosen: that is the paper's interval, not a limit of the layer. What no
+weighted layer reads is left to the fallback.
 
 Where it goes its own way:
 
-* The paper searches the scales of weights and activations in turn. A calibration cache has no place for
+* The paper searches the scales of weights and activations in turn. A calibration cache does not hold
   scales of weights, and TensorRT takes max|w| / 127 per output channel; so do our Q/DQ models. Activations
   are searched against just these weights, which makes one search enough. The two inputs of a product of
-  activations are searched in turn, each against the other as it stands: first max|x|, then what was chosen.
+  activations are searched in turn, each against the other's current threshold: first max|x|, then what was
+  chosen.
 * A tensor has one scale, however many layers read it: the mean of their similarities is maximised.
 * Each layer is run on the network's values in floating point, whatever came before it.
 """
@@ -23,25 +25,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.methods import Chosen
 from onnx_trtcal.search.layers import layers_of
-from onnx_trtcal.search.subgraph import Cutter
-from onnx_trtcal.search.subgraph_runner import Feeds, Part, Runner, SessionOptions, inner, quantized
-from onnx_trtcal.search.task import Chosen, placement_of, together
+from onnx_trtcal.search.subgraph import ExportedGraph, Subgraph
+from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions, SubgraphRunner, inner, quantized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onnx_trtcal.search.layers import Layer
+    from onnx_trtcal.search.layers import Layer, Weights
     from onnx_trtcal.search.task import Task
 
-__all__ = ["factors", "search", "similarities", "solve_easyquant"]
+__all__ = ["Similarity", "factors", "solve"]
 
 _MOST_SAMPLES = 50  # as many as the paper uses
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
 _NOTHING = np.zeros(0)
 
 
-def solve_easyquant(task: Task) -> dict[str, Chosen]:
+def solve(task: Task) -> dict[str, Chosen]:
     """The threshold of every tensor, by what it does to the outputs of the layers that read it.
 
     On at most 50 samples, each layer runs 100 times per sample, and once what comes before it: together some
@@ -51,20 +53,16 @@ def solve_easyquant(task: Task) -> dict[str, Chosen]:
     Raises:
         ModelError: when ONNX Runtime cannot run a part of the model.
     """
-    plan, found, samples = task.prepared.plan, task.fallback(), task.samples[:_MOST_SAMPLES]
+    found, samples = task.fallback(), task.samples[:_MOST_SAMPLES]
     readers: dict[tuple[str, ...], list[Layer]] = {}
-    among: dict[tuple[str, ...], set[str]] = {}
-    standing: dict[str, float] = {}
-    for layer in layers_of(task.prepared.folded, placement_of(task.prepared)):
+    sharing: dict[tuple[str, ...], set[str]] = {}
+    current: dict[str, float] = {}
+    for layer in layers_of(task.prepared.folded, task.placement):
         for tensor in layer.activations:
-            answer = plan.answers[tensor]
-            constant = answer.how == "constant"
-            standing[tensor] = (
-                plan.constants[answer.source] if constant else task.histograms[answer.source].amax
-            )
-            names = together(plan, tensor, task.tensors)
-            if names and standing[tensor] > 0:
-                among.setdefault(names, set()).add(tensor)
+            current[tensor] = task.amax(tensor)
+            names = task.tied(tensor)
+            if names and current[tensor] > 0:
+                sharing.setdefault(names, set()).add(tensor)
                 if layer not in readers.setdefault(names, []):
                     readers[names].append(layer)
     if not readers or not samples:
@@ -72,15 +70,16 @@ def solve_easyquant(task: Task) -> dict[str, Chosen]:
     task.listener.say(
         f"easyquant: {len(readers)} tensors, with the layers that read them, on {len(samples)} samples"
     )
-    cutter = Cutter(task.prepared.folded, task.prepared.model)
-    with task.listener.progress(len(readers) * len(samples), "judging") as advance:
+    similarity = Similarity(
+        ExportedGraph(task.prepared.folded, task.prepared.model), samples, task.session_options
+    )
+    with task.listener.progress(len(readers) * len(samples), "searching") as advance:
         for names, layers in readers.items():
-            same = frozenset(among[names])
-            amax = task.histograms[names[0]].amax
-            best = search(layers, same, standing, amax, cutter, samples, task.session_options)
+            same = frozenset(sharing[names])
+            best = similarity.best(layers, same, current, task.histograms[names[0]].amax)
             if best is not None:
                 found.update({name: Chosen(best, "") for name in names if name in found})
-                standing.update(dict.fromkeys(same, best))
+                current.update(dict.fromkeys(same, best))
             advance(len(samples))
     return found
 
@@ -90,69 +89,82 @@ def factors() -> np.ndarray:
     return np.linspace(_ALPHA, _BETA, _CANDIDATES)
 
 
-def search(
-    layers: Sequence[Layer],
-    among: frozenset[str],
-    standing: Mapping[str, float],
-    amax: float,
-    cutter: Cutter,
-    samples: Sequence[Feeds],
-    options: SessionOptions,
-) -> float | None:
-    """The threshold whose mean similarity is the largest; the largest threshold among equal ones.
+class Similarity:
+    """Runs single layers in INT8, and measures how similar their outputs are to the exact ones.
 
     Args:
-        layers: those that read one of `among`.
-        among: the tensors that get the threshold.
-        standing: thresholds of the other activations that the layers read.
-        amax: the largest magnitude, positive.
-
-    Returns:
-        float32 as a float; None where the layers make nothing but zeros.
+        graph: the folded graph.
+        samples: one feed per sample.
+        session_options: as for Session.
     """
-    thresholds = [float(np.float32(amax / factor)) for factor in factors()]
-    each = [similarities(layer, among, standing, thresholds, cutter, samples, options) for layer in layers]
-    some = [values for values in each if values is not None]
-    return thresholds[int(np.argmax(np.mean(some, axis=0)))] if some else None
 
+    def __init__(
+        self, graph: ExportedGraph, samples: Sequence[Feeds], session_options: SessionOptions
+    ) -> None:
+        self._graph = graph
+        self._samples = samples
+        self._session_options = session_options
 
-def similarities(
-    layer: Layer,
-    among: frozenset[str],
-    standing: Mapping[str, float],
-    thresholds: Sequence[float],
-    cutter: Cutter,
-    samples: Sequence[Feeds],
-    options: SessionOptions,
-) -> np.ndarray | None:
-    """The mean over samples of the cosine of a layer's exact and INT8 output, for each threshold.
+    def best(
+        self, layers: Sequence[Layer], sharing: frozenset[str], current: Mapping[str, float], amax: float
+    ) -> float | None:
+        """The threshold whose mean similarity is the largest; the largest threshold among equal ones.
 
-    Returns:
-        float64[thresholds], or None when every sample's exact output is zero.
-    """
-    weights = layer.weights()
-    reads = {**layer.activations, **{name: (read,) for name, (read, _) in layer.constants.items()}}
-    at = next(at for at, node in enumerate(cutter.nodes) if layer.name in node.output)
-    part = Part(cutter, [at], reads, [layer.name], known=weights)
-    known = {name: each.exact for name, each in weights.items()}
-    runner = Runner(part, cutter, samples[0], options, known)
-    int8 = {name: each.quantized for name, each in weights.items()}
-    total, count = np.zeros(len(thresholds)), 0
-    for feeds in samples:
-        arrays = runner.arrays(feeds)
-        # An output of a type that is compared nowhere, such as bfloat16, is left out by the runner.
-        exact = next(iter(runner.run(arrays, {})), _NOTHING)
-        if not exact[np.isfinite(exact)].any():
-            continue
-        count += 1
-        others = {
-            name: quantized(arrays[name], standing[name]) for name in layer.activations if name not in among
-        }
-        mine = [name for name in layer.activations if name in among]
-        for place, threshold in enumerate(thresholds):
-            changed = {name: quantized(arrays[name], threshold) for name in mine}
-            total[place] += _cosine(exact, runner.run(arrays, {**int8, **others, **changed})[0])
-    return total / count if count else None
+        Args:
+            layers: those that read one of `sharing`.
+            sharing: the tensors that get the threshold.
+            current: thresholds of the other activations that the layers read.
+            amax: the largest magnitude, positive.
+
+        Returns:
+            float32 as a float; None where the layers make nothing but zeros.
+        """
+        thresholds = [float(np.float32(amax / factor)) for factor in factors()]
+        each = [self.of(layer, sharing, current, thresholds) for layer in layers]
+        some = [values for values in each if values is not None]
+        return thresholds[int(np.argmax(np.mean(some, axis=0)))] if some else None
+
+    def of(
+        self,
+        layer: Layer,
+        sharing: frozenset[str],
+        current: Mapping[str, float],
+        thresholds: Sequence[float],
+    ) -> np.ndarray | None:
+        """The mean over samples of the cosine of a layer's exact and INT8 output, for each threshold.
+
+        Returns:
+            float64[thresholds], or None when every sample's exact output is zero.
+        """
+        weights = layer.weights()
+        runner = self._runner(layer, weights)
+        int8 = {name: each.quantized for name, each in weights.items()}
+        total, count = np.zeros(len(thresholds)), 0
+        for feeds in self._samples:
+            arrays = runner.arrays(feeds)
+            # An output of a type that is compared nowhere, such as bfloat16, is left out by the runner.
+            exact = next(iter(runner.run(arrays, {})), _NOTHING)
+            if not exact[np.isfinite(exact)].any():
+                continue
+            count += 1
+            others = {
+                name: quantized(arrays[name], current[name])
+                for name in layer.activations
+                if name not in sharing
+            }
+            mine = [name for name in layer.activations if name in sharing]
+            for place, threshold in enumerate(thresholds):
+                changed = {name: quantized(arrays[name], threshold) for name in mine}
+                total[place] += _cosine(exact, runner.run(arrays, {**int8, **others, **changed})[0])
+        return total / count if count else None
+
+    def _runner(self, layer: Layer, weights: Mapping[str, Weights]) -> SubgraphRunner:
+        """Runs the layer alone, so that all it reads can be replaced."""
+        reads = {**layer.activations, **{name: (read,) for name, (read, _) in layer.constants.items()}}
+        at = next(at for at, node in enumerate(self._graph.nodes) if layer.name in node.output)
+        subgraph = Subgraph(self._graph, [at], reads, [layer.name], known=weights)
+        known = {name: each.exact for name, each in weights.items()}
+        return SubgraphRunner(subgraph, self._samples[0], self._session_options, known)
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:

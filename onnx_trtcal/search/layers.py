@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.qdq.constants import constant_value
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.qdq.place.placement import Read
-from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,18 +38,20 @@ class Layer:
         activations: tensors that depend on a sample and are read in INT8 -> where it reads them.
         constants: constant operands -> (where it reads them, axis of the channels).
         node: the node.
+        values: of the graph's constants.
     """
 
     name: str
     activations: Mapping[str, tuple[Read, ...]]
     constants: Mapping[str, tuple[Read, int | None]]
     node: gs.Node
+    values: Constants
 
     def weights(self) -> dict[str, Weights]:
         """The constant operands, with a scale of max|w| / 127 per output channel: made anew by each call."""
         found = {}
         for name, (read, axis) in self.constants.items():
-            values = np.asarray(constant_value(self.node.inputs[read.index]))
+            values = np.asarray(self.values.value(self.node.inputs[read.index]))
             scales = weight_scales(values, axis, name).scales
             shape = [1] * values.ndim
             if axis is not None:
@@ -63,6 +65,7 @@ def layers_of(graph: gs.Graph, placement: Placement) -> list[Layer]:
     """The layers that `placement` quantizes, in graph order."""
     constant = {weight.read: weight for weight in placement.weights}
     wanted = frozenset(placement.quantized)
+    values = Constants(graph)
     found = []
     for node in graph.nodes:
         name = node.outputs[0].name if node.outputs else ""
@@ -76,5 +79,5 @@ def layers_of(graph: gs.Graph, placement: Placement) -> list[Layer]:
                 constants[tensor.name] = (read, constant[read].axis)
             else:
                 activations[tensor.name] = (*activations.get(tensor.name, ()), read)
-        found.append(Layer(name, activations, constants, node))
+        found.append(Layer(name, activations, constants, node, values))
     return found

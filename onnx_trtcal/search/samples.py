@@ -1,4 +1,4 @@
-"""The samples that `auto` judges by: the same ones whatever the order and the batching of the data."""
+"""The samples that a search runs on: the same ones whatever the order and the batching of the data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Kept", "read_again"]
+__all__ = ["SampleKeeper", "read_again"]
 
 Feeds = Mapping[str, np.ndarray]
 _MOST_BYTES = 256 << 20
 
 
-class Kept:
-    """The samples with the smallest content hashes of a stream, kept as it goes by.
+class SampleKeeper:
+    """Keeps the samples with the smallest content hashes of a stream as it goes by.
 
     Args:
         inputs: the model's inputs.
@@ -38,7 +38,7 @@ class Kept:
         self._below: str | None = None  # no hash from here on is kept
 
     def offer(self, batch: Batch) -> None:
-        """Takes what belongs to the smallest from a batch."""
+        """Keeps the samples of a batch whose hashes are among the smallest so far."""
         for row, digest in enumerate(batch.hashes):
             if digest not in self._samples and (self._below is None or digest < self._below):
                 self._samples[digest] = self._feeds(batch, row)
@@ -70,7 +70,7 @@ class Kept:
 
 
 def read_again(source: Source, inputs: Sequence[InputSpec], counted: Iterable[str], most: int) -> list[Feeds]:
-    """The same samples from data that can be read again: for a run that went on from a checkpoint.
+    """The same samples from data that can be read again: for a run that was resumed from a checkpoint.
 
     Args:
         source: the data.
@@ -79,8 +79,8 @@ def read_again(source: Source, inputs: Sequence[InputSpec], counted: Iterable[st
         most: so many samples at most.
     """
     known = frozenset(counted)
-    kept = Kept(inputs, most)
+    keeper = SampleKeeper(inputs, most)
     for batch in batches(source, inputs, 1):
         if known.issuperset(batch.hashes):
-            kept.offer(batch)
-    return kept.feeds()
+            keeper.offer(batch)
+    return keeper.feeds()

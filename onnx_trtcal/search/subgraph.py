@@ -1,4 +1,4 @@
-"""Parts of a graph as models of their own: from tensors that are fed to tensors that are wanted."""
+"""Subgraphs as models of their own: from tensors that are fed to tensors that are wanted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper
 
+from onnx_trtcal.graph.model.exporter import split_model
 from onnx_trtcal.graph.model.order import reads
-from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.graph.probe import Probe
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.place.placement import Read
 
-__all__ = ["Cutter"]
+__all__ = ["ExportedGraph", "Subgraph"]
 
 
-class Cutter:
-    """A graph that parts are cut from; it is exported once.
+class ExportedGraph:
+    """A graph that subgraphs are taken from; it is exported once.
 
     Args:
         graph: topologically sorted; not changed.
@@ -72,16 +72,17 @@ class Cutter:
         return found[::-1]
 
     def boundary(
-        self, part: Sequence[int], without: AbstractSet[tuple[str, int]] = frozenset()
+        self, nodes: Sequence[int], without: AbstractSet[tuple[str, int]] = frozenset()
     ) -> tuple[str, ...]:
-        """The tensors that the nodes of a part read and do not make, weights left out.
+        """The tensors that some nodes read and do not make, weights left out.
 
         Args:
+            nodes: positions of the nodes.
             without: (first output of a node, position of its input) of reads that do not count.
         """
-        made = {name for at in part for name in self.nodes[at].output}
+        made = {name for at in nodes for name in self.nodes[at].output}
         found: dict[str, None] = {}
-        for at in part:
+        for at in nodes:
             node = self.nodes[at]
             direct = {
                 name for k, name in enumerate(node.input) if name and (node.output[0], k) not in without
@@ -98,29 +99,29 @@ class Cutter:
 
     def model(
         self,
-        part: Sequence[int],
+        nodes: Sequence[int],
         fed: Mapping[str, int],
         wanted: Sequence[str],
-        instead: Mapping[tuple[str, int], str] | None = None,
+        rewired: Mapping[tuple[str, int], str] | None = None,
     ) -> Probe:
         """Some nodes as a model.
 
         Args:
-            part: positions of the nodes.
+            nodes: positions of the nodes.
             fed: names of its inputs -> their ONNX element types.
             wanted: its outputs, which the nodes make.
-            instead: (first output of a node, position of its input) -> the input it reads there.
+            rewired: (first output of a node, position of its input) -> the input it reads there.
         """
         whole = self._split.proto
         proto = onnx.ModelProto(ir_version=max(whole.ir_version, 4))
         proto.opset_import.extend(whole.opset_import)
         proto.functions.extend(whole.functions)
-        proto.graph.name = "part"
+        proto.graph.name = "subgraph"
         used: set[str] = set()
-        for at in part:
+        for at in nodes:
             node = proto.graph.node.add()
             node.CopyFrom(self.nodes[at])
-            for (name, index), tensor in (instead or {}).items():
+            for (name, index), tensor in (rewired or {}).items():
                 if node.output[0] == name:
                     node.input[index] = tensor
             used.update(reads(node))
@@ -128,8 +129,47 @@ class Cutter:
         proto.graph.sparse_initializer.extend(
             t for t in whole.graph.sparse_initializer if t.values.name in used
         )
-        # Without shapes: the part must take whatever comes.
+        # Without shapes: the subgraph must take whatever comes.
         proto.graph.input.extend(helper.make_tensor_value_info(k, v, None) for k, v in fed.items())
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
         arrays = {name: array for name, array in self._split.arrays.items() if name in used}
         return Probe(proto.SerializeToString(), arrays, self._split.directory, tuple(wanted))
+
+
+class Subgraph:
+    """Some nodes of a graph, with inputs of their own where they are to read something else than they did.
+
+    Args:
+        graph: the whole graph.
+        nodes: positions of the nodes, in running order.
+        reads: tensor -> the reads of it that are to see what is put in its place.
+        wanted: tensors that the nodes make.
+        known: tensors of `reads` whose values do not depend on the sample, such as weights.
+
+    Attributes:
+        replaceable: tensor of `reads` -> the input that stands for it.
+        rewired: (first output of a node, position of its input) -> the input that it reads there.
+        boundary: the other tensors that the nodes read and do not make.
+        given: those of both that are inputs of the whole graph.
+        computed: those of both that the whole graph computes.
+    """
+
+    def __init__(
+        self,
+        graph: ExportedGraph,
+        nodes: Sequence[int],
+        reads: Mapping[str, Iterable[Read]],
+        wanted: Sequence[str],
+        known: Iterable[str] = (),
+    ) -> None:
+        self.graph, self.nodes, self.wanted = graph, nodes, wanted
+        self.replaceable = {tensor: f"{tensor}@quantized" for tensor in reads}
+        self.rewired = {
+            (read.node, read.index): self.replaceable[tensor] for tensor, of in reads.items() for read in of
+        }
+        self.boundary = graph.boundary(nodes, frozenset(self.rewired))
+        needed = dict.fromkeys((*self.replaceable, *self.boundary))
+        for name in known:
+            del needed[name]
+        self.given = tuple(name for name in needed if name in graph.inputs)
+        self.computed = tuple(name for name in needed if name not in graph.inputs)

@@ -1,54 +1,47 @@
-"""What a method that runs the model is to solve, and what it answers."""
+"""What a method that runs the model is to solve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.groups.fuse import find_groups
-from onnx_trtcal.methods import parse_method
+from onnx_trtcal.methods import Chosen, Method
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from onnx_trtcal.calibration import Prepared
-    from onnx_trtcal.graph.plan.plan import Plan
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.qdq.place.placement import Activation, Placement
     from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Chosen", "Task", "placement_of", "to_judge", "together"]
+__all__ = ["Task", "int8_placement", "quantized_reads"]
 
 # A cache is used without Q/DQ nodes, where TensorRT may run every layer in INT8.
 _EVERYTHING = QdqOptions(min_channels=1, gemv=True)
-_UNJUDGED = "mse"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A threshold, and how it is called among the candidates: a method, or a share of amax; "" for no name."""
-
-    threshold: float
-    candidate: str
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be solved, and what by.
+    """What is to be solved, and with what.
 
     Attributes:
+        method: the method that solves it.
         prepared: the model and its plan.
-        histograms: per observed tensor; those of tied tensors added up.
+        placement: where INT8 may be read.
+        histograms: per observed tensor; those of a tie added up.
         tensors: the observed tensors to solve.
-        samples: one feed per sample, from `Kept` or `read_again`.
+        samples: one feed per sample, by rising content hash.
         session_options: as for Session.
-        listener: is told of the progress.
+        listener: receives messages and progress.
     """
 
+    method: Method
     prepared: Prepared
+    placement: Placement
     histograms: Mapping[str, Histogram]
     tensors: Sequence[str]
     samples: Sequence[Feeds]
@@ -56,35 +49,53 @@ class Task:
     listener: Listener
 
     def fallback(self) -> dict[str, Chosen]:
-        """For tensors that cannot be judged, and for the others to begin with: `mse`."""
-        unjudged = parse_method(_UNJUDGED)
-        return {name: Chosen(unjudged.solve(self.histograms[name]), _UNJUDGED) for name in self.tensors}
+        """For tensors that no INT8 kernel reads, and for the others to begin with."""
+        method = self.method.fallback
+        assert method is not None, "every method that runs the model is registered with a fallback"
+        return {name: Chosen(method.solve(self.histograms[name]), str(method)) for name in self.tensors}
+
+    def quantized_reads(self) -> dict[tuple[str, ...], list[Activation]]:
+        """The tensors to solve that INT8 kernels read; see the function of that name."""
+        return quantized_reads(self.prepared, self.placement, self.tensors)
+
+    def tied(self, tensor: str) -> tuple[str, ...]:
+        """The observed tensors whose threshold a tensor has; () when none of them is to be solved here."""
+        return _tied(self.prepared, tensor, self.tensors)
+
+    def amax(self, tensor: str) -> float:
+        """The largest magnitude of a tensor, or that of the observed tensor that owns its scale."""
+        plan = self.prepared.plan
+        owner = plan.owners[tensor]
+        if owner.reason == "constant":
+            return plan.constants[owner.source]
+        return self.histograms[owner.source].amax
 
 
-def to_judge(prepared: Prepared, tensors: Collection[str]) -> dict[tuple[str, ...], list[Activation]]:
-    """What is quantized together: observed tensors of one threshold -> the pairs they answer for.
+def int8_placement(prepared: Prepared) -> Placement:
+    """Where INT8 may be read: by every layer that can be quantized."""
+    return place(prepared.folded, prepared.groups, _EVERYTHING, prepared.plan.owners)
+
+
+def quantized_reads(
+    prepared: Prepared, placement: Placement, tensors: Collection[str]
+) -> dict[tuple[str, ...], list[Activation]]:
+    """What is quantized with one threshold: the observed tensors that share it -> the pairs that get it.
 
     Args:
-        tensors: the observed tensors that `auto` solves; those that no INT8 kernel reads are left out.
+        prepared: the model and its plan.
+        placement: where INT8 may be read.
+        tensors: the observed tensors to solve; those that no INT8 kernel reads are left out.
     """
-    plan = prepared.plan
     found: dict[tuple[str, ...], list[Activation]] = {}
-    for activation in placement_of(prepared).activations:
-        names = together(plan, activation.tensor, tensors)
+    for activation in placement.activations:
+        names = _tied(prepared, activation.tensor, tensors)
         if names:
             found.setdefault(names, []).append(activation)
     return found
 
 
-def placement_of(prepared: Prepared) -> Placement:
-    """Where INT8 may be read: every layer that can be quantized is."""
-    groups = find_groups(prepared.folded, prepared.model.shapes)
-    return place(prepared.folded, groups, _EVERYTHING, prepared.plan.answers)
-
-
-def together(plan: Plan, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:
-    """The observed tensors that share the threshold of one that is read; () when it is not to be judged."""
-    answer = plan.answers[tensor]
-    if answer.how == "constant" or answer.source not in tensors:
+def _tied(prepared: Prepared, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:
+    owner = prepared.plan.owners[tensor]
+    if owner.reason == "constant" or owner.source not in tensors:
         return ()
-    return next((tuple(names) for names in plan.merged if answer.source in names), (answer.source,))
+    return next((tuple(names) for names in prepared.ties if owner.source in names), (owner.source,))

@@ -1,1 +1,1 @@
-"""Statistics of activations: histograms, the kernels that fill them, and the file that keeps them."""
+"""Statistics of activations: histograms, the counters that fill them, and the file that keeps them."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter as Multiset
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError, listed
-from onnx_trtcal.stats.device import Activation, DeviceArray
 from onnx_trtcal.stats.histogram import Histogram, as_counted
-from onnx_trtcal.stats.parallel import add_all
+from onnx_trtcal.stats.host import HostCounter
+from onnx_trtcal.stats.origin import Origin, quoted
 from onnx_trtcal.support.files import natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from onnx_trtcal.stats.cuda.counts import DeviceCounts
-    from onnx_trtcal.stats.cuda.gpu import Gpu
+    from onnx_trtcal.options import Range
+    from onnx_trtcal.stats.counter import Counter, CountingDevice
+    from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["Collection"]
 
@@ -33,13 +35,13 @@ class Collection:
     Args:
         tensors: names of the observed tensors, in graph order.
         model: SHA-256 of the model, in hexadecimal.
-        rule: the histograms' range rule, "stable" or "tensorrt".
+        rule: the histograms' range rule.
         options: whatever else must be equal for two collections to add up (observation, preprocessing …),
             of types that JSON has.
 
     Attributes:
         first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
-            tensor's first axis is no multiple of the batch, the first sample of the batch stands for it.
+            tensor's first axis is not a multiple of the batch, the first sample of the batch stands for it.
         options: as given, with JSON's lists for tuples.
     """
 
@@ -50,23 +52,27 @@ class Collection:
         tensors: Sequence[str],
         *,
         model: str,
-        rule: str = "stable",
+        rule: Range = "stable",
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.rule = rule
         self.options: dict[str, Any] = json.loads(json.dumps(dict(options or {}), allow_nan=False))
         self._histograms = {name: Histogram(rule) for name in tensors}
-        self._on_device: DeviceCounts | None = None
+        self._counter: Counter = HostCounter(self._histograms)
         self.first_nonfinite: dict[str, str] = {}
         self._samples: set[tuple[str, str]] = set()
 
     @property
     def histograms(self) -> dict[str, Histogram]:
         """Observed tensor -> its histogram, in graph order; counts on a device are fetched first."""
-        if self._on_device is not None:
-            self._on_device.settle()
+        self._counter.settle()
         return self._histograms
+
+    @property
+    def origin(self) -> Origin:
+        """What it counts: the model, the range rule, the options and the tensors."""
+        return Origin(self.model, self.rule, self.options, tuple(self._histograms))
 
     @property
     def samples(self) -> list[tuple[str, str]]:
@@ -81,11 +87,16 @@ class Collection:
         if not isinstance(other, Collection):
             return NotImplemented
         return (
-            self._belonging() == other._belonging()
+            self.origin == other.origin
             and self._samples == other._samples
             and self.first_nonfinite == other.first_nonfinite
             and self.histograms == other.histograms
         )
+
+    def count_on(self, device: CountingDevice) -> None:
+        """Has the batches from here on counted on a device, which must be where their activations are."""
+        self._counter.settle()
+        self._counter = device.counter(self._histograms)
 
     def add(
         self,
@@ -93,15 +104,14 @@ class Collection:
         hashes: Sequence[str],
         arrays: Mapping[str, Activation],
         pool: Executor | None = None,
-        gpu: Gpu | None = None,
     ) -> None:
         """Counts one batch.
 
         Args:
-            names, hashes: of the batch's samples, in the order of the arrays' rows.
+            names: of the batch's samples, in the order of the arrays' rows.
+            hashes: of the samples' content, in the same order.
             arrays: observed tensor -> its values, every tensor of the collection.
             pool: threads to count with; None counts in the calling thread.
-            gpu: where device arrays are, the same for every batch; None where all arrays are the host's.
 
         Raises:
             StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
@@ -111,15 +121,11 @@ class Collection:
         self._check_fresh(samples)
         _check_names(arrays, self._histograms, names)
         before = {name: histogram.nan + histogram.inf for name, histogram in self._histograms.items()}
-        on_host = {name: array for name, array in arrays.items() if not isinstance(array, DeviceArray)}
-        on_device = {name: array for name, array in arrays.items() if isinstance(array, DeviceArray)}
-        add_all([self._histograms[name] for name in on_host], list(on_host.values()), pool)
-        if on_device:
-            self._counts_on(gpu).add(on_device, pool)
+        self._counter.add(arrays, pool)
         for name, histogram in self._histograms.items():
             if histogram.nan + histogram.inf > before[name]:
-                values = on_host[name] if name in on_host else self._counts_on(gpu).download(on_device[name])
-                self._note_nonfinite(name, _nonfinite_samples(as_counted(values, self.rule), names))
+                values = as_counted(self._counter.download(arrays[name]), self.rule)
+                self._note_nonfinite(name, _nonfinite_samples(values, names))
         self._samples.update(samples)
 
     def take(self, part: Collection) -> None:
@@ -131,13 +137,13 @@ class Collection:
         Raises:
             StatisticsError: when the part has other tensors, or counted other samples than parts before.
         """
-        self.check_same(part.model, part.rule, part.options, list(self._histograms))
+        self.origin.check_same(replace(part.origin, tensors=self.origin.tensors))
         if unknown := [name for name in part.histograms if name not in self._histograms]:
-            raise StatisticsError(f"a part has histograms of other tensors: {_quoted(unknown)}")
+            raise StatisticsError(f"a part has histograms of other tensors: {quoted(unknown)}")
         if self._samples and self._samples != part._samples:
             odd = [name for name, _ in sorted(self._samples ^ part._samples)]
             raise StatisticsError(
-                f"a part was collected over other samples: only one of the two has {_quoted(odd)}",
+                f"a part was collected over other samples: only one of the two has {quoted(odd)}",
                 fix="collect every part over the same data",
             )
         self._samples |= part._samples
@@ -153,7 +159,7 @@ class Collection:
             StatisticsError: when the two do not belong together, or share a sample, be it under two names;
                 nothing is merged then.
         """
-        self.check_same(other.model, other.rule, other.options, list(other.histograms))
+        self.origin.check_same(other.origin)
         if self.rule == "tensorrt":
             raise StatisticsError(
                 "statistics of the range rule 'tensorrt' cannot be merged: each run's ranges depend on its "
@@ -167,35 +173,25 @@ class Collection:
         for name, sample in other.first_nonfinite.items():
             self._note_nonfinite(name, [sample])
 
-    def check_same(self, model: str, rule: str, options: Mapping[str, Any], tensors: Sequence[str]) -> None:
-        """Checks that statistics of this model, rule, options and tensors add up with these.
+    def tied_histograms(self, ties: Iterable[Sequence[str]]) -> dict[str, Histogram]:
+        """The histograms to solve: those of a tie added up, and the sum given to each of its tensors.
+
+        Args:
+            ties: sets of observed tensors that share a scale.
+
+        Returns:
+            Observed tensor -> histogram, in graph order; the collection itself is not changed.
 
         Raises:
-            StatisticsError: with the first difference: model, rule, each option that differs, tensors.
+            StatisticsError: when there are ties and the range rule is `tensorrt`, whose bins do not line up.
         """
-        wanted = json.loads(json.dumps(dict(options), allow_nan=False))
-        if self.model != model:
-            raise StatisticsError(
-                f"the statistics are of another model: SHA-256 {self.model[:16]}… against {model[:16]}…",
-                fix="use statistics of the same model file; any change of it changes the hash",
-            )
-        if self.rule != rule:
-            raise StatisticsError(
-                f"the statistics follow another range rule: {self.rule} against {rule}",
-                fix="collect both with --range stable",
-            )
-        if self.options != wanted:
-            raise StatisticsError(
-                "the statistics were collected with other options: " + _differences(self.options, wanted),
-                fix="collect both with the same options",
-            )
-        if list(self._histograms) != list(tensors):
-            odd = sorted(self._histograms.keys() ^ set(tensors))
-            which = f"only one of the two has {_quoted(odd)}" if odd else "the same names in another order"
-            raise StatisticsError(
-                f"the statistics observe other tensors: {which}",
-                fix="collect both with the same version of onnx_trtcal",
-            )
+        histograms = dict(self.histograms)
+        for names in ties:
+            total = Histogram(self.rule)
+            for name in names:
+                total.merge(self.histograms[name])
+            histograms.update(dict.fromkeys(names, total))
+        return histograms
 
     def restore_samples(self, samples: Iterable[tuple[str, str]]) -> None:
         """Notes (name, hash) of samples whose counts the histograms are about to be given."""
@@ -203,24 +199,12 @@ class Collection:
         self._check_fresh(noted)
         self._samples.update(noted)
 
-    def _counts_on(self, gpu: Gpu | None) -> DeviceCounts:
-        if self._on_device is None:
-            if gpu is None:
-                raise ValueError("device arrays are counted where they are: say on which GPU")
-            from onnx_trtcal.stats.cuda.counts import DeviceCounts
-
-            self._on_device = DeviceCounts(gpu, self._histograms)
-        return self._on_device
-
-    def _belonging(self) -> tuple[Any, ...]:
-        return (self.model, self.rule, self.options, list(self._histograms))
-
     def _check_fresh(self, samples: Sequence[tuple[str, str]]) -> None:
-        times = Counter(samples)
+        times = Multiset(samples)
         double = sorted(sample for sample in times if times[sample] > 1 or sample in self._samples)
         if double:
             raise StatisticsError(
-                f"samples would be counted twice: {_quoted([name for name, _ in double])}",
+                f"samples would be counted twice: {quoted([name for name, _ in double])}",
                 fix="give each sample (same name and same content) once",
             )
 
@@ -249,11 +233,9 @@ def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: S
     unknown = [name for name in given if name not in wanted]
     missing = [name for name in wanted if name not in given]
     if unknown:
-        raise StatisticsError(
-            f"the batch has unexpected values of {_quoted(unknown)}", where=_quoted(samples)
-        )
+        raise StatisticsError(f"the batch has unexpected values of {quoted(unknown)}", where=quoted(samples))
     if missing:
-        raise StatisticsError(f"the batch has no values of {_quoted(missing)}", where=_quoted(samples))
+        raise StatisticsError(f"the batch has no values of {quoted(missing)}", where=quoted(samples))
 
 
 def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
@@ -262,12 +244,3 @@ def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
         return list(names)
     rows = np.isfinite(array).reshape(len(names), -1).all(axis=1)
     return [name for name, finite in zip(names, rows, strict=True) if not finite]
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return listed([repr(name) for name in names])
-
-
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    keys = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
-    return "; ".join(f"{key} is {ours.get(key)!r} against {theirs.get(key)!r}" for key in keys)

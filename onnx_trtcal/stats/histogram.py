@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.options import Range
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.sweep import Bits
@@ -32,7 +33,7 @@ class Histogram:
     it. Values are counted as float32, as TensorRT does. Each `add` is one batch.
 
     Attributes:
-        rule: "stable" or "tensorrt".
+        rule: the range rule.
         amax: the largest finite magnitude, exact; 0.0 while there is none.
         zeros, nan, inf: how many values are zero, NaN, +-Inf.
         total: how many values are finite, zeros among them.
@@ -42,10 +43,10 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
 
-    def __init__(self, rule: str = "stable") -> None:
-        if rule not in ("stable", "tensorrt"):
-            raise StatisticsError(f"{rule!r} is no range rule", fix="use stable or tensorrt")
-        self.rule = rule
+    def __init__(self, rule: Range = "stable") -> None:
+        if rule not in get_args(Range):
+            raise StatisticsError(f"{rule!r} is not a range rule", fix="use stable or tensorrt")
+        self.rule: Range = rule
         self.amax = 0.0
         self.zeros = self.nan = self.inf = self.total = 0
         self.width = 0.0
@@ -99,15 +100,15 @@ class Histogram:
             self.widen(width)
 
     def count(self, bits: Bits) -> None:
-        """Counts bit patterns; under the rule `tensorrt` after `reach` was told the batch's largest."""
+        """Counts bit patterns; under the rule `tensorrt` after `reach` has been called with the batch's largest."""
         from onnx_trtcal.stats.sweep import Sweep
 
         stable = self.rule == "stable"
         sweep = Sweep(bits)
         while not sweep.done:
-            # Usually one go: the range that held the batches before holds this one. Otherwise the sweep
-            # stops at the block that does not fit, and goes on in wider bins: doubling is exact.
-            sweep.go(
+            # Usually one step: the range that held the batches before holds this one. Otherwise the sweep
+            # stops at the block that does not fit, and resumes in wider bins: doubling is exact.
+            sweep.advance(
                 self.counts, self.width or 1.0, closed_above=stable, limit=self.range if stable else None
             )
             if not sweep.done:
@@ -197,7 +198,7 @@ class Histogram:
         return counts, width
 
 
-def as_counted(values: np.ndarray, rule: str) -> np.ndarray:
+def as_counted(values: np.ndarray, rule: Range) -> np.ndarray:
     """The array in a dtype that is counted: float32, float16, bfloat16, and float64 under `stable`.
 
     Raises:

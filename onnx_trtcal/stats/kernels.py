@@ -22,7 +22,7 @@ FLOAT16_RANGE = 0x47800000  # of 2**16, what float16's infinity is widened to
 
 
 @compiled
-def count(
+def count(  # noqa: C901, PLR0913 (one loop nest over plain arguments, which numba passes for free)
     bits: Any, start: Any, shift: Any, half: Any, below: Any, up: Any, down: Any, last: Any, limit: Any,
     stride: Any, lanes: Any, words: Any, floats: Any, places: Any, state: Any,
 ) -> Any:  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["add_all"]
 
 PIECE = 1 << 21  # values of a large tensor that one task counts, about 2 ms
-TASK = 1 << 18  # values that small tensors gather into one task, so that handing it over costs little
+TASK = 1 << 18  # values that small tensors gather into one task, so that submitting it costs little
 
 
 def add_all(

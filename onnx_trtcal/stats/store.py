@@ -37,9 +37,11 @@ from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["dumps", "load", "loads", "save"]
+__all__ = ["dumps", "load_statistics", "loads", "merge", "save_statistics"]
 
 MAGIC = b"\x89TCS\r\n\x1a\n"
 VERSION = 1
@@ -49,17 +51,35 @@ _GROUP = 64
 _MOST_DIGITS = 15
 
 
-def save(path: str | Path, collection: Collection) -> None:
-    """Writes a collection to a file, whole or not at all.
+def save_statistics(path: str | Path, statistics: Collection) -> None:
+    """Writes a statistics file, whole or not at all; equal statistics give equal bytes.
+
+        >>> from onnx_trtcal import Options, calibrate, load_statistics, save_statistics
+        >>> options = Options(max_samples=16)
+        >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", options)
+        >>> save_statistics("digits_mlp.stats", calibration.collection)
+        >>> load_statistics("digits_mlp.stats") == calibration.collection
+        True
+
+    Args:
+        path: where to write.
+        statistics: what `calibrate` collected (`Calibration.collection`) or `merge` added up.
 
     Raises:
         CalibrationError: when the file cannot be written.
     """
-    atomic_write(path, dumps(collection))
+    atomic_write(path, dumps(statistics))
 
 
-def load(path: str | Path) -> Collection:
-    """Reads a collection from a file.
+def load_statistics(path: str | Path) -> Collection:
+    """Reads a statistics file, as `--save-stats`, `save_statistics` or `onnx-trtcal merge` wrote it.
+
+        >>> from onnx_trtcal import Options, calibrate, load_statistics, save_statistics
+        >>> options = Options(max_samples=16)
+        >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", options)
+        >>> save_statistics("digits_mlp.stats", calibration.collection)
+        >>> len(load_statistics("digits_mlp.stats").samples)
+        16
 
     Raises:
         StatisticsError: when the file cannot be read, or is damaged, foreign or of a newer version.
@@ -71,6 +91,40 @@ def load(path: str | Path) -> Collection:
             f"cannot read the statistics file: {error.strerror or error}", where=str(path)
         ) from error
     return loads(data, str(path))
+
+
+def merge(paths: Sequence[str | Path]) -> Collection:
+    """Adds up the statistics of shards collected apart: what one run over all samples would have counted.
+
+    The order of the files does not matter; two collections are in memory at a time, however many files there are.
+
+        >>> import numpy as np
+        >>> from onnx_trtcal import calibrate, merge, save_statistics
+        >>> samples = np.load("models/digits_calib.npy")
+        >>> for name, shard in (("a.stats", samples[:8]), ("b.stats", samples[8:20])):
+        ...     save_statistics(name, calibrate("models/digits_mlp.onnx", shard).collection)
+        >>> len(merge(["a.stats", "b.stats"]).samples)
+        20
+
+    Args:
+        paths: one statistics file or more.
+
+    Raises:
+        StatisticsError: when a file cannot be read, when two do not belong together (another model, range
+            rule, preprocessing …), or when two count the same content; both files are named.
+    """
+    total = load_statistics(paths[0])
+    counted = dict.fromkeys((content for _, content in total.samples), paths[0])
+    for path in paths[1:]:
+        shard = load_statistics(path)
+        contents = [content for _, content in shard.samples]
+        first = next((counted[content] for content in contents if content in counted), paths[0])
+        try:
+            total.merge(shard)
+        except StatisticsError as error:
+            raise StatisticsError(error.what, where=f"{first} and {path}", fix=error.fix) from error
+        counted.update(dict.fromkeys(contents, path))
+    return total
 
 
 def dumps(collection: Collection) -> bytes:
@@ -113,7 +167,7 @@ def loads(data: bytes, name: str = "") -> Collection:
     """
     if not data.startswith(MAGIC) or len(data) < _START.size + _CHECKSUM:
         raise _unusable(
-            "this is no statistics file" if data[:4] != MAGIC[:4] else "the file is damaged", name
+            "this is not a statistics file" if data[:4] != MAGIC[:4] else "the file is damaged", name
         )
     _, version, length = _START.unpack_from(data)
     if version > VERSION:
@@ -199,7 +253,8 @@ def _unpack(data: memoryview, bins: int) -> np.ndarray:
 
 
 def _pair(digits: np.ndarray) -> bytes:
-    return (digits[0::2] | digits[1::2] << 4).tobytes()
+    packed: np.ndarray = digits[0::2] | digits[1::2] << 4
+    return packed.tobytes()
 
 
 def _unpair(pairs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One array's way through the kernels: its bit patterns, and a sweep that can stop and go on."""
+"""One array's way through the kernels: its bit patterns, and a sweep that can stop and resume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bits_of(values: np.ndarray) -> Bits:
     """The bit patterns of a float32, float16 or bfloat16 array; a copy only if its memory has gaps."""
     flat = values.ravel(order="K")
     bits = flat.view(np.uint32 if flat.dtype == np.float32 else np.uint16)
-    # numba compiles for read-only and writable arrays apart: all are shown to it as read-only.
+    # numba compiles separately for read-only and writable arrays: all are passed to it as read-only.
     bits.flags.writeable = False
     half = flat.dtype == np.float16
     return Bits(bits, 13 if half else 0 if bits.itemsize == 4 else 16, half)
@@ -59,12 +59,10 @@ _buffers = _Buffers()
 
 
 class Sweep:
-    """Counts one array, in as many goes as its values need other bins.
+    """Counts one array, in as many steps as its values need wider bins.
 
     Attributes:
         position: values read so far.
-        top: the largest finite magnitude read, and of the block that stopped the last go.
-        zeros, nan, inf: of the values read.
     """
 
     def __init__(self, bits: Bits) -> None:
@@ -74,25 +72,32 @@ class Sweep:
 
     @property
     def done(self) -> bool:
+        """Whether every value is counted."""
         return self.position == self._bits.values.size
 
     @property
     def top(self) -> float:
+        """The largest finite magnitude read, the block that stopped the last step included."""
         return float(self._state[:1].astype(np.uint32).view(np.float32)[0])
 
     @property
     def zeros(self) -> int:
+        """How many of the values read are zero."""
         return int(self._state[1])
 
     @property
     def nan(self) -> int:
+        """How many of the values read are NaN."""
         return int(self._state[2])
 
     @property
     def inf(self) -> int:
+        """How many of the values read are +-Inf."""
         return int(self._state[3])
 
-    def go(self, counts: np.ndarray, width: float, *, closed_above: bool, limit: float | None = None) -> None:
+    def advance(
+        self, counts: np.ndarray, width: float, *, closed_above: bool, limit: float | None = None
+    ) -> None:
         """Adds values to int64 counts[bins] up to the block with a finite value above `limit`, or the end.
 
         A value x lies in bin ceil(x / width) - 1 when bins are closed above, else in floor(x / width), in

@@ -1,4 +1,4 @@
-"""Whether this machine has an NVIDIA driver, found out without loading anything of CUDA's."""
+"""Whether this machine has an NVIDIA driver; finding out loads nothing else of CUDA."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def driver_loads() -> bool:
     """Whether the driver's library is there and finds a GPU."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        return ctypes.CDLL(library).cuInit(0) == 0
+        return bool(ctypes.CDLL(library).cuInit(0) == 0)
     except (OSError, AttributeError):
         return False

@@ -1,4 +1,4 @@
-"""Looks at the files a run is going to write before it does any work."""
+"""Checks the files that a run is going to write, before it does any work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_destinations(outputs: Iterable[str | Path], inputs: Iterable[str | Pat
         _check_place(output, real)
         if real in seen:
             raise OptionError(
-                "two outputs have one path", where=str(output), fix="give each a path of its own"
+                "two outputs have the same path", where=str(output), fix="give each a path of its own"
             )
         seen.add(real)
         for path in read:
@@ -54,7 +54,7 @@ def _check_place(output: Path, real: Path) -> None:
     if real.is_dir():
         raise OptionError("this output is a folder", where=str(output), fix="name a file in it")
     if real.exists() and not real.is_file():
-        raise OptionError("this output is no ordinary file", where=str(output), fix="give another path")
+        raise OptionError("this output is not a regular file", where=str(output), fix="give another path")
     if not real.parent.is_dir():
         raise OptionError(
             "the folder of this output does not exist",

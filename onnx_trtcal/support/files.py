@@ -29,20 +29,20 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A temporary file in the folder of `path`, which takes its place when the block ends without an error.
+    """A temporary file in the folder of `path`, which replaces it when the block ends without an error.
 
     The new file gets the permissions that a plain `open` would give it. Where `path` is a link, the file that
     it leads to is written and the link stays.
 
     Raises:
-        CalibrationError: when the folder is missing or not writable, the disk is full, or what stands there is
-            no ordinary file.
+        CalibrationError: when the folder is missing or not writable, the disk is full, or the path is that of
+            something other than a regular file.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        # A rename would put a file in the place of a device or a pipe.
+        # A rename would replace a device or a pipe by a file.
         raise CalibrationError(
-            "cannot write the file: what stands there is no ordinary file",
+            "cannot write the file: what is there is not a regular file",
             where=str(path),
             fix="give another path",
         )

@@ -13,7 +13,7 @@ __all__ = ["InputSpec"]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One real input of a model (an initializer that is also a graph input is none).
+    """One real input of a model (an initializer that is also a graph input is not one).
 
     Attributes:
         name: the graph input's name.

@@ -1,7 +1,7 @@
 """The one way the package compiles a hot loop: numba, without the GIL, cached where a cache can be written.
 
-Importing this module imports numba, which takes a third of a second: import kernels inside the functions
-that call them.
+numba has no type hints: its decorators, those for CUDA among them, are typed here once. Importing this module
+imports numba, which takes a third of a second: import kernels inside the functions that call them.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from numba.core.caching import FunctionCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel"]
 
 logger = logging.getLogger(__name__)
 
 
-class _LenientCache(FunctionCache):
+class _LenientCache(FunctionCache):  # type: ignore[misc]  # numba has no type hints
     """numba's on-disk cache, for which a full disk or a damaged file means compiling again, not failing."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # unpickling a damaged file can raise anything
+        except Exception as error:  # noqa: BLE001 (unpickling a damaged file can raise anything)
             logger.debug("compiled code is not read from %s: %s", self.cache_path, error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # a damaged index is read before it is written
+        except Exception as error:  # noqa: BLE001 (a damaged index is read before it is written)
             logger.debug("compiled code is not kept in %s: %s", self.cache_path, error)
 
 
@@ -45,8 +45,8 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Compiles `function` at its first call for the argument types of that call; usable as a decorator.
 
     The machine code is cached beside the module, else in the user's cache directory (or in
-    `NUMBA_CACHE_DIR`, which goes first), else in a folder of the user's own among the temporary files. Where
-    none of them can be written, it is compiled once per process.
+    `NUMBA_CACHE_DIR`, which takes precedence), else in a folder of the user's own among the temporary files.
+    Where none of them can be written, it is compiled once per process.
     numba notices changes of the file that holds `function`, not of kernels it calls in other files: keep
     kernels that call one another in one file.
 
@@ -58,6 +58,27 @@ def compiled(function: Callable[..., Any]) -> Any:
     except (RuntimeError, OSError) as error:
         logger.debug("compiled code is not cached: %s", error)
     return dispatcher
+
+
+def cuda_kernel(function: Callable[..., Any]) -> Any:
+    """Compiles a CUDA kernel at its first launch; a decorator."""
+    from numba import cuda
+
+    return cuda.jit(function)
+
+
+def cuda_function(function: Callable[..., Any]) -> Any:
+    """Compiles a function that CUDA kernels call; a decorator."""
+    from numba import cuda
+
+    return cuda.jit(device=True)(function)
+
+
+def cuda_intrinsic(function: Callable[..., Any]) -> Any:
+    """Makes a function of CUDA kernels from one that emits LLVM code; a decorator, not for the simulator."""
+    from numba.cuda.extending import intrinsic
+
+    return intrinsic(function)
 
 
 def _cache(function: Callable[..., Any]) -> _LenientCache:
@@ -84,5 +105,5 @@ def _own_temporary_folder() -> str:
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(path)
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
-        raise PermissionError(f"{path} belongs to somebody else")
+        raise PermissionError(f"{path} belongs to another user")
     return path

@@ -1,4 +1,4 @@
-"""Who is told how a run goes on: the library never prints."""
+"""The listener of a run: what receives its messages and its progress. The library itself never prints."""
 
 from __future__ import annotations
 
@@ -15,29 +15,42 @@ logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Is told how a run goes on; the command line prints what it hears."""
+    """Receives what a run has to say while it works; the command line prints it."""
 
     def say(self, text: str) -> None:
-        """A fact about the run, one line."""
+        """Receives a fact about the run, one line."""
 
     def warn(self, text: str) -> None:
-        """Something the user should look at."""
+        """Receives something the user should look at, one line."""
 
     def progress(self, total: int | None, work: str = "") -> AbstractContextManager[Callable[[int], None]]:
-        """Opens a count of samples, of `total` if that is known; what it gives is told of each batch's samples.
+        """Opens a count of samples.
 
-        `work` is what they are run for; "" for what the run as a whole is about.
+        Args:
+            total: how many there will be; None when that is not known.
+            work: what they are run for; "" for the purpose of the run as a whole.
+
+        Returns:
+            A context whose value is called with the number of samples of each batch that is done.
         """
 
 
 class LoggingListener:
-    """Passes what it hears to the logger `onnx_trtcal.support.progress`."""
+    """Passes what it receives to the logger `onnx_trtcal.support.progress`."""
 
     def say(self, text: str) -> None:
+        """Logs a fact about the run."""
         logger.info("%s", text)
 
     def warn(self, text: str) -> None:
+        """Logs something the user should look at."""
         logger.warning("%s", text)
 
     def progress(self, total: int | None, work: str = "") -> AbstractContextManager[Callable[[int], None]]:
-        return nullcontext(lambda count: None)
+        """Logs that work on samples begins, and none of its steps."""
+        logger.debug("%s: %s samples", work or "running", "some" if total is None else total)
+        return nullcontext(_ignore)
+
+
+def _ignore(_: int) -> None:
+    pass

@@ -1,7 +1,7 @@
 """What a TensorRT build log says about tensors and their INT8 scales.
 
 Made for `trtexec --verbose` logs of TensorRT 7 to 10; the same lines from other programs (Polygraphy, a
-Python script with a verbose logger) are understood as well: what stands before a message is not looked at.
+Python script with a verbose logger) are understood as well: the text before a message is ignored.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UNNAMED_SHUFFLE = re.compile(r"\(Unnamed Layer\* (\d+)\) \[Shuffle\]")
 
 @dataclass(frozen=True)
 class TrtLog:
-    """A build log, read for what concerns INT8 scales. Tensors have the names that TensorRT's network has.
+    """What a build log says about INT8 scales. Tensors have the names of TensorRT's network.
 
     Attributes:
         version: TensorRT's version as the log writes it; empty when it does not.
@@ -80,7 +80,7 @@ class TrtLog:
 
 
 def read_log(path: str | Path) -> TrtLog:
-    """Reads a log file; see `parse_log`. Bytes that are no UTF-8 are replaced."""
+    """Reads a log file; see `parse_log`. Bytes that are not UTF-8 are replaced."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -96,15 +96,15 @@ def parse_log(lines: Iterable[str], name: str = "") -> TrtLog:
         name: the file's name, for the message.
 
     Raises:
-        DataError: when no line says anything of tensors or scales.
+        DataError: when no line says anything about tensors or scales.
     """
     reader = _Reader()
     for line in lines:
-        reader.take(line.rstrip("\r\n"))
+        reader.read_line(line.rstrip("\r\n"))
     log = reader.finish()
     if not (log.types or log.scales or log.lacking or log.cache_refused):
         raise DataError(
-            "the log says nothing of tensors or INT8 scales",
+            "the log says nothing about tensors or INT8 scales",
             where=name,
             fix="build with `trtexec --int8 --calib=... --verbose` and keep all of its output",
         )
@@ -122,7 +122,7 @@ class _Reader:
         self.constants: dict[str, str] = {}
         self.cache_read = self.cache_refused = False
 
-    def take(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         """Notes what one line says. Most lines of a log are the builder's timings and say nothing."""
         if "INT8 Inference Tensor" in line and (match := _SCALE.search(line)):
             self.scales[match["name"]] = float(match["scale"])
@@ -137,9 +137,9 @@ class _Reader:
         elif "Calibration table does not match calibrator algorithm type" in line:
             self.cache_refused = True
         else:
-            self._take_parser_line(line)
+            self._read_parser_line(line)
 
-    def _take_parser_line(self, line: str) -> None:
+    def _read_parser_line(self, line: str) -> None:
         if match := _REGISTERED.search(line):
             self.registered[match["onnx"]] = match["name"]
         elif match := _OUTPUTS.search(line):
@@ -162,7 +162,7 @@ class _Reader:
             self.constants[f"{constant}_output"] = constant
 
     def finish(self) -> TrtLog:
-        """All that was noted, under TensorRT's names; ONNX constants are registered as no tensors."""
+        """Everything that was found, under TensorRT's names; ONNX constants are not registered as tensors."""
         return TrtLog(
             version=self.version,
             types={

@@ -5,8 +5,8 @@
     /conv1/Conv_output_0: 3d8e5618
 
 The first line names the TensorRT version and the calibration algorithm. Each other line holds a tensor's name
-as the network has it, a colon, one blank, and the bits of its float32 scale (threshold / 127) in hexadecimal,
-unpadded and in lower case. A name may itself hold `: `, so the last one of a line separates.
+as the network has it, a colon, one space, and the bits of its float32 scale (threshold / 127) in hexadecimal,
+unpadded and in lower case. A name may itself contain `: `, so the last one of a line is the separator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache", "check_name", "dumps", "header_for", "loads", "read_cache", "write_cache"]
 
-# Third parties write versions such as 8XXX, and a blank at the end. TensorRT up to 3 (the legacy calibrator)
+# Third parties write versions such as 8XXX, and a space at the end. TensorRT up to 3 (the legacy calibrator)
 # has no such line: "0", then the bits of two float64 values, the regression cutoff and the quantile.
 _HEADER = re.compile(r"TRT-(?P<version>[0-9A-Za-z.]+)-(?P<algorithm>[0-9A-Za-z_]+) *|0[0-9a-f]{32}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{1,8}", re.ASCII)
@@ -38,6 +38,11 @@ _EXAMPLE = "the first line of a cache reads like TRT-100300-EntropyCalibration2"
 @dataclass(frozen=True)
 class Cache:
     """A calibration cache.
+
+        >>> from onnx_trtcal import Cache
+        >>> cache = Cache("TRT-8601-EntropyCalibration2", {"input": 0.5})
+        >>> cache.version, cache.algorithm
+        ('8601', 'EntropyCalibration2')
 
     Attributes:
         header: the first line, without its end.
@@ -70,7 +75,7 @@ def header_for(trt_version: str, algorithm: str = "EntropyCalibration2") -> str:
     """
     if algorithm not in ALGORITHMS:
         raise OptionError(
-            f"{algorithm!r} is no calibration algorithm of TensorRT",
+            f"{algorithm!r} is not a calibration algorithm of TensorRT",
             fix=did_you_mean(algorithm, ALGORITHMS) or f"take one of {', '.join(ALGORITHMS)}",
         )
     return f"TRT-{parse_version(trt_version).number}-{algorithm}"
@@ -133,16 +138,25 @@ def dumps(cache: Cache) -> bytes:
             that could not be read back.
     """
     if not _HEADER.fullmatch(cache.header):
-        raise CacheError(f"{cache.header!r} is no header of a calibration cache", fix=_EXAMPLE)
+        raise CacheError(f"{cache.header!r} is not the header of a calibration cache", fix=_EXAMPLE)
     if cache.newline not in ("\n", "\r\n"):
-        raise CacheError(f"{cache.newline!r} is no line end", fix="use a line feed")
+        raise CacheError(f"{cache.newline!r} is not a line end", fix="use a line feed")
     lines = [cache.header]
     lines += (f"{check_name(tensor)}: {_bits(tensor, scale):x}" for tensor, scale in cache.scales.items())
     return "".join(line + cache.newline for line in lines).encode()
 
 
 def read_cache(path: str | Path) -> Cache:
-    """Reads a cache file; see `loads`."""
+    """Reads a calibration cache, as TensorRT or this package wrote it.
+
+        >>> from onnx_trtcal import Cache, read_cache, write_cache
+        >>> write_cache("a.cache", Cache("TRT-100300-EntropyCalibration2", {"input": 0.5}))
+        >>> read_cache("a.cache").scales
+        {'input': 0.5}
+
+    Raises:
+        CacheError: when the file cannot be read, or is not a cache; see `loads`.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -153,7 +167,19 @@ def read_cache(path: str | Path) -> Cache:
 
 
 def write_cache(path: str | Path, cache: Cache) -> None:
-    """Writes a cache file, whole or not at all; see `dumps`."""
+    """Writes a calibration cache, whole or not at all, as TensorRT writes it.
+
+        >>> from onnx_trtcal import Cache, write_cache
+        >>> write_cache("a.cache", Cache("TRT-100300-EntropyCalibration2", {"input": 0.5, "output": 1.0}))
+        >>> print(open("a.cache").read(), end="")
+        TRT-100300-EntropyCalibration2
+        input: 3f000000
+        output: 3f800000
+
+    Raises:
+        CacheError: for a scale or a name that no cache can hold; see `dumps`.
+        CalibrationError: when the file cannot be written.
+    """
     atomic_write(path, dumps(cache))
 
 
@@ -163,7 +189,7 @@ def _decode(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CacheError(
-            f"not a TensorRT calibration cache: byte {data[error.start]:#04x} is no UTF-8 text",
+            f"not a TensorRT calibration cache: byte {data[error.start]:#04x} is not UTF-8 text",
             where=f"{name}, line {line}",
             fix="give the cache file itself, which is text",
         ) from error
@@ -225,7 +251,7 @@ def check_name(tensor: str, where: str = "") -> str:
     try:
         tensor.encode()
     except UnicodeEncodeError as error:
-        raise CacheError(f"the name of tensor {tensor!r} is no valid Unicode text", where=where) from error
+        raise CacheError(f"the name of tensor {tensor!r} is not valid Unicode text", where=where) from error
     return tensor
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.trt.cache import Cache, header_for
@@ -21,15 +21,17 @@ __all__ = [
     "Difference",
     "Differences",
     "Merged",
+    "Preference",
     "Renamed",
-    "diff",
+    "diff_caches",
     "dynamic_range",
-    "merge",
-    "rename",
-    "set_version",
+    "merge_caches",
+    "rename_tensors",
+    "set_cache_version",
 ]
 
-PREFERENCES = ("first", "last", "larger", "smaller")
+Preference = Literal["first", "last", "larger", "smaller"]
+PREFERENCES: tuple[Preference, ...] = get_args(Preference)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,15 @@ def dynamic_range(scale: float) -> float:
     return 127.0 * scale
 
 
-def diff(first: Cache, second: Cache) -> Differences:
-    """Compares two caches tensor by tensor."""
+def diff_caches(first: Cache, second: Cache) -> Differences:
+    """Compares two caches tensor by tensor.
+
+    >>> from onnx_trtcal import Cache, diff_caches
+    >>> first = Cache("TRT-100300-EntropyCalibration2", {"input": 1.0, "output": 2.0})
+    >>> second = Cache("TRT-100300-EntropyCalibration2", {"input": 1.0, "output": 3.0})
+    >>> [(item.name, item.ratio) for item in diff_caches(first, second).changed]
+    [('output', 1.5)]
+    """
     common = [
         Difference(name, scale, second.scales[name], _ratio(scale, second.scales[name]))
         for name, scale in first.scales.items()
@@ -115,8 +124,14 @@ def diff(first: Cache, second: Cache) -> Differences:
     )
 
 
-def merge(caches: Sequence[Cache], prefer: str) -> Merged:
+def merge_caches(caches: Sequence[Cache], prefer: Preference = "first") -> Merged:
     """One cache with the entries of all: in the order of the first, then what each later one adds.
+
+        >>> from onnx_trtcal import Cache, merge_caches
+        >>> first = Cache("TRT-100300-EntropyCalibration2", {"input": 1.0, "output": 2.0})
+        >>> second = Cache("TRT-100300-EntropyCalibration2", {"output": 3.0, "extra": 4.0})
+        >>> merge_caches([first, second], prefer="larger").cache.scales
+        {'input': 1.0, 'output': 3.0, 'extra': 4.0}
 
     Args:
         caches: one or more.
@@ -129,7 +144,7 @@ def merge(caches: Sequence[Cache], prefer: str) -> Merged:
     """
     if prefer not in PREFERENCES:
         raise OptionError(
-            f"{prefer!r} is no preference",
+            f"{prefer!r} is not a preference",
             fix=did_you_mean(prefer, PREFERENCES) or f"take one of {', '.join(PREFERENCES)}",
         )
     if not caches:
@@ -147,10 +162,18 @@ def merge(caches: Sequence[Cache], prefer: str) -> Merged:
     return Merged(Cache(header, scales), tuple(conflicts))
 
 
-def set_version(cache: Cache, trt_version: str | None = None, algorithm: str | None = None) -> Cache:
+def set_cache_version(cache: Cache, trt_version: str | None = None, algorithm: str | None = None) -> Cache:
     """The same scales under the header of another TensorRT version, another algorithm, or both.
 
-    What is not given stays; a cache of the headerless legacy format becomes EntropyCalibration2.
+        >>> from onnx_trtcal import Cache, set_cache_version
+        >>> set_cache_version(Cache("TRT-8601-EntropyCalibration2", {"input": 1.0}), "10.3").header
+        'TRT-100300-EntropyCalibration2'
+
+    Args:
+        cache: the scales.
+        trt_version: 5.1 to 10.16, as `10.3`, `10.3.0` or `100300`; None keeps the cache's own.
+        algorithm: a calibration algorithm of TensorRT; None keeps the cache's own, and a cache of the headerless
+            legacy format becomes EntropyCalibration2.
 
     Raises:
         OptionError: for a version or algorithm that no cache can be written for, or when neither is given.
@@ -165,10 +188,16 @@ def set_version(cache: Cache, trt_version: str | None = None, algorithm: str | N
     return Cache(header_for(trt_version or cache.version, algorithm or kept), cache.scales)
 
 
-def rename(cache: Cache, names: Mapping[str, str]) -> Renamed:
+def rename_tensors(cache: Cache, names: Mapping[str, str]) -> Renamed:
     """The same entries, in the same order, under new names; all at once, so that two may swap theirs.
 
+        >>> from onnx_trtcal import Cache, rename_tensors
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", {"input": 1.0, "output": 2.0})
+        >>> rename_tensors(cache, {"input": "image"}).cache.scales
+        {'image': 1.0, 'output': 2.0}
+
     Args:
+        cache: the entries.
         names: old name to new name; entries that it lacks keep theirs.
 
     Raises:
@@ -201,7 +230,7 @@ def _factor(ratio: float) -> float:
     return max(ratio, 1 / ratio) if ratio else math.inf
 
 
-def _preferred(scales: Sequence[float], prefer: str) -> float:
+def _preferred(scales: Sequence[float], prefer: Preference) -> float:
     if prefer in ("first", "last"):
         return scales[0 if prefer == "first" else -1]
     return max(scales) if prefer == "larger" else min(scales)

@@ -30,8 +30,8 @@ def read_names(path: str | Path) -> dict[str, str]:
 def parse_names(text: str, *, is_json: bool, name: str = "") -> dict[str, str]:
     """Old name to new name, in the order of the text.
 
-    Columns are parted by tabs when the first line has one, else by commas, and quoted as CSV quotes; a first
-    line `old,new` is a heading.
+    Columns are separated by tabs when the first line has one, else by commas, and quoted as CSV quotes; a first
+    line `old,new` is a header.
 
     Args:
         text: what to read.
@@ -39,7 +39,7 @@ def parse_names(text: str, *, is_json: bool, name: str = "") -> dict[str, str]:
         name: the file's name, for the messages.
 
     Raises:
-        DataError: naming the place, when the text is no such map or an old name stands twice.
+        DataError: naming the place, when the text is not such a map, or an old name is given twice.
     """
     rows = _json_pairs(text, name) if is_json else _column_pairs(text, name)
     names: dict[str, str] = {}
@@ -59,10 +59,10 @@ def _json_pairs(text: str, name: str) -> Iterable[tuple[str, str, str]]:
         # As a list of pairs, for a plain dict would hide a key given twice.
         pairs = json.loads(text, object_pairs_hook=list)
     except ValueError as error:
-        raise DataError(f"the map of names is no JSON: {error}", where=name, fix=_FORMS) from error
+        raise DataError(f"the map of names is not JSON: {error}", where=name, fix=_FORMS) from error
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
     if not is_object or not all(isinstance(new, str) for _, new in pairs):
-        raise DataError("the map of names is no JSON object of strings", where=name, fix=_FORMS)
+        raise DataError("the map of names is not a JSON object of strings", where=name, fix=_FORMS)
     return [(name, old, new) for old, new in pairs]
 
 

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.layout import feeding_of, is_fixed
+from onnx_trtcal.data.seen_shapes import SeenShapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["SeenShapes", "dynamic_shapes", "explicit_line", "trtexec_line"]
+__all__ = ["dynamic_shapes", "explicit_line", "trtexec_line"]
 
 Dims = tuple[int, ...]
-
-
-@dataclass
-class SeenShapes:
-    """The smallest and largest size of each axis among the shapes one input was fed with."""
-
-    smallest: Dims = ()
-    largest: Dims = ()
-
-    def add(self, shape: Dims) -> None:
-        """Takes another shape in; its rank is that of the others."""
-        self.smallest = tuple(map(min, self.smallest, shape)) if self.smallest else shape
-        self.largest = tuple(map(max, self.largest, shape)) if self.largest else shape
 
 
 def dynamic_shapes(
@@ -75,7 +62,7 @@ def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, 
         major: TensorRT's major version; 11 knows no precision flags, because types are those of the model.
         dynamic: as for `trtexec_line`.
         float32: whether what is not quantized is float32 in the model: TensorRT 8 to 10 may then run it in
-            FP16, and else are told to keep to the model's types.
+            FP16, and otherwise have to keep to the model's types.
     """
     words = ["trtexec", f"--onnx={model}"]
     if major < 11:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from onnx_trtcal.errors import OptionError
 
-__all__ = ["ALGORITHMS", "Version", "parse_version"]
+__all__ = ["ALGORITHMS", "Algorithm", "Version", "parse_version"]
 
-ALGORITHMS = ("EntropyCalibration2", "EntropyCalibration", "MinMaxCalibration")
+Algorithm = Literal["EntropyCalibration2", "EntropyCalibration", "MinMaxCalibration"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 _OLDEST = (5, 1)  # the first release whose header names the algorithm
 _LAST_10 = 16  # 10.16 is the last release with calibrators
@@ -34,10 +35,10 @@ class Version(NamedTuple):
 
 
 def parse_version(text: str) -> Version:
-    """The version in `10.3`, `10.3.0`, `10.3.0.26` (the build number counts for nothing), `100300` or `8601`.
+    """The version in `10.3`, `10.3.0`, `10.3.0.26` (the build number is ignored), `100300` or `8601`.
 
     Raises:
-        OptionError: when the text is no version, or one that has no calibrators.
+        OptionError: when the text is not a version, or is one without calibrators.
     """
     wanted = "write a version from 5.1 to 10.16, as 10.3, 10.3.0 or 100300"
     plain = text.strip()
@@ -50,7 +51,7 @@ def parse_version(text: str) -> Version:
     elif re.fullmatch(r"1[1-9]", plain, re.ASCII):
         version = Version(int(plain), 0, 0)
     else:
-        raise OptionError(f"{text!r} is no TensorRT version", fix=wanted)
+        raise OptionError(f"{text!r} is not a TensorRT version", fix=wanted)
     if version.major >= 11:
         raise OptionError(
             f"TensorRT {text} has no INT8 calibrators and reads no calibration cache: they ended with 10.16",

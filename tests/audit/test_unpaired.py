@@ -1,12 +1,12 @@
-"""Why products of a Q/DQ model have no pairs."""
+"""Why layers of a Q/DQ model have no pairs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import onnx
-
 from helpers.compiler import Pattern, attention, quantized, two_convs
+
 from onnx_trtcal.audit.unpaired import why_unpaired
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.cli import main
 from onnx_trtcal.stats import store
 from onnx_trtcal.trt.cache import read_cache
-from onnx_trtcal.trt.tables import ort_flatbuffers, ort_json, ranges_json
+from onnx_trtcal.trt.table_writers import ort_flatbuffers, ort_json, ranges_json
 
 Capture = pytest.CaptureFixture[str]
 
@@ -42,10 +42,10 @@ def test_the_bar_says_what_goes_on(job: Path, capsys: Capture, monkeypatch: pyte
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert run(job) == 0
     said = capsys.readouterr().err
-    assert "calibrating" in said and "judging" not in said
+    assert "calibrating" in said and "searching" not in said
     assert run(job, "--method", "easyquant") == 0
     said = capsys.readouterr().err
-    assert said.index("calibrating") < said.index("judging")
+    assert said.index("calibrating") < said.index("searching")
 
 
 def test_writes_the_cache_and_its_sidecar_and_nothing_else(job: Path, capsys: Capture) -> None:
@@ -92,7 +92,7 @@ def test_verbose_lists_every_scale_and_where_it_came_from(job: Path, capsys: Cap
 def test_statistics_and_folded_model_on_request(job: Path) -> None:
     assert run(job, "-o", "a.cache", "--save-stats", "a.stats", "--save-folded", "a.onnx") == 0
     assert names(job / "cwd") == {"a.cache", "a.cache.json", "a.stats", "a.onnx"}
-    assert store.load("a.stats") == calibrate(job / "model.onnx", job / "data", CPU).collection
+    assert store.load_statistics("a.stats") == calibrate(job / "model.onnx", job / "data", CPU).collection
     assert "BatchNormalization" not in {node.op_type for node in onnx.load("a.onnx").graph.node}
 
 
@@ -158,7 +158,7 @@ def test_bad_input_is_a_message_and_leaves_no_output(job: Path, capsys: Capture)
     # What was counted is kept, for the same command with --allow-nonfinite.
     assert names(job / "cwd") == {"model.calibration.cache.checkpoint"}
     assert run(job, "--allow-nonfinite") == 0
-    assert "going on from the checkpoint" in capsys.readouterr().out
+    assert "resuming from the checkpoint" in capsys.readouterr().out
     assert names(job / "cwd") == {"model.calibration.cache", "model.calibration.cache.json"}
 
 

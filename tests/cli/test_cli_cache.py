@@ -35,7 +35,7 @@ def test_show(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -
 def test_diff(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "diff", files[0], files[1]]) == 0
     printed = capsys.readouterr().out
-    assert "2 tensors in both, 1 of them with another scale" in printed
+    assert "2 tensors in both, 1 of them with different scales" in printed
     assert "1 only in the second:\n  new only" in printed
     assert main(["cache", "diff", files[0], files[1], "--top", "0"]) == 0
     assert "and 1 more" in capsys.readouterr().out

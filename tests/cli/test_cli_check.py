@@ -55,7 +55,7 @@ def test_not_covered(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "1 lack one, which costs INT8:\n    z: " in said.out
     assert "[can be 1, the entry of 'y']" in said.out
     assert said.out.splitlines()[-1] == "not covered"
-    assert "1 entries are of no tensor of this model" in said.err
+    assert "1 entries name no tensor of this model" in said.err
     assert "scale is 0" in said.err
     assert main(["check", net, path, "-q"]) == 1
     assert capsys.readouterr().out == "not covered\n"
@@ -82,7 +82,7 @@ def test_log_of_another_cache(net: str, tmp_path: Path, capsys: pytest.CaptureFi
     path = cache(tmp_path, x=3.0, y=2.0, z=2.0, **{"(Unnamed Layer* 5) [Shuffle]_output": 1.0})
     assert main(["check", net, path, "--log", str(tmp_path / "build.log")]) == 0
     said = capsys.readouterr()
-    assert "log is of a build with another cache: 1 scales" in said.err
+    assert "log belongs to a build with another cache: 1 scales" in said.err
     assert (
         "(Unnamed Layer* 5) [Shuffle]_output has 1; the largest magnitude of slope / 127 is 0.0019685"
         in said.out

@@ -49,9 +49,9 @@ def test_a_q_dq_file_and_a_metric(tmp_path: Path, capsys: Capture) -> None:
     assert said.err == ""
 
 
-def test_judging_by_the_calibration_data_is_warned_of(capsys: Capture) -> None:
+def test_measuring_on_the_calibration_data_is_warned_of(capsys: Capture) -> None:
     assert main(["evaluate", *ROWS, "--provider", "cpu", "--max-samples", "16", "-q"]) == 0
-    assert "calibrated on the data it is judged by" in capsys.readouterr().err
+    assert "calibrated on the same data that INT8 is measured on" in capsys.readouterr().err
 
 
 def test_two_sources_are_misuse() -> None:

@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_lint_of_a_sound_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint", str(model)]) == 0
-    assert capsys.readouterr().out == "0 errors, 0 pieces of advice\n"
+    assert capsys.readouterr().out == "0 errors, 0 recommendations\n"
 
 
 def test_lint_of_a_faulty_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +84,7 @@ def test_misuse_is_a_message(
 @pytest.mark.parametrize(
     ("output", "cache", "message"),
     [
-        ("same", "same", "two outputs have one path"),
+        ("same", "same", "two outputs have the same path"),
         ("model.int8.onnx", "c.cache", "overwrite an input"),
         ("float.onnx", "model.int8.onnx", "overwrite an input"),
     ],

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-
 from helpers.compiler import Pattern, needs_compiler, quantized, two_convs
+
 from onnx_trtcal.cli import main
 from onnx_trtcal.trt.compiler import build as building
 

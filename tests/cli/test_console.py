@@ -14,7 +14,7 @@ def test_what_quiet_and_verbose_leave(capsys: Capture) -> None:
     heard = {}
     for quiet in (False, True):
         for verbose in (False, True):
-            console = Console(quiet, verbose)
+            console = Console(quiet=quiet, verbose=verbose)
             console.line("line")
             console.detail("detail")
             console.result("result")

@@ -56,8 +56,8 @@ class TestSolve:
         ("model", "flags", "said"),
         [
             ("other.onnx", (), "another model"),
-            ("model.onnx", ("--method", "mxnet"), "mxnet solves signed histograms"),
-            ("model.onnx", ("--method", "best"), "no method"),
+            ("model.onnx", ("--method", "mxnet"), "mxnet solves what a second pass"),
+            ("model.onnx", ("--method", "best"), "is not a method"),
             ("missing.onnx", (), "missing.onnx"),
         ],
     )
@@ -91,7 +91,7 @@ class TestMerge:
             shards.append(str(stats))
         assert main(["merge", *shards, "-o", str(tmp_path / "all.stats")]) == 0
         assert "25 samples of 2 files, 3 tensors" in capsys.readouterr().out
-        assert len(store.load(tmp_path / "all.stats").samples) == 25
+        assert len(store.load_statistics(tmp_path / "all.stats").samples) == 25
 
     def test_refuses_a_sample_counted_twice(self, job: Path, tmp_path: Path, capsys: Capture) -> None:
         stats = str(job / "a.stats")
@@ -140,7 +140,7 @@ class TestCompare:
         [
             (("--sort", "entropy.sqn"), "'entropy.sqnr'"),
             (("--method", "mxnet"), "mxnet needs more"),
-            (("--method", "best"), "no method"),
+            (("--method", "best"), "is not a method"),
         ],
     )
     def test_refusals(self, job: Path, capsys: Capture, flags: tuple[str, ...], said: str) -> None:

@@ -13,7 +13,7 @@ from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from onnx_trtcal.trt.trtexec import SeenShapes
+    from onnx_trtcal.data.seen_shapes import SeenShapes
 
 Arrays = Mapping[str, np.ndarray]
 

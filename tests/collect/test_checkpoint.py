@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers.small import CPU, Ears, network, samples
+from helpers.small import CPU, RecordingListener, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +47,7 @@ def result(calibration: Calibration) -> tuple[bytes, bytes, object]:
     return dumps(calibration.cache()), store.dumps(calibration.collection), calibration.movement
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.integers(0, 100), min_size=1, max_size=2),
@@ -64,10 +65,10 @@ def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(
             calibrate(network(), cut_after(cut), options, checkpoint=file)
         except PowerCutError:
             continue
-    ears = Ears()
-    resumed = calibrate(network(), whole, options, listener=ears, checkpoint=file)
+    listener = RecordingListener()
+    resumed = calibrate(network(), whole, options, listener=listener, checkpoint=file)
     assert result(resumed) == result(calibrate(network(), whole, options))
-    assert not ears.warned
+    assert not listener.warned
 
 
 def test_until_stable_stops_at_the_same_sample_whatever_the_batches() -> None:
@@ -81,10 +82,10 @@ def test_until_stable_stops_at_the_same_sample_whatever_the_batches() -> None:
 def test_loses_at_most_as_many_samples_as_lie_between_two_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(PowerCutError):
         calibrate(network(), cut_after(50), replace(OPTIONS, batch_size=1), checkpoint=tmp_path / "c")
-    ears = Ears()
-    calibrate(network(), whole, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
-    assert ears.counts[0] >= 45
-    assert any("going on from the checkpoint" in text for text in ears.said)
+    listener = RecordingListener()
+    calibrate(network(), whole, OPTIONS, listener=listener, checkpoint=tmp_path / "c")
+    assert listener.counts[0] >= 45
+    assert any("resuming from the checkpoint" in text for text in listener.said)
 
 
 def test_an_error_of_the_data_loses_nothing(tmp_path: Path) -> None:
@@ -92,27 +93,27 @@ def test_an_error_of_the_data_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         # A function's samples are not counted beforehand, so that the error comes in mid-run.
         calibrate(network(), lambda: bad, replace(OPTIONS, checkpoint_every=99), checkpoint=tmp_path / "c")
-    assert len(store.load(tmp_path / "c").samples) == 6
+    assert len(store.load_statistics(tmp_path / "c").samples) == 6
 
 
 def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
     first = calibrate(network(), DATA, OPTIONS, checkpoint=tmp_path / "c")
-    ears = Ears()
-    again = calibrate(network(), DATA, OPTIONS, listener=ears, checkpoint=tmp_path / "c")
-    assert result(again) == result(first) and ears.counts == [100]
+    listener = RecordingListener()
+    again = calibrate(network(), DATA, OPTIONS, listener=listener, checkpoint=tmp_path / "c")
+    assert result(again) == result(first) and listener.counts == [100]
     assert again.seen_shapes["x"].largest == first.seen_shapes["x"].largest == (3, 2, 4, 4)
 
 
-class TestLeftAside:
+class TestIgnored:
     def run(self, folder: Path, options: Options, data: list[np.ndarray]) -> list[str]:
         """Runs over the checkpoint that a run of the first 50 samples has left; gives the warnings."""
         with pytest.raises(PowerCutError):
             calibrate(network(), cut_after(50), OPTIONS, checkpoint=folder / "c")
-        ears = Ears()
-        got = calibrate(network(), data, options, listener=ears, checkpoint=folder / "c")
+        listener = RecordingListener()
+        got = calibrate(network(), data, options, listener=listener, checkpoint=folder / "c")
         assert result(got) == result(calibrate(network(), data, options))
-        assert store.load(folder / "c") == got.collection
-        return ears.warned
+        assert store.load_statistics(folder / "c") == got.collection
+        return listener.warned
 
     def test_of_another_range_rule(self, tmp_path: Path) -> None:
         (said,) = self.run(tmp_path, replace(OPTIONS, range="tensorrt"), DATA)
@@ -136,24 +137,24 @@ class TestLeftAside:
 
     def test_of_another_model(self, tmp_path: Path) -> None:
         calibrate(network(7), DATA[:9], OPTIONS, checkpoint=tmp_path / "c")
-        ears = Ears()
-        calibrate(network(), DATA[:9], OPTIONS, listener=ears, checkpoint=tmp_path / "c")
-        assert len(ears.warned) == 1 and "another model" in ears.warned[0]
+        listener = RecordingListener()
+        calibrate(network(), DATA[:9], OPTIONS, listener=listener, checkpoint=tmp_path / "c")
+        assert len(listener.warned) == 1 and "another model" in listener.warned[0]
 
     def test_of_another_batch_size_under_tensorrts_rule(self, tmp_path: Path) -> None:
         by_three, by_four = (replace(OPTIONS, range="tensorrt", batch_size=size) for size in (3, 4))
         with pytest.raises(PowerCutError):
             calibrate(network(), cut_after(50), by_three, checkpoint=tmp_path / "c")
-        ears = Ears()
-        got = calibrate(network(), DATA, by_four, listener=ears, checkpoint=tmp_path / "c")
+        listener = RecordingListener()
+        got = calibrate(network(), DATA, by_four, listener=listener, checkpoint=tmp_path / "c")
         assert result(got) == result(calibrate(network(), DATA, by_four))
-        assert "batch_size is 3 against 4" in ears.warned[0]
+        assert "batch_size is 3 against 4" in listener.warned[0]
 
     def test_damaged(self, tmp_path: Path) -> None:
         (tmp_path / "c").write_bytes(b"\x89TCS\r\n\x1a\nrest")
-        ears = Ears()
-        calibrate(network(), DATA[:3], OPTIONS, listener=ears, checkpoint=tmp_path / "c")
-        assert "damaged" in ears.warned[0]
+        listener = RecordingListener()
+        calibrate(network(), DATA[:3], OPTIONS, listener=listener, checkpoint=tmp_path / "c")
+        assert "damaged" in listener.warned[0]
 
 
 def test_a_passed_memory_limit_resumes_pass_by_pass(tmp_path: Path) -> None:
@@ -163,13 +164,13 @@ def test_a_passed_memory_limit_resumes_pass_by_pass(tmp_path: Path) -> None:
     )
     first = calibrate(network(), DATA[:20], options, checkpoint=tmp_path / "c")
     assert not (tmp_path / "c").exists() and (tmp_path / "c.1").exists() and (tmp_path / "c.2").exists()
-    ears = Ears()
-    again = calibrate(network(), DATA[:20], options, listener=ears, checkpoint=tmp_path / "c")
-    assert result(again) == result(first) and set(ears.counts) == {20}
+    listener = RecordingListener()
+    again = calibrate(network(), DATA[:20], options, listener=listener, checkpoint=tmp_path / "c")
+    assert result(again) == result(first) and set(listener.counts) == {20}
 
 
 def test_saves_only_what_is_new(tmp_path: Path) -> None:
-    keeper = Checkpoint(tmp_path / "c", 10, Ears())
+    keeper = Checkpoint(tmp_path / "c", 10, RecordingListener())
     collection = Collection(["t"], model="m")
     keeper.save(collection)
     keeper.note(collection, 9)
@@ -179,7 +180,7 @@ def test_saves_only_what_is_new(tmp_path: Path) -> None:
     (tmp_path / "c").unlink()
     keeper.save(collection)
     assert not (tmp_path / "c").exists()
-    Checkpoint(None, 1, Ears()).note(collection, 5)
+    Checkpoint(None, 1, RecordingListener()).note(collection, 5)
 
 
 def test_everything_a_job_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

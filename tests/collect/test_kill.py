@@ -53,6 +53,7 @@ def stop_after(process: subprocess.Popen[bytes], checkpoint: Path, saves: int, s
     assert process.wait(timeout=60) == (-sign if sign == signal.SIGKILL else 128 + sign)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("sign", "moments"),
@@ -70,7 +71,7 @@ def test_the_same_command_ends_with_the_same_bytes(
         assert not (out / FILES[0]).exists()
     assert start(job, out).wait(timeout=60) == 0
     said = out.with_suffix(".log").read_text()
-    assert said.count("going on from the checkpoint") == len(moments)
+    assert said.count("resuming from the checkpoint") == len(moments)
     for name in FILES:
         assert (out / name).read_bytes() == (job / "whole" / name).read_bytes()
     # Neither the checkpoint nor a half-written file is left behind.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from helpers import toys
-from helpers.small import CPU, Ears, network, samples
+from helpers.small import CPU, RecordingListener, network, samples
 
-import onnx_trtcal.collect.chunking
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.measure import Measured, measure, measure_signed
+from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.errors import DataError, ModelError
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.methods.mxnet import SignedHistogram
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 DATA = samples(20)
 
 
-def measured(data: object, options: Options = CPU, ears: Ears | None = None) -> Measured:
-    return measure(prepare(network(), options), data, options, ears or Ears())
+def measured(data: object, options: Options = CPU, listener: RecordingListener | None = None) -> Measured:
+    return measure(prepare(network(), options), data, options, listener or RecordingListener())
 
 
 @pytest.fixture
@@ -72,26 +72,26 @@ class TestMemory:
     def test_a_limit_is_kept(
         self, runs: list[tuple[int, int, int]], limit: int, runs_wanted: set[object]
     ) -> None:
-        ears = Ears()
-        got = measured(DATA, replace(CPU, memory_limit=limit), ears)
+        listener = RecordingListener()
+        got = measured(DATA, replace(CPU, memory_limit=limit), listener)
         assert {(rows, tensors) for rows, tensors, _ in runs} >= runs_wanted
         # The first run may be a trial of the sizes, of one sample.
         assert {(rows, tensors) for rows, tensors, _ in runs[1:]} <= runs_wanted
         assert got.collection == measured(DATA).collection
-        assert any("limit" in text or "batches of" in text for text in ears.said) == (limit < 428 * 8)
+        assert any("limit" in text or "batches of" in text for text in listener.said) == (limit < 428 * 8)
 
     def test_a_fixed_batch_is_split_into_passes(self, runs: list[tuple[int, int, int]]) -> None:
         options = replace(CPU, memory_limit=428 * 4 - 1)
-        ears = Ears()
-        got = measure(prepare(network(4), options), DATA, options, ears)
+        listener = RecordingListener()
+        got = measure(prepare(network(4), options), DATA, options, listener)
         assert {(rows, tensors) for rows, tensors, _ in runs[1:]} == {(4, 2), (4, 1)}
         assert got.collection.histograms == measured(DATA).collection.histograms
-        assert any(text.startswith("2 passes over the data with batches of 4") for text in ears.said)
+        assert any(text.startswith("2 passes over the data with batches of 4") for text in listener.said)
 
     def test_memory_at_hand_is_a_limit_too(
         self, runs: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(onnx_trtcal.collect.chunking, "available_memory", lambda: 428 * 4)
+        monkeypatch.setattr("onnx_trtcal.stats.host.available_memory", lambda: 428 * 4)
         measured(DATA)
         assert {rows for rows, *_ in runs[1:]} == {2}
         runs.clear()
@@ -105,24 +105,24 @@ class TestMemory:
         assert {rows for rows, *_ in runs} == {1}
         assert got.collection == measured(DATA).collection
         fixed = replace(CPU, memory_limit=500)
-        assert measure(prepare(network(4), fixed), iter(DATA), fixed, Ears()).movement is None
+        assert measure(prepare(network(4), fixed), iter(DATA), fixed, RecordingListener()).movement is None
         assert {rows for rows, *_ in runs} == {1, 8, 4}
 
     def test_shapes_that_are_not_known_beforehand_are_tried(self, runs: list[tuple[int, int, int]]) -> None:
         model = toys.model([toys.node("Relu", "x", "y")], {"x": ["n", "w"]}, {"y": ["n", "w"]})
         data = [np.ones(100, np.float32) for _ in range(8)]
         options = replace(CPU, memory_limit=1600)
-        measure(prepare(model, options), data, options, Ears())
+        measure(prepare(model, options), data, options, RecordingListener())
         assert [rows for rows, *_ in runs] == [1, 2, 2, 2, 2]
 
 
 class TestUntilStable:
     STILL = tuple(np.full((2, 4, 4), 1 + number % 3, np.float32) for number in range(300))
 
-    def stop(self, data: object, share: float, **options: object) -> tuple[int, Ears]:
-        ears = Ears()
-        got = measured(data, replace(CPU, until_stable=share, **options), ears)
-        return len(got.collection.samples), ears
+    def stop(self, data: object, share: float, **options: object) -> tuple[int, RecordingListener]:
+        listener = RecordingListener()
+        got = measured(data, replace(CPU, until_stable=share, **options), listener)
+        return len(got.collection.samples), listener
 
     @pytest.mark.parametrize("batch_size", [1, 7, 64, 300])
     def test_never_stops_before_64(self, batch_size: int) -> None:
@@ -143,11 +143,11 @@ class TestUntilStable:
     def test_counts_a_stream_of_unknown_length(self) -> None:
         assert self.stop(iter(self.STILL), 0.01)[0] == 64
 
-    def test_is_left_aside_with_a_warning_where_it_cannot_be_had(self) -> None:
-        count, ears = self.stop(self.STILL[:80], 0.01, memory_limit=300)
-        assert count == 80 and "another sample" in ears.warned[0]
-        count, ears = self.stop(self.STILL[:80], 0.01, method="mxnet")
-        assert count == 80 and "second pass" in ears.warned[0]
+    def test_is_ignored_with_a_warning_where_it_cannot_be_had(self) -> None:
+        count, listener = self.stop(self.STILL[:80], 0.01, memory_limit=300)
+        assert count == 80 and "another sample" in listener.warned[0]
+        count, listener = self.stop(self.STILL[:80], 0.01, method="mxnet")
+        assert count == 80 and "second pass" in listener.warned[0]
 
 
 class TestMovement:
@@ -177,7 +177,7 @@ class TestMovement:
         data[0] = np.full(4, 5, np.float32)
         data[0][1:] = -5
         options = replace(CPU, method="minmax", tie_concat=True)
-        got = measure(prepare(model, options), data, options, Ears()).movement
+        got = measure(prepare(model, options), data, options, RecordingListener()).movement
         assert got is not None and got.tensor in ("x", "y", "c", "a", "b")
         assert (
             calibrate(model, data, options).scales["a"].scale
@@ -185,12 +185,13 @@ class TestMovement:
         )
 
 
-def test_the_signed_pass_counts_every_value_once() -> None:
+def test_the_second_pass_counts_every_value_once() -> None:
     prepared = prepare(network(), CPU)
-    histograms = measure_signed(prepared, DATA, replace(CPU, batch_size=3), {"x": 100.0, "y": 1.0}, Ears())
-    assert set(histograms) == {"x", "y"}
+    histograms = {"x": SignedHistogram(100.0), "y": SignedHistogram(1.0)}
+    measure_again(prepared, DATA, replace(CPU, batch_size=3), histograms, RecordingListener())
     assert histograms["x"].counts.sum() == 20 * 32 and histograms["y"].counts.sum() == 20 * 27
-    split = measure_signed(prepared, DATA, replace(CPU, memory_limit=200), {"x": 100.0, "y": 1.0}, Ears())
+    split = {"x": SignedHistogram(100.0), "y": SignedHistogram(1.0)}
+    measure_again(prepared, DATA, replace(CPU, memory_limit=200), split, RecordingListener())
     assert all((split[name].counts == histograms[name].counts).all() for name in histograms)
 
 
@@ -206,5 +207,5 @@ def test_an_error_of_the_data_or_the_model_passes_through() -> None:
         [toys.node("MatMul", "x w", "y")], {"x": ["n", "k"]}, ["y"], {"w": np.eye(3, dtype=np.float32)}
     )
     with pytest.raises(ModelError, match="fails on this batch") as failure:
-        measure(prepare(model, CPU), [np.ones(8, np.float32)], CPU, Ears())
+        measure(prepare(model, CPU), [np.ones(8, np.float32)], CPU, RecordingListener())
     assert "item 0" in failure.value.where and "x [1, 8]" in failure.value.where

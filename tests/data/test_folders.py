@@ -100,7 +100,7 @@ def test_missing_path_suggests_its_neighbour(tmp_path):
 
 def test_an_unknown_kind_of_file(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"12")
-    assert ".bin file is no calibration data" in failure(tmp_path / "a.bin", VECTOR).what
+    assert ".bin file is not calibration data" in failure(tmp_path / "a.bin", VECTOR).what
 
 
 def test_images_and_arrays_mixed_are_ambiguous(tmp_path):

@@ -52,8 +52,8 @@ def test_by_rows(shapes, asked, size):
         ([("num_nodes", 16)], "'num_nodes'"),
         ([("S", "batch", 40)], "'batch'"),
         ([("n", "n")], "axis 1 of input 'x0' is called 'n'"),
-        ([(3, 224, 224)], "one picture"),
-        ([(480, 640, 3)], "one picture"),
+        ([(3, 224, 224)], "one image"),
+        ([(480, 640, 3)], "one image"),
     ],
 )
 def test_verbatim(shapes, reason):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from onnx_trtcal.data.prefetch import run_ahead
+from onnx_trtcal.data.prefetch import prefetch
 
 
 def threads():
@@ -23,7 +23,7 @@ def test_order_is_kept_whatever_each_task_takes():
     def task(index):
         return lambda: (time.sleep(0.002 * (index % 3)), index)[1]
 
-    assert list(run_ahead((task(index) for index in range(60)), 8, 4)) == list(range(60))
+    assert list(prefetch((task(index) for index in range(60)), 8, 4)) == list(range(60))
     assert gone()
 
 
@@ -37,7 +37,7 @@ def test_never_more_than_so_many_at_a_time():
             most = max(most, made - taken)
             yield lambda index=index: index
 
-    results = run_ahead(tasks(), 5, 3)
+    results = prefetch(tasks(), 5, 3)
     for _ in range(10):
         taken += 1
         next(results)
@@ -51,7 +51,7 @@ def test_what_a_task_raises_arrives_in_its_place():
         raise ValueError("sample 3")
 
     tasks = [lambda index=index: index for index in range(3)] + [fail] + [lambda: 4]
-    results = run_ahead(tasks, 4, 2)
+    results = prefetch(tasks, 4, 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="sample 3"):
         next(results)
@@ -63,7 +63,7 @@ def test_what_the_iterable_raises_arrives_after_what_it_gave():
         yield lambda: 0
         raise KeyError("broken")
 
-    results = run_ahead(tasks(), 4, 2)
+    results = prefetch(tasks(), 4, 2)
     assert next(results) == 0
     with pytest.raises(KeyError, match="broken"):
         next(results)
@@ -80,7 +80,7 @@ def test_threads_end_and_the_iterable_is_closed_when_the_consumer_stops():
         finally:
             closed.set()
 
-    results = run_ahead(tasks(), 4, 2)
+    results = prefetch(tasks(), 4, 2)
     next(results)
     assert threads()
     results.close()
@@ -89,5 +89,5 @@ def test_threads_end_and_the_iterable_is_closed_when_the_consumer_stops():
 
 
 def test_no_tasks():
-    assert list(run_ahead([], 4, 2)) == []
+    assert list(prefetch([], 4, 2)) == []
     assert gone()

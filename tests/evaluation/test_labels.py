@@ -47,7 +47,7 @@ def test_labels_from_npy(tmp_path, values):
         ("file,label\na.png\n", "has 1 columns"),
         ("file,label\na,1\na,2\n", "two labels"),
         ("name,label\na,1\n", "name,label"),
-        ("index,label\nx,1\n", "no whole number"),
+        ("index,label\nx,1\n", "not a whole number"),
         ("a.png,3,cat\nb.png,1,dog\n", "3 columns, and no header"),
         ("a.png,3\nb.png,1,dog\n", "3 columns, and no header"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from helpers import toys
 from helpers.fakes import cache, forward, perceptron, samples, scales, weights
 
-from onnx_trtcal import Options, QdqOptions, evaluate, sensitivity
+from onnx_trtcal import EvaluationOptions, Options, QdqOptions, SensitivityOptions, evaluate, sensitivity
 from onnx_trtcal.errors import OptionError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def data():
 def test_the_bad_layer_comes_first(data, leave_out, tensor, layer):
     given = scales(data)
     bad = cache({**given, tensor: given[tensor] * 40})
-    found = sensitivity(perceptron(), data, bad, CPU, leave_out=leave_out, worst=1)
+    found = sensitivity(perceptron(), data, SensitivityOptions(bad, CPU, leave_out=leave_out, worst=1))
     assert found.ranked[0].name == layer
     assert {group.name for group in found.ranked} == {"one", "two", "three"}
     assert found.exclude == (layer,)
@@ -40,12 +40,14 @@ def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
     given = cache(scales(data))
     np.save(tmp_path / "labels.npy", forward(data)["y"].argmax(1))
     labels = tmp_path / "labels.npy"
-    found = sensitivity(perceptron(), data, given, CPU, worst=2, labels=labels)
+    found = sensitivity(perceptron(), data, SensitivityOptions(given, CPU, worst=2, labels=labels))
     assert found.fp32 == 1.0
     assert [kept.groups for kept in found.kept] == [1, 2]
     for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
         real = evaluate(
-            perceptron(), data, given, CPU, QdqOptions(exclude=found.exclude[:count]), labels=labels
+            perceptron(),
+            data,
+            EvaluationOptions(given, CPU, QdqOptions(exclude=found.exclude[:count]), labels=labels),
         )
         assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
         assert (damage.agreement, damage.top1) == (real.agreement, real.scores["top-1"])
@@ -53,16 +55,18 @@ def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
 
 def test_alone_is_the_layer_alone(data):
     given = cache(scales(data))
-    found = sensitivity(perceptron(), data, given, CPU, worst=1)
+    found = sensitivity(perceptron(), data, SensitivityOptions(given, CPU, worst=1))
     for group in found.ranked:
         others = tuple({"one", "two", "three"} - {group.name})
-        real = evaluate(perceptron(), data, given, CPU, QdqOptions(exclude=others))
+        real = evaluate(perceptron(), data, EvaluationOptions(given, CPU, QdqOptions(exclude=others)))
         assert group.damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
 def test_the_layer_precisions_name_the_whole_group(data):
     given = scales(data)
-    found = sensitivity(perceptron(), data, cache({**given, "x": given["x"] * 40}), CPU, worst=1)
+    found = sensitivity(
+        perceptron(), data, SensitivityOptions(cache({**given, "x": given["x"] * 40}), CPU, worst=1)
+    )
     assert found.layer_precisions == "one:fp16,relu_one:fp16"
 
 
@@ -71,9 +75,9 @@ def test_a_node_named_like_an_op_type_is_excluded_by_its_output(data):
     model.graph.node[0].name = "Gemm"
     given = scales(data)
     bad = cache({**given, "x": given["x"] * 40})
-    found = sensitivity(model, data, bad, CPU, worst=1)
+    found = sensitivity(model, data, SensitivityOptions(bad, CPU, worst=1))
     assert (found.ranked[0].name, found.exclude) == ("Gemm", ("g1",))
-    real = evaluate(model, data, bad, CPU, QdqOptions(exclude=found.exclude))
+    real = evaluate(model, data, EvaluationOptions(bad, CPU, QdqOptions(exclude=found.exclude)))
     assert found.kept[0].damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
@@ -88,7 +92,7 @@ def test_an_unweighted_op_that_runs_in_int8_is_a_group_too():
     ]
     model = toys.model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 24]}, constants)
     x = random.normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
-    found = sensitivity(model, x, options=CPU, worst=1)
+    found = sensitivity(model, x, SensitivityOptions(options=CPU, worst=1))
     assert {group.name for group in found.ranked} >= {"conv", "fc", "pool"}
 
 
@@ -109,19 +113,19 @@ def inception() -> onnx.ModelProto:
 
 def test_a_pair_that_a_pool_passes_on_counts_for_those_behind_it():
     model, x = inception(), np.random.default_rng(1).normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
-    found = sensitivity(model, x, options=CPU, worst=3)
+    found = sensitivity(model, x, SensitivityOptions(options=CPU, worst=3))
     names = {"stem", "beside", "behind", "behind_too"}
     assert {group.name for group in found.ranked} == names
     assert "pool" not in found.layer_precisions
     for group in found.ranked:
-        alone = evaluate(model, x, x, CPU, QdqOptions(exclude=tuple(names - {group.name})))
+        alone = evaluate(model, x, EvaluationOptions(x, CPU, QdqOptions(exclude=tuple(names - {group.name}))))
         assert group.damage.sqnr == pytest.approx(alone.outputs[0].sqnr, abs=1e-3)
     for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
-        real = evaluate(model, x, x, CPU, QdqOptions(exclude=found.exclude[:count]))
+        real = evaluate(model, x, EvaluationOptions(x, CPU, QdqOptions(exclude=found.exclude[:count])))
         assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
 
 
 def test_worst_must_be_a_number_of_groups(data):
     with pytest.raises(OptionError, match="worst is 0"):
-        sensitivity(perceptron(), data, options=CPU, worst=0)
-    assert len(sensitivity(perceptron(), data, options=CPU, worst=99).kept) == 3
+        sensitivity(perceptron(), data, SensitivityOptions(options=CPU, worst=0))
+    assert len(sensitivity(perceptron(), data, SensitivityOptions(options=CPU, worst=99)).kept) == 3

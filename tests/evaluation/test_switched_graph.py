@@ -7,9 +7,10 @@ import pytest
 from helpers import toys
 from helpers.fakes import fake_quantize, fake_quantize_columns, forward, perceptron, samples, scales, weights
 
-from onnx_trtcal.evaluation.switched_graph import readers_of, switchboard
+from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
+from onnx_trtcal.graph.model.exporter import export_model
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import export_model
+from onnx_trtcal.prepared import fold_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
@@ -20,30 +21,31 @@ def data():
 
 
 @pytest.fixture(scope="module", params=["int8", "float"])
-def board(request, data):
-    return switchboard(load(perceptron()), scales(data), QdqOptions(weights=request.param))
+def switched(request, data):
+    model = fold_model(load(perceptron()))
+    return build_switched_graph(model, scales(data), QdqOptions(weights=request.param))
 
 
-def run(board, data, on):
-    return toys.run(export_model(board.graph, board.model), {"x": data, **board.feeds(on)}, ["y"])[0]
+def run(switched, data, on):
+    return toys.run(export_model(switched.graph, switched.model), {"x": data, **switched.feeds(on)}, ["y"])[0]
 
 
-def test_all_off_is_the_float_model_to_the_bit(board, data):
-    assert np.array_equal(run(board, data, ()), toys.run(perceptron(), {"x": data})[0])
+def test_all_off_is_the_float_model_to_the_bit(switched, data):
+    assert np.array_equal(run(switched, data, ()), toys.run(perceptron(), {"x": data})[0])
 
 
-def test_all_on_is_the_quantized_model_to_the_bit(board, data):
+def test_all_on_is_the_quantized_model_to_the_bit(switched, data):
     made = quantize_model(load(perceptron()), scales(data))
-    assert readers_of(made.placement) == set(board.switches)
-    assert np.array_equal(run(board, data, board.switches), toys.run(made.proto(), {"x": data})[0])
+    assert quantized_nodes(made.placement) == set(switched.switches)
+    assert np.array_equal(run(switched, data, switched.switches), toys.run(made.proto(), {"x": data})[0])
 
 
-def test_one_kernel_alone(board, data):
+def test_one_kernel_alone(switched, data):
     of, values = weights(), forward(data)
     on = ["g2"]
     middle = fake_quantize(values["r1"], scales(data)["r1"]) @ fake_quantize_columns(of["w2"]) + of["b2"]
     expected = np.maximum(middle, 0) @ of["w3"] + of["b3"]
-    np.testing.assert_allclose(run(board, data, on), expected, atol=1e-5)
+    np.testing.assert_allclose(run(switched, data, on), expected, atol=1e-5)
 
 
 def test_nodes_that_a_higher_opset_writes_otherwise(data):
@@ -56,11 +58,11 @@ def test_nodes_that_a_higher_opset_writes_otherwise(data):
     constants = {"w": weight, "by": np.array([1, 1, 2, 2], np.float32)}
     model = toys.model(nodes, {"x": [1, 16, 2, 2]}, {"y": [1, 16, 4, 4]}, constants, opset=9, ir_version=4)
     x = np.random.default_rng(1).normal(0, 1, (1, 16, 2, 2)).astype(np.float32)
-    board = switchboard(load(model), {"x": 0.03, "c": 0.05, "u": 0.05}, QdqOptions())
-    assert "u" in board.switches
+    switched = build_switched_graph(fold_model(load(model)), {"x": 0.03, "c": 0.05, "u": 0.05}, QdqOptions())
+    assert "u" in switched.switches
     off, on = (
-        toys.run(export_model(board.graph, board.model), {"x": x, **board.feeds(nodes)}, ["y"])[0]
-        for nodes in ((), board.switches)
+        toys.run(export_model(switched.graph, switched.model), {"x": x, **switched.feeds(nodes)}, ["y"])[0]
+        for nodes in ((), switched.switches)
     )
     assert np.array_equal(off, toys.run(model, {"x": x})[0])
     assert not np.array_equal(on, off)

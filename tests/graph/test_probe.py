@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from onnx import TensorProto, helper
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.graph.model import surgeon
+from onnx_trtcal.graph.model import exporter
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.plan.plan import plan
 from onnx_trtcal.graph.probe import probe
 
@@ -159,7 +159,7 @@ def test_showing_tensors_changes_none(proto):
 
 
 def proto_sorted(model):
-    return surgeon.export_model(import_graph(model), model)
+    return exporter.export_model(import_graph(model), model)
 
 
 def test_shapes_can_be_had_without_the_values():

@@ -68,20 +68,6 @@ def test_constant_shapes_tell_scalars_and_vectors():
     assert [links.vector_axis(n) for n in ("one", "bias", "map", "k", "x")] == [None, -3, None, -1, None]
 
 
-def test_scalars_are_read_from_initializers_and_constant_nodes_alike():
-    nodes = [
-        toys.node("Constant", [], "k", value_float=2.5),
-        toys.node("Constant", [], "t", value=helper.make_tensor("t", TensorProto.BOOL, [], [1])),
-        toys.node("Neg", "k", "computed"),
-    ]
-    nodes += [toys.node("Add", f"x {name}", f"y_{name}") for name in ("k", "w", "computed")]
-    links = linked(nodes, {"x": [1]}, ["y_k"], {"w": np.array(3, np.float32)})
-    assert links.scalar("k") == 2.5
-    assert links.scalar("w") == 3
-    assert links.scalar("t") == 1
-    assert links.scalar("computed") is None
-
-
 def test_kind_tells_operators_of_other_domains_apart():
     relu, other = gs.Node("Relu"), gs.Node("Relu", domain="com.example")
     assert (kind(relu), kind(other)) == ("Relu", "com.example:Relu")

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 
 from helpers import toys
-from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.fold.fold import FoldReport, fold
+from onnx_trtcal.graph.model.exporter import export_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

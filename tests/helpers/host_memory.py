@@ -8,7 +8,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}
 
@@ -45,7 +45,7 @@ def place(values: np.ndarray) -> tuple[int, object]:
 
 
 class HostMemory(NamedTuple):
-    """`onnx_trtcal.stats.cuda.memory.Memory`, whose module cannot be imported without CUDA's compiler."""
+    """`onnx_trtcal.stats.cuda.memory_access.MemoryAccess`, whose module cannot be imported without CUDA's compiler."""
 
     word: object = word
     half: object = half

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as ort
 
 from helpers import toys
-from onnx_trtcal.graph.fold.affine_nodes import fold
-from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.fold.fold import fold
+from onnx_trtcal.graph.groups.group import find_groups
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 
@@ -56,7 +56,7 @@ def pool_branch() -> onnx.ModelProto:
     return toys.model(nodes, {"x": ["N", 16, 6, 6]}, ["y"], constants)
 
 
-def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:  # noqa: B008
+def placed(model: onnx.ModelProto, options: QdqOptions = QdqOptions(), **kwargs: object) -> Placement:
     """The placement on a model's folded graph."""
     loaded = load(model)
     graph = import_graph(loaded)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["CPU", "Ears", "network", "samples", "write_folder"]
+__all__ = ["CPU", "RecordingListener", "network", "samples", "write_folder"]
 
 CPU = Options(provider="cpu", threads=1)
 
@@ -61,7 +61,7 @@ def write_folder(folder: Path, arrays: Sequence[np.ndarray]) -> Path:
     return folder
 
 
-class Ears:
+class RecordingListener:
     """A listener that remembers what it was told."""
 
     def __init__(self) -> None:

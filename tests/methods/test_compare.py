@@ -8,7 +8,7 @@ import pytest
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.methods import METHODS
-from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare, csv_text, sort_rows
+from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare_methods, csv_text, sort_rows
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.stats.histogram import Histogram
 
@@ -32,7 +32,7 @@ KNOWN = columns(METHODS_COMPARED)
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return compare(HISTOGRAMS, OPS, METHODS_COMPARED)
+    return compare_methods(HISTOGRAMS, OPS, METHODS_COMPARED)
 
 
 def test_every_tensor_against_every_method(rows: list[Row]) -> None:
@@ -75,7 +75,7 @@ def test_sorting_puts_the_worst_first(rows: list[Row], column: str) -> None:
 
 
 def test_an_unknown_column(rows: list[Row]) -> None:
-    with pytest.raises(OptionError, match="no column") as refusal:
+    with pytest.raises(OptionError, match="is not a column") as refusal:
         sort_rows(rows, "mse.sqn", KNOWN)
     assert "'mse.sqnr'" in refusal.value.fix
 

@@ -12,19 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal.errors import OptionError, StatisticsError
-from onnx_trtcal.methods import METHODS, Method, parse_method, solve_all
+from onnx_trtcal.methods import METHODS, Chosen, Method, parse_method, solve_all, table
 from onnx_trtcal.methods.mxnet import SignedHistogram
+from onnx_trtcal.methods.registry import imported
 
-UNSIGNED = sorted(name for name, kind in METHODS.items() if not kind.signed)
+UNSIGNED = sorted(name for name, kind in METHODS.items() if kind.needs != "second pass")
 
 
 def collected(method: Method, values: np.ndarray, rule: str = "stable"):
     tensor = histogram(values, rule)
-    if not method.kind.signed:
+    if method.needs != "second pass":
         return tensor
-    signed = SignedHistogram(tensor.amax)
-    signed.add(values)
-    return signed
+    second = method.second_pass(tensor.amax)
+    second.add(values)
+    return second
 
 
 def test_arguments_are_read_and_written_back() -> None:
@@ -40,7 +41,7 @@ def test_arguments_are_read_and_written_back() -> None:
     ("text", "says"),
     [
         ("entrpy", "did you mean 'entropy'.*choose one of entropy, minmax"),
-        ("", "is no method"),
+        ("", "is not a method"),
         ("mse:3", "takes no argument"),
         ("percentile:lots", "over 0 and up to 100"),
         ("percentile:", "write percentile:99.99"),
@@ -110,9 +111,9 @@ def test_minmax_is_exact() -> None:
 
 def test_a_histogram_of_the_wrong_kind_is_refused_with_the_tensors_name() -> None:
     plain, signed = histogram(np.ones(3)), SignedHistogram(1.0)
-    with pytest.raises(StatisticsError, match=r"mxnet solves signed.*\n.*'conv1'"):
-        solve_all({"conv1": plain}, lambda name: Method("mxnet"))
-    with pytest.raises(StatisticsError, match="entropy solves unsigned"):
+    with pytest.raises(StatisticsError, match=r"mxnet solves what a second pass.*\n.*'conv1'"):
+        solve_all({"conv1": plain}, {"conv1": Method("mxnet")})
+    with pytest.raises(StatisticsError, match="entropy solves the histogram of a first pass"):
         Method("entropy").solve(signed)
 
 
@@ -121,11 +122,40 @@ def test_all_tensors_get_the_threshold_of_their_own_method_whatever_the_threads(
     methods = {name: parse_method(UNSIGNED[k % len(UNSIGNED)]) for k, name in enumerate(tensors)}
     expected = {name: methods[name].solve(tensor) for name, tensor in tensors.items()}
     for threads in (1, 4, None):
-        got = solve_all(tensors, methods.__getitem__, threads)
+        got = solve_all(tensors, methods, threads)
         assert got == expected and list(got) == list(tensors)
-    assert solve_all({}, methods.__getitem__) == {}
+    assert solve_all({}, methods) == {}
 
 
 def test_the_list_costs_no_import_of_numba() -> None:
     code = "import sys, onnx_trtcal.methods as m; m.parse_method('mse'); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_registered_paths_exist() -> None:
+    for each in METHODS.values():
+        assert callable(imported(each.solver))
+        assert (each.needs == "second pass") == bool(each.second_pass)
+        assert (each.needs == "model") == bool(each.fallback)
+        assert not each.fallback or METHODS[each.fallback].needs == "histogram"
+
+
+def test_methods_that_run_the_model_solve_a_histogram_by_their_fallback() -> None:
+    tensor = histogram(sample("laplace"))
+    for method in (parse_method(name) for name, each in METHODS.items() if each.needs == "model"):
+        assert method.fallback is not None
+        assert method.solve(tensor) == method.fallback.solve(tensor)
+        assert method.label() == f"{method}:{method.fallback}"
+        assert method.label(Chosen(1.0, "amax*0.5")) == f"{method}:amax*0.5"
+        assert method.label(Chosen(1.0, "")) == str(method)
+    assert parse_method("percentile:99.9").label() == "percentile:99.9"
+
+
+def test_the_table_has_every_method_with_its_argument() -> None:
+    rows = table()
+    assert [row.name for row in rows] == list(METHODS)
+    assert {row.name: row.argument for row in rows if row.argument} == {
+        "percentile": "PERCENT",
+        "legacy": "QUANTILE",
+    }
+    assert all(row.description for row in rows)

@@ -10,13 +10,13 @@ from helpers.toys import model, node
 from onnx import TensorProto
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run import binding
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 
 def session_of(proto: object, *observed: str) -> Session:

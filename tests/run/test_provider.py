@@ -10,6 +10,7 @@ import pytest
 from onnx_trtcal.errors import ProviderError
 from onnx_trtcal.run import provider as module
 from onnx_trtcal.run.provider import Provider, choose_provider, find_cuda_fault
+from onnx_trtcal.support.ort_options import session_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_cuda_where_it_works(machine: Machine) -> None:
     machine.has()
     for asked in ("auto", "cuda"):
         chosen = choose_provider(asked)
-        assert chosen.name == "cuda" and chosen.ort_names == [CUDA, CPU]
+        assert (chosen.name, chosen.device) == ("cuda", "cuda") and chosen.ort_names == [CUDA, CPU]
     assert str(chosen) == "execution provider: CUDA (an NVIDIA GPU is usable)"
     assert machine.made == [[CUDA]]  # tried once, and on nothing else
 
@@ -95,7 +96,7 @@ def test_the_cpu_and_the_reason_where_cuda_does_not_work(machine: Machine, fault
     having, reason = FAULTS[fault]
     machine.has(**having)
     chosen = choose_provider("auto")
-    assert chosen.name == "cpu" and chosen.ort_names == [CPU]
+    assert (chosen.name, chosen.device) == ("cpu", None) and chosen.ort_names == [CPU]
     assert chosen.reason.startswith("no CUDA: ") and reason in chosen.reason and "\n" not in chosen.reason
 
 
@@ -114,6 +115,6 @@ def test_asked_for_the_cpu_tries_nothing(machine: Machine) -> None:
 
 
 def test_what_is_tried_needs_cudnn_and_runs() -> None:
-    session = ort.InferenceSession(module._one_node_model(), module._silent_options(), providers=[CPU])
+    session = ort.InferenceSession(module._one_node_model(), session_options(optimize=False), providers=[CPU])
     (value,) = session.run(None, {})
     assert value.shape == (1, 1, 2, 2) and (value == 9).all()

@@ -10,8 +10,8 @@ from helpers import toys
 from helpers.small import network, samples
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
 from onnx_trtcal.graph.probe import Probe, probe
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
@@ -91,6 +91,6 @@ class TestFailures:
     def test_a_library_that_is_none(self, tmp_path: Path) -> None:
         library = tmp_path / "ops.so"
         library.write_bytes(b"no library")
-        with pytest.raises(ModelError, match="cannot load the custom op library") as failure:
+        with pytest.raises(ModelError, match="cannot load the custom-operator library") as failure:
             Session(probed(network(), "y"), ON_CPU, ort_custom_ops=[str(library)])
         assert failure.value.where == str(library)

@@ -7,7 +7,7 @@ import pytest
 from helpers.toys import model, node
 
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.search.budget import most_samples, multiply_adds
 
 
@@ -41,7 +41,7 @@ def test_a_free_size_other_than_the_batch_leaves_the_cost_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judged", "multiply_adds", "samples"),
+    ("searched", "multiply_adds", "samples"),
     [
         (16, 1_000_000, 256),
         (16, 2**28, 64),
@@ -52,5 +52,5 @@ def test_a_free_size_other_than_the_batch_leaves_the_cost_open() -> None:
         (0, 10, 512),
     ],
 )
-def test_cheap_models_are_judged_by_more_samples(judged: int, multiply_adds: int, samples: int) -> None:
-    assert most_samples(judged, multiply_adds) == samples
+def test_cheap_models_are_searched_on_more_samples(searched: int, multiply_adds: int, samples: int) -> None:
+    assert most_samples(searched, multiply_adds) == samples

@@ -148,6 +148,7 @@ def test_zeros_are_left_alone() -> None:
     assert found.thresholds["x"] == 0.0
 
 
+@pytest.mark.slow
 def test_the_result_is_the_same_in_any_order_and_batching() -> None:
     rows = np.load(MODELS / "digits_calib.npy").reshape(-1, 64)
     path = MODELS / "digits_mlp.onnx"

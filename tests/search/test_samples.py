@@ -1,4 +1,4 @@
-"""The samples kept for judging do not depend on how the data came."""
+"""The samples kept for a search do not depend on how the data came."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.search.samples import Kept, read_again
+from onnx_trtcal.search.samples import SampleKeeper, read_again
 from onnx_trtcal.support.input_spec import InputSpec
 
 DYNAMIC = (InputSpec("x", np.dtype(np.float32), ("N", 3)),)
@@ -18,7 +18,7 @@ ROWS = np.random.default_rng(0).normal(size=(21, 3)).astype(np.float32)
 def kept(
     rows: np.ndarray, batch_size: int, inputs: tuple[InputSpec, ...] = DYNAMIC, **limits: int
 ) -> np.ndarray:
-    keeper = Kept(inputs, limits.get("most", 5), limits.get("most_bytes", 1 << 20))
+    keeper = SampleKeeper(inputs, limits.get("most", 5), limits.get("most_bytes", 1 << 20))
     source = open_source(list(rows), inputs)
     for batch in batches(source, inputs, batch_size):
         keeper.offer(batch)

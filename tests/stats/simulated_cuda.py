@@ -15,24 +15,26 @@ from helpers.toys import model, node
 from onnx_trtcal.collect import measure
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
+from onnx_trtcal.stats import cuda
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.cuda import check_gpu
-from onnx_trtcal.stats.cuda.counts import DeviceCounts
+from onnx_trtcal.stats.cuda.counter import CudaCounter
+from onnx_trtcal.stats.cuda.device import CudaDevice
 from onnx_trtcal.stats.cuda.gpu import Gpu
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
 from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.support.progress import LoggingListener
 
 SMALL = {
-    "halves": Layout(slots=128, packed=True, span=75, threads=5),
-    "words": Layout(slots=64, packed=False, span=200, threads=5),
-    "global": Layout(slots=0, packed=False, span=90, threads=5),
+    "halves": Layout(slots=128, packed=True, span=45, threads=5),
+    "words": Layout(slots=64, packed=False, span=120, threads=5),
+    "global": Layout(slots=0, packed=False, span=50, threads=5),
 }
 
 
 def on_device(gpu: Gpu, batches: list[dict[str, np.ndarray]], rule: str) -> dict[str, Histogram]:
     histograms = {name: Histogram(rule) for name in batches[0]}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     for batch in batches:
         counts.add({name: device_array(array) for name, array in batch.items()})
     counts.settle()
@@ -43,7 +45,7 @@ def on_host(batches: list[dict[str, np.ndarray]], rule: str) -> dict[str, Histog
     return {name: counted(*(batch[name] for batch in batches), rule=rule) for name in batches[0]}
 
 
-def activations(seed: int, scale: float, size: int = 100) -> np.ndarray:
+def activations(seed: int, scale: float, size: int = 60) -> np.ndarray:
     random = np.random.default_rng(seed)
     values = (random.standard_normal(size) * scale).astype(np.float32)
     values[::5] = 0
@@ -87,16 +89,16 @@ def test_edges_of_bins_and_of_float32(rule: str) -> None:
 
 
 def test_the_default_layout() -> None:
-    batch = as_all(activations(9, 3.0, 1200))
-    small = {"threads": 64, "span": 1000}
+    batch = as_all(activations(9, 3.0, 600))
+    small = {"threads": 64, "span": 500}
     gpu = Gpu(Layout(LAYOUTS[DEFAULT].slots, LAYOUTS[DEFAULT].packed, **small), HostMemory())
     assert on_device(gpu, [batch], "stable") == on_host([batch], "stable")
 
 
 def test_counters_are_fetched_before_they_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnx_trtcal.stats.cuda import counts
+    from onnx_trtcal.stats.cuda import counter
 
-    monkeypatch.setattr(counts, "FULL", 100)
+    monkeypatch.setattr(counter, "FULL", 100)
     fetched = []
     gpu = Gpu(SMALL["words"], HostMemory())
     monkeypatch.setattr(gpu, "fetch", lambda of: fetched.append(of.size) or Gpu.fetch(gpu, of))
@@ -106,15 +108,16 @@ def test_counters_are_fetched_before_they_are_full(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_collection_counts_device_arrays_and_host_arrays_alike() -> None:
-    values = activations(4, 1.0, 60).reshape(6, 10)
+    values = activations(4, 1.0).reshape(6, 10)
     values[2] = np.inf
     arrays = {"a": values, "b": np.abs(values[:, :3]), "c": values.astype(np.float64), "d": values[:5]}
     gpu = Gpu(SMALL["halves"], HostMemory())
     host, device = (Collection(list(arrays), model="0" * 64) for _ in range(2))
+    device.count_on(CudaDevice(gpu))
     for names in (["x", "y", "z"], ["u", "v", "w"]):
         host.add(names, names, arrays)
         there = {name: device_array(array) for name, array in arrays.items()}
-        device.add(names, names, {**there, "b": arrays["b"]}, None, gpu)
+        device.add(names, names, {**there, "b": arrays["b"]})
         assert device == host
     assert device.first_nonfinite == host.first_nonfinite != {}
     assert device.histograms["a"].counts.sum() > 0
@@ -123,8 +126,8 @@ def test_a_collection_counts_device_arrays_and_host_arrays_alike() -> None:
 def test_a_batch_that_outgrows_bins_that_were_just_fetched() -> None:
     gpu = Gpu(SMALL["words"], HostMemory())
     histograms = {"a": Histogram()}
-    counts = DeviceCounts(gpu, histograms)
-    batches = [activations(seed, scale, 60) for seed, scale in ((1, 1.0), (2, 9.0))]
+    counts = CudaCounter(gpu, histograms)
+    batches = [activations(seed, scale) for seed, scale in ((1, 1.0), (2, 9.0))]
     for batch in batches:
         counts.add({"a": device_array(batch)})
         counts.settle()
@@ -140,10 +143,10 @@ def test_a_gpu_is_tried_before_it_is_trusted() -> None:
 
 
 def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
-    values = activations(2, 1.0, 60).reshape(6, 10)
+    values = activations(2, 1.0).reshape(6, 10)
     gpu = Gpu(SMALL["global"], HostMemory())
     histograms = {"a": Histogram()}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     counts.add({"a": device_array(values)[1:4]})
     counts.settle()
     assert histograms == {"a": counted(values[1:4])}
@@ -152,7 +155,7 @@ def test_rows_that_only_fill_up_a_batch_are_left_out() -> None:
 class CpuAsCuda:
     """A provider that says it is CUDA, and runs on the CPU."""
 
-    name = "cuda"
+    device = "cuda"
     ort_names = ("CPUExecutionProvider",)
 
 
@@ -169,18 +172,16 @@ def test_a_whole_calibration(rule: str, monkeypatch: pytest.MonkeyPatch) -> None
     options = Options(provider="cpu", range=rule)
     expected = calibrate(proto, data, options)
     heard = []
-    ears = LoggingListener()
-    monkeypatch.setattr(ears, "say", heard.append)
+    listener = LoggingListener()
+    monkeypatch.setattr(listener, "say", heard.append)
     gpu = Gpu(SMALL["halves"], HostMemory())
     monkeypatch.setattr(gpu, "free_memory", lambda: 1 << 30)
     monkeypatch.setattr(measure, "choose_provider", lambda asked: CpuAsCuda())
-    monkeypatch.setattr(measure, "open_gpu", lambda: (gpu, "counted on the GPU"))
-    monkeypatch.setattr(measure._Run, "_device", "cpu")
-    found = calibrate(proto, data, options, listener=ears)
+    monkeypatch.setattr(cuda, "open_device", lambda: (CudaDevice(gpu, memory="cpu"), "counted on the GPU"))
+    found = calibrate(proto, data, options, listener=listener)
     assert found.collection == expected.collection
     assert found.thresholds == expected.thresholds
     assert "counted on the GPU" in heard
-    monkeypatch.setattr(measure, "open_gpu", lambda: (None, "no numba-cuda"))
-    monkeypatch.setattr(measure._Run, "_device", None)
-    assert calibrate(proto, data, options, listener=ears).collection == expected.collection
+    monkeypatch.setattr(cuda, "open_device", lambda: (None, "no numba-cuda"))
+    assert calibrate(proto, data, options, listener=listener).collection == expected.collection
     assert "activations are copied to the CPU to be counted: no numba-cuda" in heard

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.stats.store import dumps
 
 OPTIONS = {"observe": "fused", "preprocess": {"mean": (0.5, 0.25)}, "tie_concat": False}
@@ -54,6 +55,7 @@ def collected(*batches: list[int]) -> Collection:
     return collection
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.permutations(range(14)), st.integers(1, 6), st.integers(1, 4), st.integers(0, 3))
 def test_batches_order_and_shards_do_not_matter(
@@ -212,3 +214,30 @@ def test_wrong_tensors_are_refused_before_counting() -> None:
     with pytest.raises(StatisticsError, match="int64"):
         collection.add(["a"], ["h"], {**arrays, "prob": np.ones((1, 2), np.int64)})
     assert collection == empty()
+
+
+VALUES = {name: np.random.default_rng(seed).normal(size=50) * 10**seed for seed, name in enumerate("abc")}
+
+
+def counted(rule: str = "stable") -> Collection:
+    collection = Collection(list(VALUES), model="m", rule=rule)
+    collection.add(["s"], ["h"], VALUES)
+    return collection
+
+
+def test_tied_tensors_share_the_histogram_of_all_their_values() -> None:
+    collection = counted()
+    both = Histogram()
+    both.add(np.concatenate([VALUES["a"], VALUES["c"]]))
+    histograms = collection.tied_histograms([("a", "c")])
+    assert list(histograms) == ["a", "b", "c"]
+    assert histograms["a"] == histograms["c"] == both
+    assert histograms["b"] == collection.histograms["b"]
+    assert collection == counted()
+
+
+def test_without_ties_all_is_as_it_was_counted() -> None:
+    collection = counted("tensorrt")
+    assert collection.tied_histograms([]) == collection.histograms
+    with pytest.raises(StatisticsError, match="cannot be merged"):
+        collection.tied_histograms([("a", "b")])

@@ -14,17 +14,19 @@ from helpers.host_memory import device_array
 
 from onnx_trtcal.stats import cuda
 from onnx_trtcal.stats.collection import Collection
-from onnx_trtcal.stats.cuda import open_gpu
+from onnx_trtcal.stats.counting_device import open_counting_device
+from onnx_trtcal.stats.cuda import open_device
 from onnx_trtcal.stats.cuda.layout import LAYOUTS, Layout
 
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_in_the_simulator() -> None:
     """The simulator replaces numba's CUDA when numba is imported, so it takes a process of its own."""
     if importlib.util.find_spec("numba.cuda") is None:
         pytest.skip("this numba has no CUDA simulator; pip install numba-cuda")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore::Warning"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::Warning"]
     run = subprocess.run(
         [*command, str(HERE / "simulated_cuda.py")],
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, cwd=HERE.parents[1], capture_output=True, text=True,
@@ -32,11 +34,14 @@ def test_in_the_simulator() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_without_numba_cuda_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numba_cuda_the_host_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
-    gpu, reason = open_gpu()
-    assert gpu is None
-    assert reason == "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+    device, words = open_counting_device("cuda")
+    assert device.memory is None
+    assert words == (
+        "activations are copied to the CPU to be counted: numba-cuda is not installed "
+        "(pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
+    )
 
 
 def test_a_gpu_that_does_not_work_is_told_of_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +53,7 @@ def test_a_gpu_that_does_not_work_is_told_of_in_one_line(monkeypatch: pytest.Mon
     monkeypatch.setattr(cuda, "check_gpu", broken)
     monkeypatch.setitem(sys.modules, "onnx_trtcal.stats.cuda.gpu", type(sys)("gpu"))
     sys.modules["onnx_trtcal.stats.cuda.gpu"].Gpu = object  # type: ignore[attr-defined]
-    assert open_gpu() == (None, "numba-cuda does not work here: no driver second line")
+    assert open_device() == (None, "numba-cuda does not work here: no driver second line")
 
 
 def test_importing_the_package_leaves_numba_alone() -> None:
@@ -78,18 +83,7 @@ def test_windows_of_the_layouts() -> None:
     }  # fmt: skip
 
 
-def test_device_arrays_without_a_gpu_are_refused() -> None:
+def test_the_host_refuses_device_arrays() -> None:
     collection = Collection(["a"], model="0" * 64)
-    with pytest.raises(ValueError, match="which GPU"):
+    with pytest.raises(TypeError, match="on a device"):
         collection.add(["x"], ["1"], {"a": device_array(np.ones(3, np.float32))})
-
-
-def test_rows_of_a_device_array() -> None:
-    array = device_array(np.zeros((6, 4, 2), np.float16))
-    rows = array[2:5]
-    assert (rows.address - array.address, rows.shape, rows.nbytes) == (2 * 16, (3, 4, 2), 48)
-    assert rows.owner is array.owner
-    assert array[:9].shape == (6, 4, 2)
-    assert array[4:2].size == 0
-    with pytest.raises(ValueError, match="consecutive"):
-        array[::2]

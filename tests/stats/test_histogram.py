@@ -26,6 +26,7 @@ from onnx_trtcal.stats.histogram import Histogram
 TINY = np.float32(2.0**-149)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(any_array())
 @example(np.array([], np.float32))

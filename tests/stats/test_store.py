@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal.errors import CalibrationError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
-from onnx_trtcal.stats.store import dumps, load, loads, save
+from onnx_trtcal.stats.store import dumps, load_statistics, loads, save_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,8 @@ def reseal(data: bytes, change: object) -> bytes:
 @pytest.mark.parametrize("rule", ["stable", "tensorrt"])
 def test_what_is_saved_is_loaded(rule: str, tmp_path: Path) -> None:
     collection = a_collection(rule)
-    save(tmp_path / "a.stats", collection)
-    loaded = load(tmp_path / "a.stats")
+    save_statistics(tmp_path / "a.stats", collection)
+    loaded = load_statistics(tmp_path / "a.stats")
     assert loaded == collection
     assert loaded.first_nonfinite == {"x": "c"}
     assert dumps(loaded) == (tmp_path / "a.stats").read_bytes()
@@ -97,7 +97,7 @@ def test_every_flipped_bit_and_every_cut_is_noticed() -> None:
 
 def test_foreign_damaged_and_newer_files_are_told_apart() -> None:
     data = dumps(a_collection())
-    with pytest.raises(StatisticsError, match=r"no statistics file.*\n.*where: notes\.txt"):
+    with pytest.raises(StatisticsError, match=r"not a statistics file.*\n.*where: notes\.txt"):
         loads(b"TRT-100300-EntropyCalibration2\nx: 3c010204\n", "notes.txt")
     with pytest.raises(StatisticsError, match="damaged or cut short"):
         loads(data[:-1])
@@ -128,9 +128,9 @@ def test_a_sealed_file_that_contradicts_itself_is_refused(change: object) -> Non
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(StatisticsError, match=r"No such file.*\n.*none\.stats"):
-        load(tmp_path / "none.stats")
+        load_statistics(tmp_path / "none.stats")
     with pytest.raises(CalibrationError, match="cannot write"):
-        save(tmp_path / "none" / "a.stats", a_collection())
+        save_statistics(tmp_path / "none" / "a.stats", a_collection())
     assert list(tmp_path.iterdir()) == []
 
 

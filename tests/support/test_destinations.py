@@ -59,5 +59,5 @@ def test_a_link_to_an_input_is_that_input(folder):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
 def test_a_pipe_is_no_place_for_a_file(folder):
     os.mkfifo(folder / "pipe")
-    with pytest.raises(OptionError, match="no ordinary file"):
+    with pytest.raises(OptionError, match="not a regular file"):
         check(folder, "pipe")

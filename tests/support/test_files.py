@@ -75,7 +75,7 @@ def test_a_link_stays_and_leads_to_what_is_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CalibrationError, match="no ordinary file"):
+    with pytest.raises(CalibrationError, match="not a regular file"):
         atomic_write(tmp_path / "pipe", b"data")
     assert os.listdir(tmp_path) == ["pipe"]
 

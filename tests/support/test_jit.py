@@ -46,11 +46,13 @@ def call(tmp_path: Path):
     return run
 
 
+@pytest.mark.slow
 def test_the_second_process_finds_what_the_first_compiled(call) -> None:
     assert call() == "inf 0"
     assert call() == "inf 1"
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_compiled_over(call, tmp_path: Path) -> None:
     call()
     for file in (tmp_path / "__pycache__").glob("*.nb?"):
@@ -63,6 +65,7 @@ def no_module_folder(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").write_text("a file where numba wants a folder")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_module_folder")
 def test_temporary_files_are_the_last_resort(call, tmp_path: Path) -> None:
     assert call() == "inf 0"
@@ -71,6 +74,7 @@ def test_temporary_files_are_the_last_resort(call, tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="temporary files are each user's own there")
 @pytest.mark.usefixtures("no_module_folder")
 def test_a_folder_that_others_may_write_to_is_not_trusted(call, tmp_path: Path) -> None:
@@ -81,6 +85,7 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(call, tmp_path: Path) 
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_module_folder")
 def test_nowhere_to_write_is_no_failure(call, tmp_path: Path) -> None:
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"

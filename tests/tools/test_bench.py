@@ -37,6 +37,8 @@ def compared() -> list[list[list[str]]]:
     return bench(MODEL, DATA, "--quick", "--samples", 12, "--batch", 4)
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> None:
     heading, *rows = compared[0]
     assert [row[0] for row in rows] == [
@@ -52,6 +54,8 @@ def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> No
         [float(cell) for cell in row[1:]]
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_the_plain_forward_is_the_unit(compared: list[list[list[str]]]) -> None:
     heading, plain, *_ = compared[0]
     for column in ("× plain, whole run", "× plain, steady"):
@@ -59,6 +63,8 @@ def test_the_plain_forward_is_the_unit(compared: list[list[list[str]]]) -> None:
     assert float(plain[heading.index("over plain, MB")]) == 0
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
     heading, *rows = compared[1]
     stages = dict(zip(heading, next(row for row in rows if row[0] == "nothing overlapped"), strict=True))
@@ -67,6 +73,8 @@ def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
     assert sum(seconds[:-1]) <= 1.1 * seconds[-1]  # the wall holds them all
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_every_target_is_told_as_met_or_not(compared: list[list[list[str]]]) -> None:
     _, *rows = compared[2]
     assert len(rows) == 8
@@ -75,6 +83,8 @@ def test_every_target_is_told_as_met_or_not(compared: list[list[list[str]]]) -> 
         assert met in ("yes", "no")
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_scaling_prints_a_table_for_each_axis() -> None:
     tables = bench("--scale", "--quick")
     assert [table[0][0] for table in tables] == ["samples", "groups", "batch"]
@@ -84,6 +94,7 @@ def test_scaling_prints_a_table_for_each_axis() -> None:
             assert all(float(cell) > 0 for cell in row)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("inputs", "arguments", "message"),
     [

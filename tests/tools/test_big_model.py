@@ -11,7 +11,7 @@ from helpers.small import CPU
 from onnx_trtcal import calibrate
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 import big_model
@@ -48,6 +48,7 @@ def test_weights_over_the_limit_are_mapped_from_a_file(folder):
     assert (observed.directory / big_model.WEIGHTS).exists()
 
 
+@pytest.mark.slow
 def test_the_job_runs_in_a_process_of_its_own(folder, capfd):
     status, peak = big_model.run_job(folder, ["-q", "--provider", "cpu"])
     assert status == 0

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_a_row_per_case_and_auto_beside_the_single_methods() -> None:
     command = [sys.executable, "tools/compare_methods.py", "tools/compare/bundled.toml"]
     done = subprocess.run(

@@ -39,6 +39,8 @@ def table(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_a_row_has_every_number(tmp_path: Path):
     flags = ["--ours", "minmax", "--tool", "ours, minmax", "--tool", "ONNX Runtime, MinMax"]
     done = compare(ROOT / "tools" / "compare" / "bundled.toml", "--only", "digits_mlp", *flags)
@@ -52,6 +54,8 @@ def test_a_row_has_every_number(tmp_path: Path):
         assert float(cells["output SQNR dB"]) > 20 and " ± " in cells["against FP32"]
 
 
+@pytest.mark.tools
+@pytest.mark.slow
 def test_a_tool_that_fails_is_reported_and_the_others_go_on(tmp_path: Path):
     case = {
         "name": "mlp",

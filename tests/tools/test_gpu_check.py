@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parents[2] / "tools" / "gpu_check.py"
 
 
+@pytest.mark.tools
 def test_says_that_there_is_no_gpu() -> None:
     # Hides a GPU that this machine may have.
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

@@ -33,11 +33,11 @@ def test_three_ways_to_write_a_map(tmp_path: Path) -> None:
         ("", False, "empty", "m"),
         ('a,"b\n', False, "bad CSV", "m, line 1"),
         ('{"a": "b", "a": "c"}', True, "two new names for 'a'", "m"),
-        ('["a", "b"]', True, "no JSON object", "m"),
-        ('{"a": 1}', True, "no JSON object", "m"),
-        ('{"a": {"b": "c"}}', True, "no JSON object", "m"),
-        ('"a"', True, "no JSON object", "m"),
-        ("{", True, "no JSON", "m"),
+        ('["a", "b"]', True, "not a JSON object", "m"),
+        ('{"a": 1}', True, "not a JSON object", "m"),
+        ('{"a": {"b": "c"}}', True, "not a JSON object", "m"),
+        ('"a"', True, "not a JSON object", "m"),
+        ("{", True, "not JSON", "m"),
     ],
 )
 def test_bad_map_is_named(text: str, is_json: bool, words: str, where: str) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
 
 from onnx_trtcal.errors import CacheError, OptionError
 from onnx_trtcal.trt.cache import loads
-from onnx_trtcal.trt.tables import FORMATS, names_with_colon, ort_flatbuffers, ort_json, ranges_json, render
+from onnx_trtcal.trt.table_writers import ort_flatbuffers, ort_json, ranges_json
+from onnx_trtcal.trt.tables import TABLES, TableFormat, names_with_colon, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,18 +65,19 @@ def test_ranges_json() -> None:
 
 
 def test_render() -> None:
+    assert tuple(TABLES) == get_args(TableFormat)
     assert dict(loads(render("trt", SCALES, HEADER)).scales) == SCALES
-    written = {form: render(form, SCALES, HEADER) for form in FORMATS}
+    written = {form: render(form, SCALES, HEADER) for form in TABLES}
     assert written["ort-flatbuffers"] == ort_flatbuffers(SCALES)
     assert written["ort-json"] == ort_json(SCALES)
     assert written["ranges-json"] == ranges_json(SCALES)
-    with pytest.raises(OptionError, match="no table format") as caught:
+    with pytest.raises(OptionError, match="not a table format") as caught:
         render("ort-jsn", SCALES, HEADER)
     assert "ort-json" in caught.value.fix
 
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan, -1.0, 3e38])
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "trt"])
+@pytest.mark.parametrize("form", [form for form in TABLES if form != "trt"])
 def test_range_that_is_none_is_refused(form: str, scale: float) -> None:
     with pytest.raises(CacheError, match="'bad'"):
         render(form, {"fine": 1.0, "bad": scale}, HEADER)

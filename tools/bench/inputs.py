@@ -26,8 +26,10 @@ def write_samples(folder: Path, count: int, shape: tuple[int, ...]) -> Path:
 
 
 def images(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """One float32 sample of about unit variance: where it has two spatial axes, a coarse random field made
-    smooth, with a little noise, so that its activations are as uneven as those of photographs.
+    """One float32 sample of about unit variance.
+
+    Where it has two spatial axes, it is a coarse random field made smooth, with a little noise, so that its
+    activations are as uneven as those of photographs.
     """
     import numpy as np
 

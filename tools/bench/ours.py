@@ -18,7 +18,7 @@ __all__ = ["first_sample", "rewrite", "stages", "whole"]
 
 
 class Watch:
-    """A listener of a run that tells a timer of each batch, and notes when the first samples were counted."""
+    """A listener that passes each batch on to a timer, and notes when the first samples were counted."""
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
@@ -31,7 +31,11 @@ class Watch:
         """Nor are warnings: random weights give rise to some."""
 
     @contextlib.contextmanager
-    def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
+    def progress(
+        self,
+        total: int | None,  # noqa: ARG002 (the signature of a listener)
+        work: str = "",  # noqa: ARG002
+    ) -> Iterator[Callable[[int], None]]:
         self.began = time.perf_counter()
         yield self._advance
 
@@ -46,7 +50,8 @@ def whole(spec: Spec, timer: Timer) -> None:
     with timer("start"):
         _import_all()
         from onnx_trtcal.collect.measure import measure
-        from onnx_trtcal.pipeline import prepare, solve
+        from onnx_trtcal.pipeline import solve
+        from onnx_trtcal.prepared import prepare
     options, watch = _options(spec), Watch(timer)
     with timer("load"):
         prepared = prepare(spec.model, options, watch)
@@ -55,7 +60,7 @@ def whole(spec: Spec, timer: Timer) -> None:
     timer.add("load", watch.began - begin)
     timer.add("run", time.perf_counter() - watch.began)
     with timer("solve"):
-        calibration = solve(prepared, measured.collection, options)
+        calibration = solve(prepared, measured.collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
 
@@ -66,12 +71,12 @@ def stages(spec: Spec, timer: Timer) -> None:
         _import_all()
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
-        from onnx_trtcal.graph.fold.affine_nodes import fold
         from onnx_trtcal.graph.model.load import load
-        from onnx_trtcal.graph.model.surgeon import import_graph
         from onnx_trtcal.graph.plan.plan import plan
         from onnx_trtcal.graph.probe import probe
-        from onnx_trtcal.pipeline import Prepared, solve
+        from onnx_trtcal.methods.assign import assign_methods
+        from onnx_trtcal.pipeline import solve
+        from onnx_trtcal.prepared import Prepared, fold_model
         from onnx_trtcal.run.provider import choose_provider
         from onnx_trtcal.run.session import Session
         from onnx_trtcal.stats.collection import Collection
@@ -79,10 +84,13 @@ def stages(spec: Spec, timer: Timer) -> None:
     with timer("load"):
         model = load(spec.model)
     with timer("rewrite"):
-        graph = import_graph(model)
-        folds = fold(graph)
-        planned = plan(model, graph, folds.vanished)
-        probed = probe(graph, model, planned.observed)
+        folded = fold_model(model)
+        planned = plan(model, folded.folded, folded.folds.vanished, groups=folded.groups)
+        methods = assign_methods(options, planned.op_types)
+        prepared = Prepared(
+            **vars(folded), observed=folded.folded, plan=planned, options=options, methods=methods
+        )
+        probed = probe(folded.folded, model, planned.observed)
     with timer("session"):
         session = Session(probed, choose_provider(options.provider), spec.threads)
     collection = Collection(planned.observed, model=model.sha256)
@@ -104,7 +112,7 @@ def stages(spec: Spec, timer: Timer) -> None:
             timer.tick(batch.count)
             del arrays, observed
     with timer("solve"):
-        calibration = solve(Prepared(model, graph, folds, graph, planned), collection, options)
+        calibration = solve(prepared, collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
 
@@ -114,7 +122,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
     with timer("start"):
         _import_all()
         from onnx_trtcal.graph.probe import probe
-        from onnx_trtcal.pipeline import prepare
+        from onnx_trtcal.prepared import prepare
     with timer("rewrite"):
         prepared = prepare(spec.model, _options(spec))
         probe(prepared.observed, prepared.model, prepared.plan.observed)
@@ -123,7 +131,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
 def first_sample(spec: Spec, timer: Timer) -> None:
     """From the start of the process to the first sample counted."""
     from onnx_trtcal.collect.measure import measure
-    from onnx_trtcal.pipeline import prepare
+    from onnx_trtcal.prepared import prepare
 
     watch = Watch(timer)
     options = _options(spec)

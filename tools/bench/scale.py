@@ -33,18 +33,16 @@ class Step:
         return str({"samples": self.samples, "tensors": self.groups, "batch": self.batch}[self.axis])
 
 
-def scale_tables(folder: Path, threads: int, quick: bool, say: Callable[[str], None]) -> str:
+def scale_tables(folder: Path, threads: int, say: Callable[[str], None], *, quick: bool) -> str:
     """Measures each series and returns its table.
 
     Args:
         folder: for what is generated.
         threads: CPU threads of every process.
+        say: receives a line after each step.
         quick: shorter series, to see that everything works.
-        say: is told how it goes.
     """
-    counts, depths, sizes = (
-        ((8, 16), (5, 10), (1, 4)) if quick else ((64, 256, 1024), (50, 200, 1000), (1, 8, 32))
-    )
+    counts, depths, sizes = ((8, 16), (5,), (4,)) if quick else ((64, 256, 1024), (50, 200, 1000), (1, 8, 32))
     series = (
         [Step("samples", 16, 32, count, 8) for count in counts],
         [Step("tensors", depth, 16, counts[0], 8) for depth in depths],

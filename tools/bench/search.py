@@ -17,7 +17,7 @@ TENSORS = 20
 BINS, LEVELS = 2048, 128
 
 
-def our_search(spec: Spec, timer: Timer) -> None:
+def our_search(_: Spec, timer: Timer) -> None:
     """Mean over some tensors, in one thread, after a first call that loads the compiled code."""
     import numpy as np
 
@@ -37,12 +37,19 @@ def our_search(spec: Spec, timer: Timer) -> None:
     timer.add("search", (time.perf_counter() - begin) / TENSORS)
 
 
-def ort_search(spec: Spec, timer: Timer) -> None:
+def ort_search(_: Spec, timer: Timer) -> None:
     """`get_entropy_threshold` on one tensor: its bins are signed, so that it tries 961 thresholds where we try 1921."""
     import numpy as np
     from onnxruntime.quantization.calibrate import HistogramCollector
 
-    collector = HistogramCollector("entropy", False, BINS, LEVELS, 99.999, "same")
+    collector = HistogramCollector(
+        "entropy",
+        symmetric=False,
+        num_bins=BINS,
+        num_quantized_bins=LEVELS,
+        percentile=99.999,
+        scenario="same",
+    )
     values = np.random.default_rng(0).laplace(size=VALUES).astype(np.float32)
     with contextlib.redirect_stdout(io.StringIO()):
         collector.collect({"x": values})

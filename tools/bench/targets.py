@@ -51,5 +51,5 @@ def target_table(versus: Versus, single: Single) -> str:
     return markdown(("what", "target", "aim", "measured", "met"), rows)
 
 
-def _met(yes: bool) -> str:
+def _met(yes: object) -> str:
     return "yes" if yes else "no"

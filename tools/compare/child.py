@@ -56,6 +56,7 @@ def read_stack(path: str, shape: tuple[int, ...], multiple: int = 1) -> Any:
     """The samples of a .npy file, one per row, read when they are used.
 
     Args:
+        path: of the file.
         shape: of a sample; empty where the stack has it already.
         multiple: leave samples at the end out, so that this divides their number.
     """
@@ -89,8 +90,8 @@ def _ort(job: Job) -> float:
     prepared = f"{job.output}.prepared.onnx"
     try:
         quant_pre_process(job.model, prepared)
-    except Exception as error:  # symbolic shape inference gives up on some models
-        sys.stderr.write(f"quant_pre_process failed ({type(error).__name__}), going on without\n")
+    except Exception as error:  # noqa: BLE001 (symbolic shape inference fails in many ways)
+        sys.stderr.write(f"quant_pre_process failed ({type(error).__name__}), continuing without it\n")
         shutil.copy(job.model, prepared)
     quantize_static(
         prepared,

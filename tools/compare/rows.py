@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.child import Job, read_stack
-from onnx_trtcal import CalibrationError, Options, evaluate
+from onnx_trtcal import CalibrationError, EvaluationOptions, Options, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from compare.cases import Case
-    from onnx_trtcal.evaluation.outcome import Evaluation
+    from onnx_trtcal.evaluation.comparison import Evaluation
 
 __all__ = ["Contender", "Row", "compare_case", "contenders"]
 
@@ -102,14 +102,13 @@ def _row(case: Case, contender: Contender, job: Job, python: str) -> Row:
             return Row(contender.name, None, 0, 0, 0.0, 0, _last_error(done.stderr))
         read = json.loads(report.read_text())
     try:
-        found = evaluate(
-            case.model,
-            read_stack(case.test, case.shape),
+        request = EvaluationOptions(
             options=Options(provider="cpu"),
             quantized=job.output,
             labels=case.labels or None,
             metric=case.metric,
         )
+        found = evaluate(case.model, read_stack(case.test, case.shape), request)
     except CalibrationError as error:
         return Row(contender.name, None, 0, 0, read["seconds"], read["peak"], str(error).splitlines()[0])
     quantized, weighted = _share(case.model, job.output)

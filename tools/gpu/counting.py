@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 
-from onnx_trtcal.stats.cuda.counts import DeviceCounts
+from onnx_trtcal.stats.cuda.counter import CudaCounter
 from onnx_trtcal.stats.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def find_mismatches(gpu: Gpu, size: int) -> list[str]:
             for name, batches in cases(size):
                 found = {tensor: Histogram(rule) for tensor in batches[0]}
                 expected = {tensor: Histogram(rule) for tensor in batches[0]}
-                counts = DeviceCounts(gpu, found)
+                counts = CudaCounter(gpu, found)
                 for batch in batches:
                     counts.add({tensor: gpu.upload(array) for tensor, array in batch.items()})
                     for tensor, array in batch.items():

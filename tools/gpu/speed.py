@@ -11,11 +11,11 @@ import onnxruntime as ort
 
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import prepare
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.stats.cuda.counts import DeviceCounts
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.stats.cuda.counter import CudaCounter
 from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def measure_speed(
     tensors = prepared.plan.observed
     observed = Session(probe(prepared.observed, prepared.model, tensors), provider)
     histograms = {name: Histogram() for name in tensors}
-    counts = DeviceCounts(gpu, histograms)
+    counts = CudaCounter(gpu, histograms)
     batches = 0
 
     def run_observed() -> dict[str, object]:
@@ -102,7 +102,7 @@ def measure_speed(
     # The same activations on both sides, whatever the device computes.
     arrays = {name: array for name, array in run_observed().items() if isinstance(array, DeviceArray)}
     again = {name: Histogram() for name in arrays}
-    on_device = DeviceCounts(gpu, again)
+    on_device = CudaCounter(gpu, again)
     on_device.add(arrays)
     on_device.settle()
     on_host = {name: Histogram() for name in arrays}

@@ -1,0 +1,1 @@
+"""Image files: decoded, then preprocessed as the model was trained."""

@@ -13,35 +13,31 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from onnx_trtcal.options import Color
+
 __all__ = ["decode"]
 
 
-def decode(path: Path, color: str, where: str) -> Image:
+def decode(path: Path, color: Color, where: str) -> Image:
     """The first frame, upright, in mode `L` for gray and `RGB` otherwise.
+
+    Args:
+        path: the file.
+        color: what the model takes.
+        where: what messages call the file.
 
     16-bit gray is cut to its high byte, as Pillow and OpenCV do for 16-bit colour; alpha is dropped, as they
     do; a palette is looked up; CMYK is converted; EXIF orientation is applied.
 
     Raises:
-        DataError: when the file is damaged, no image, or of a kind without an agreed range of values.
+        DataError: when the file is damaged, not an image, or has pixels without an agreed range of values.
     """
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             image.load()
-            mode = image.mode
-            if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
-                pixels = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif mode in ("I", "F"):
-                raise DataError(
-                    f"the image has {mode} pixels of 32 bits, whose range is anyone's guess",
-                    where=where,
-                    fix="convert it to 8 bits, or to a .npy file with the values the model takes",
-                )
-            else:
-                pixels = _plain(image)
-            turned = _upright(pixels, _orientation(image))
+            turned = _upright(_eight_bits(image, where), _orientation(image))
             return turned.convert("L" if color == "gray" else "RGB")
     except DataError:
         raise
@@ -57,8 +53,18 @@ def decode(path: Path, color: str, where: str) -> Image:
         ) from error
 
 
-def _plain(image: Image) -> Image:
-    """Mode `L` or `RGB`; gray of a palette image goes by way of its colours."""
+def _eight_bits(image: Image, where: str) -> Image:
+    """Mode `L` or `RGB`, 8 bits per channel; gray of a palette image goes by way of its colours."""
+    from PIL.Image import fromarray
+
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"the image has {image.mode} pixels of 32 bits, whose range of values is not defined",
+            where=where,
+            fix="convert it to 8 bits, or to a .npy file with the values the model takes",
+        )
     if image.mode in ("L", "RGB"):
         return image
     if image.mode in ("1", "LA", "La"):
@@ -70,12 +76,12 @@ def _plain(image: Image) -> Image:
 def _orientation(image: Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged metadata says nothing about the pixels
+    except Exception:  # noqa: BLE001 (Pillow raises many types; damaged metadata says nothing about the pixels)
         return 1
 
 
 def _upright(image: Image, orientation: int) -> Image:
-    """Undoes the camera's turn that EXIF tag 274 records."""
+    """Undoes the rotation of the camera that EXIF tag 274 records."""
     from PIL.Image import Transpose
 
     turns = {

@@ -51,7 +51,7 @@ def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:
     for size, wanted in zip((sized.height, sized.width), recipe.wanted, strict=True):
         if wanted is not None and size != wanted:
             height, width = ("any" if side is None else side for side in recipe.wanted)
-            done = "" if sized.size == image.size else f" after {recipe.words()}"
+            done = "" if sized.size == image.size else f" after {recipe.describe()}"
             raise DataError(
                 f"the image is {sized.height}x{sized.width} (height x width){done}, "
                 f"the model wants {height}x{width}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,11 +12,17 @@ from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
+    from onnx_trtcal.options import Color, Interpolation, Layout, Resize
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Recipe", "make_recipe"]
+__all__ = ["AxisOrder", "Recipe", "make_recipe"]
+
+AxisOrder = Literal["nchw", "nhwc", "hw"]
+"""Where the channels are; `hw` for an input without a channel axis."""
 
 Size = tuple[int, int]
+OpenSize = tuple[int | None, int | None]
+"""Height and width, None for an axis that is open."""
 
 
 @dataclass(frozen=True)
@@ -26,31 +32,37 @@ class Recipe:
     Attributes:
         dtype: what the model takes; pixels are fed raw (0..255) when it is uint8.
         wanted: the model's height and width, None where dynamic.
+        color: the channel order.
+        resize: how an image is brought to `size`.
+        size: height and width to resize to, None for no resizing.
         crop: height and width to cut from the middle, None for an axis left as it is.
+        interpolation: the resampling filter.
+        pad_value: gray level of letterbox borders, 0..255.
         scale, mean, std: `(pixel * scale - mean) / std`; one value or one per channel.
-        layout: `nchw`, `nhwc`, or `hw` for an input without a channel axis.
+        layout: the axis order.
     """
 
     dtype: np.dtype
-    wanted: tuple[int | None, int | None]
-    color: str
-    resize: str
+    wanted: OpenSize
+    color: Color
+    resize: Resize
     size: Size | None
-    crop: tuple[int | None, int | None] | None
-    interpolation: str
+    crop: OpenSize | None
+    interpolation: Interpolation
     pad_value: float
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    layout: str
+    layout: AxisOrder
 
     @property
     def raw(self) -> bool:
+        """Whether pixels are fed as they are, 0..255."""
         return bool(self.dtype == np.uint8)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The steps in order, as in `RGB, shorter side 256 (bilinear), centre crop 224x224, *1/255, NCHW`."""
-        steps = [{"rgb": "RGB", "bgr": "BGR", "gray": "gray"}[self.color], self._resize_words()]
+        steps = [{"rgb": "RGB", "bgr": "BGR", "gray": "gray"}[self.color], self._describe_resize()]
         if self.crop:
             height, width = ("all" if side is None else side for side in self.crop)
             steps.append(f"centre crop {height}x{width}")
@@ -62,7 +74,7 @@ class Recipe:
             steps.extend([f"/{_numbers(self.std)}"] if any(value != 1 for value in self.std) else [])
         return ", ".join([*steps, self.layout.upper()])
 
-    def _resize_words(self) -> str:
+    def _describe_resize(self) -> str:
         if self.size is None:
             return "no resize"
         height, width = self.size
@@ -84,10 +96,10 @@ def make_recipe(asked: Preprocess, spec: InputSpec, feeding: Feeding) -> Recipe:
     to its own way of resizing. Per-channel values of a preset follow the channel order in force.
 
     Raises:
-        DataError: when the input cannot take a picture.
+        DataError: when the input cannot take an image.
         OptionError: when flags contradict each other or the model.
     """
-    layout, channels, wanted = _picture_axes(asked.layout or "auto", spec, feeding)
+    layout, channels, wanted = _image_axes(asked.layout or "auto", spec, feeding)
     color = asked.color or ("gray" if channels == 1 else "bgr" if asked.preset == "caffe" else "rgb")
     if channels is not None and channels != (1 if color == "gray" else 3):
         raise OptionError(
@@ -96,13 +108,11 @@ def make_recipe(asked: Preprocess, spec: InputSpec, feeding: Feeding) -> Recipe:
             fix="pass --color gray for 1 channel, rgb or bgr for 3; for others give .npy files",
         )
     full = _with_preset(replace(asked, color=color), wanted)
-    recipe = _numbers_filled(full, spec, layout, wanted, asked)
-    return _sizes_filled(recipe, full)
+    recipe = _with_numbers(full, spec, layout, wanted, asked)
+    return _with_sizes(recipe, full)
 
 
-def _picture_axes(
-    layout: str, spec: InputSpec, feeding: Feeding
-) -> tuple[str, int | None, tuple[int | None, int | None]]:
+def _image_axes(layout: Layout, spec: InputSpec, feeding: Feeding) -> tuple[AxisOrder, int | None, OpenSize]:
     """Layout, number of channels (None: dynamic), and height and width."""
     shape: Shape = feeding.sample_shape(spec)
     if feeding.verbatim and len(shape) == 4 and (shape[0] == 1 or not is_fixed(shape[0])):
@@ -120,11 +130,11 @@ def _picture_axes(
             return layout, channels, (sides[0], sides[1])
     raise DataError(
         f"the model's input {spec.name!r} of shape {shape_text(spec.shape)} does not look like an image",
-        fix="give its samples as .npy or .npz files, or say --layout nchw or nhwc if it is one",
+        fix="give its samples as .npy or .npz files, or pass --layout nchw or nhwc if it is one",
     )
 
 
-def _with_preset(asked: Preprocess, wanted: tuple[int | None, int | None]) -> Preprocess:
+def _with_preset(asked: Preprocess, wanted: OpenSize) -> Preprocess:
     """The flags with the preset's values where they were left at None."""
     crop = (wanted[0] or 224, wanted[1] or 224)
     preset = {
@@ -154,11 +164,11 @@ def _with_preset(asked: Preprocess, wanted: tuple[int | None, int | None]) -> Pr
     )
 
 
-def _numbers_filled(
+def _with_numbers(
     full: Preprocess,
     spec: InputSpec,
-    layout: str,
-    wanted: tuple[int | None, int | None],
+    layout: AxisOrder,
+    wanted: OpenSize,
     asked: Preprocess,
 ) -> Recipe:
     color = full.color or "rgb"
@@ -167,7 +177,7 @@ def _numbers_filled(
     if raw and (asked.mean or asked.std or asked.scale not in (None, 1)):
         raise OptionError(
             f"the model's input {spec.name!r} takes uint8 pixels, to which scale, mean and std do not apply",
-            fix="leave those flags out: the model normalises by itself",
+            fix="omit those flags: the model normalises its input itself",
         )
     mean, std = full.mean or (0.0,), full.std or (1.0,)
     for name, values in (("mean", mean), ("std", std)):
@@ -194,7 +204,7 @@ def _numbers_filled(
     )
 
 
-def _sizes_filled(recipe: Recipe, full: Preprocess) -> Recipe:
+def _with_sizes(recipe: Recipe, full: Preprocess) -> Recipe:
     resize = full.resize or "none"
     size, crop = full.size, full.crop
     if resize == "none":

@@ -1,4 +1,4 @@
-"""What a node does to every channel: y = scale * x + shift, for BatchNormalization and its spelled-out forms."""
+"""What a node does to every channel: y = scale * x + shift, for BatchNormalization and its decomposed forms."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.fold.constants import constant_value, is_constant, is_default_domain
+from onnx_trtcal.graph.view import is_standard
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.constants import Constants
 
 __all__ = ["Affine", "arithmetic", "batchnorm", "data_input", "keeps_values"]
 
@@ -28,7 +30,7 @@ class Affine:
     shift: np.ndarray
 
 
-def batchnorm(node: gs.Node, channels: int) -> Affine | str:
+def batchnorm(node: gs.Node, channels: int, constants: Constants) -> Affine | str:
     """The map of a BatchNormalization in inference, or why it has none that could be folded.
 
     scale = gamma / sqrt(variance + epsilon) and shift = beta - mean * scale
@@ -42,7 +44,7 @@ def batchnorm(node: gs.Node, channels: int) -> Affine | str:
         return "it normalises every position by itself (spatial=0)"
     parameters = []
     for tensor, what in zip(node.inputs[1:5], ("scale", "bias", "mean", "variance"), strict=True):
-        value = constant_value(tensor)
+        value = constants.value(tensor)
         if value is None:
             return f"its {what} {tensor.name!r} is not a constant"
         if value.size != channels:
@@ -58,15 +60,17 @@ def batchnorm(node: gs.Node, channels: int) -> Affine | str:
     return Affine(scale, beta - mean * scale)
 
 
-def data_input(node: gs.Node) -> int | None:
+def data_input(node: gs.Node, constants: Constants) -> int | None:
     """Which input of a two-sided operator is the data, when the other side is a constant."""
     if len(node.inputs) != 2 or node.attrs:
         return None
-    constant = [is_constant(tensor) for tensor in node.inputs]
+    constant = [constants.is_constant(tensor) for tensor in node.inputs]
     return constant.index(False) if sum(constant) == 1 else None
 
 
-def arithmetic(node: gs.Node, channels: int, axis: int, rank: int | None) -> Affine | None:
+def arithmetic(
+    node: gs.Node, channels: int, axis: int, rank: int | None, constants: Constants
+) -> Affine | None:
     """The map of an Add, Sub, Mul or Div whose constant has one value per channel.
 
     Args:
@@ -74,11 +78,12 @@ def arithmetic(node: gs.Node, channels: int, axis: int, rank: int | None) -> Aff
         channels: number of channels of the data.
         axis: the data's channel axis, counted from the end (negative), as broadcasting counts.
         rank: the data's number of axes, None where unknown; a constant of more axes would add some.
+        constants: the values of the graph's constants.
     """
-    side = data_input(node)
+    side = data_input(node, constants)
     if side is None:
         return None
-    value = constant_value(node.inputs[1 - side])
+    value = constants.value(node.inputs[1 - side])
     if value is None or value.size != channels or not -axis <= value.ndim <= (rank or -axis):
         return None
     if value.shape[axis] != channels:
@@ -98,9 +103,9 @@ def arithmetic(node: gs.Node, channels: int, axis: int, rank: int | None) -> Aff
     return None
 
 
-def keeps_values(node: gs.Node) -> bool:
+def keeps_values(node: gs.Node, constants: Constants) -> bool:
     """Whether a node passes its first input on as it is: Identity, and Dropout in inference."""
-    if not is_default_domain(node):
+    if not is_standard(node):
         return False
     if node.op == "Identity":
         return True
@@ -110,5 +115,5 @@ def keeps_values(node: gs.Node) -> bool:
         return bool(node.attrs.get("is_test", 0))
     if len(node.inputs) < 3 or not node.inputs[2].name:
         return True
-    training = constant_value(node.inputs[2])
+    training = constants.value(node.inputs[2])
     return training is not None and not training.any()

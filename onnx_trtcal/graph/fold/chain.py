@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.graph.fold.affine import data_input, keeps_values
-from onnx_trtcal.graph.fold.constants import constant_value, is_default_domain
 from onnx_trtcal.graph.fold.linear import Linear, linear_of
+from onnx_trtcal.graph.ops import RESHAPES
+from onnx_trtcal.graph.view import is_standard, kind
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["Chain", "channel_axis", "find_chain", "read_once"]
+    from onnx_trtcal.graph.constants import Constants
 
-_MOVERS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+__all__ = ["Chain", "channel_axis", "find_chain", "read_once"]
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,20 @@ class Chain:
     moves: bool
 
 
-def find_chain(tensor: gs.Tensor, pinned: Container[str]) -> Chain | str:
+def find_chain(tensor: gs.Tensor, pinned: Container[str], constants: Constants) -> Chain | str:
     """Goes back from a tensor to a linear operator, or says why there is no way.
 
     Args:
         tensor: the input of the node to fold.
         pinned: names of tensors that must stay (graph outputs).
+        constants: the values of the graph's constants.
     """
     between: list[gs.Node] = []
     while tensor.inputs:
         node = tensor.inputs[0]
-        linear = linear_of(node)
-        added = _bias_add(node, pinned) if linear is None else None
-        moves = keeps_values(node) or (node.op in _MOVERS and is_default_domain(node))
+        linear = linear_of(node, constants)
+        added = _bias_add(node, pinned, constants) if linear is None else None
+        moves = keeps_values(node, constants) or kind(node) in RESHAPES
         if linear is None and added is None and not moves:
             return f"{node.op} comes before it, and no Conv, ConvTranspose, Gemm or MatMul"
         reason = linear if isinstance(linear, str) else read_once(tensor, pinned)
@@ -70,14 +72,16 @@ def find_chain(tensor: gs.Tensor, pinned: Container[str]) -> Chain | str:
 def _chain(
     linear: Linear, add: gs.Node | None, addend: np.ndarray | None, between: Sequence[gs.Node]
 ) -> Chain:
-    return Chain(linear, add, addend, tuple(between), any(node.op in _MOVERS for node in between))
+    return Chain(linear, add, addend, tuple(between), any(node.op in RESHAPES for node in between))
 
 
-def _bias_add(node: gs.Node, pinned: Container[str]) -> tuple[Linear, np.ndarray] | None:
+def _bias_add(
+    node: gs.Node, pinned: Container[str], constants: Constants
+) -> tuple[Linear, np.ndarray] | None:
     """The MatMul that an Add (or Sub) of a constant follows, and what it adds."""
-    if node.op not in ("Add", "Sub") or not is_default_domain(node):
+    if node.op not in ("Add", "Sub") or not is_standard(node):
         return None
-    side = data_input(node)
+    side = data_input(node, constants)
     if (
         side is None
         or (node.op == "Sub" and side == 1)
@@ -88,8 +92,8 @@ def _bias_add(node: gs.Node, pinned: Container[str]) -> tuple[Linear, np.ndarray
     producer = node.inputs[side].inputs[0]
     if producer.op != "MatMul":
         return None
-    linear = linear_of(producer)
-    value = constant_value(node.inputs[1 - side])
+    linear = linear_of(producer, constants)
+    value = constants.value(node.inputs[1 - side])
     if not isinstance(linear, Linear) or value is None or not np.isfinite(value.astype(np.float64)).all():
         return None
     if linear.rank is None or value.ndim > linear.rank:
@@ -108,12 +112,11 @@ def read_once(tensor: gs.Tensor, pinned: Container[str]) -> str:
     return ""
 
 
-def channel_axis(chain: Chain, tensor: gs.Tensor) -> int | None:
+def channel_axis(chain: Chain) -> int | None:
     """Where axis 1 of a normalisation's input lies in the linear operator's output, counted from the end.
 
     Args:
-        chain: the nodes in front of the normalisation.
-        tensor: the normalisation's input.
+        chain: the nodes before the normalisation.
 
     Returns:
         None when a node between mixes that axis with others, or shapes that decide it are not known.
@@ -123,7 +126,7 @@ def channel_axis(chain: Chain, tensor: gs.Tensor) -> int | None:
         return None if rank is None or rank < 2 else 1 - rank
     axis = 1
     for node in reversed(chain.between):
-        if node.op in _MOVERS:
+        if node.op in RESHAPES:
             moved = _axis_before(node.inputs[0].shape, node.outputs[0].shape, axis, chain.linear.channels)
             if moved is None:
                 return None

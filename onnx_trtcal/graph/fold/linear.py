@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.fold.constants import constant_value, is_constant, is_default_domain
+from onnx_trtcal.graph.ops import ANCHORS
+from onnx_trtcal.graph.view import kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.graph.constants import Constants
     from onnx_trtcal.graph.fold.affine import Affine
 
 __all__ = ["Linear", "after", "before", "linear_of"]
 
 # Elements of a weight that are worked on at a time.
 _BLOCK = 1 << 20
-_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,20 @@ class Linear:
     rank: int | None
 
 
-def linear_of(node: gs.Node) -> Linear | str | None:
-    """The linear operator a node is; None when it is none, and a reason when nothing can be folded into it."""
-    if node.op not in _OPS or not is_default_domain(node):
+def linear_of(node: gs.Node, constants: Constants) -> Linear | str | None:
+    """The linear operator a node is; None when it is not one, and a reason when nothing can be folded into it."""
+    if kind(node) not in ANCHORS:
         return None
     if node.op == "MatMul":
-        return _matmul(node)
-    weight = constant_value(node.inputs[1])
+        return _matmul(node, constants)
+    weight = constants.value(node.inputs[1])
     if weight is None:
         return f"the weight of the {node.op} before it is not a constant"
     if not _is_float(weight):
         return f"the weight of the {node.op} before it is not floating point"
     bias = None
     if len(node.inputs) > 2 and node.inputs[2].name:
-        stored = constant_value(node.inputs[2])
+        stored = constants.value(node.inputs[2])
         if stored is None:
             return f"the bias of the {node.op} before it is not a constant"
         bias = stored.astype(np.float64)
@@ -76,16 +77,16 @@ def linear_of(node: gs.Node) -> Linear | str | None:
     return Linear(node, 1, weight, bias, weight.shape[0 if node.attrs.get("transB", 0) else 1], -1, 2)
 
 
-def _matmul(node: gs.Node) -> Linear | str:
-    constant = [is_constant(tensor) for tensor in node.inputs]
+def _matmul(node: gs.Node, constants: Constants) -> Linear | str:
+    constant = [constants.is_constant(tensor) for tensor in node.inputs]
     if sum(constant) != 1:
         return (
             "neither side of the MatMul before it is a constant" if not any(constant) else "it is a constant"
         )
     slot = constant.index(True)
-    weight = constant_value(node.inputs[slot])
+    weight = constants.value(node.inputs[slot])
     if weight is None or not _is_float(weight) or weight.ndim < 2:
-        return "the constant side of the MatMul before it is no floating-point matrix"
+        return "the constant side of the MatMul before it is not a floating-point matrix"
     shape, data = node.outputs[0].shape, node.inputs[1 - slot].shape
     if not slot and (data is None or len(data) < 2):
         return "the MatMul before it multiplies a constant by what may be a vector"

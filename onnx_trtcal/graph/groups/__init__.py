@@ -1,0 +1,1 @@
+"""Fused groups: which nodes TensorRT runs as one kernel."""

@@ -1,7 +1,7 @@
-"""Activations that an exporter spelled out over several nodes: SiLU, hard-swish, GELU, Mish and their like.
+"""Decomposed activations: SiLU, hard-swish, GELU, Mish and their like, as exporters write them in several nodes.
 
 TensorRT turns neighbouring pointwise ops into one pointwise kernel, and one with a single input joins the
-convolution before it (ops.py, "catalog"). So no list of spellings is needed: the nodes belong together when
+convolution before it (ops.py, "catalog"). So no list of patterns is needed: the nodes belong together when
 all of them start from one tensor x and scalar constants, and end in one tensor.
 
             ┌──────────────┐                   ┌─► Add 3 ─► Clip 0..6 ─┐
@@ -17,7 +17,7 @@ from onnx_trtcal.graph.view import Links, kind
 
 __all__ = ["Region", "activation"]
 
-# The tanh form of GELU takes 9 nodes with its cube as two products; more are no activation any more.
+# The tanh form of GELU takes 9 nodes with its cube as two products; more are not an activation.
 _MOST_NODES = 12
 # What stays within fixed bounds, so that x times it grows no faster than x.
 _SATURATING = frozenset({"Clip", "Erf", "HardSigmoid", "Min", "Sigmoid", "Softsign", "Tanh"})
@@ -33,7 +33,7 @@ class Region:
 
 
 def activation(links: Links, x: str) -> Region | None:
-    """The activation that the readers of tensor `x` spell out together, None when they do not.
+    """The activation that the readers of tensor `x` make up together; None when they make up none.
 
     Only gates count: x times a function of x, or the larger of x and a multiple of it. They pass large values
     of x on as they are, so x may take the scale of the result even where TensorRT runs the activation in a
@@ -93,7 +93,7 @@ def _is_gate(links: Links, x: str, region: Region) -> bool:
 
 
 def _is_bounded(links: Links, name: str) -> bool:
-    """Whether a tensor is a saturating function, shifted and scaled by constants: x * x * x is no gate."""
+    """Whether a tensor is a saturating function, shifted and scaled by constants: x * x * x is not a gate."""
     while True:
         node = links.maker(name)
         if node is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import EncodeError
 from onnx import helper
 
 from onnx_trtcal.graph.model.external import is_external
@@ -32,7 +32,7 @@ class TensorTypes:
     """What is known of the tensors of a main graph.
 
     Attributes:
-        elem_types: tensor -> `onnx.TensorProto` element type; 0 for what is no tensor (a sequence, a map).
+        elem_types: tensor -> `onnx.TensorProto` element type; 0 for what is not a tensor (a sequence, a map).
         shapes: tensor -> its shape, None when not even the rank is known.
         unknown: node outputs whose element type could not be inferred.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError, did_you_mean
@@ -62,7 +62,7 @@ def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()
         ort_custom_ops: shared libraries that define custom operators for ONNX Runtime.
 
     Raises:
-        ModelError: when there is no such file, it is no ONNX model, weights are missing, or ONNX Runtime
+        ModelError: when there is no such file, it is not an ONNX model, weights are missing, or ONNX Runtime
             cannot load it.
     """
     if isinstance(model, onnx.ModelProto):
@@ -190,7 +190,7 @@ def _inputs(proto: onnx.ModelProto, shapes: Mapping[str, Shape | None], name: st
         if value.type.WhichOneof("value") != "tensor_type":
             kind = str(value.type.WhichOneof("value") or "of no type").removesuffix("_type")
             raise ModelError(
-                f"the input {value.name!r} is no tensor ({kind})",
+                f"the input {value.name!r} is not a tensor ({kind})",
                 where=name,
                 fix="calibration feeds tensors only: export the model with tensor inputs",
             )

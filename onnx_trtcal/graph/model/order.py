@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from onnx_trtcal.graph.names import Names
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -77,14 +79,9 @@ def sorted_nodes(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
 def distinct_names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
     """The nodes' names, a number added to those that occur again: ONNX Runtime takes no name twice."""
     listed = [node.name for node in nodes]
-    taken, seen = set(listed), set[str]()
+    names, seen = Names(listed, first=2), set[str]()
     for index, name in enumerate(listed):
-        number = 2
-        while name and listed[index] in seen:
-            candidate = f"{name}_{number}"
-            number += 1
-            if candidate not in taken:
-                listed[index] = candidate
-        seen.add(listed[index])
-        taken.add(listed[index])
+        if name and name in seen:
+            listed[index] = names.fresh(name)
+        seen.add(name)
     return listed

@@ -11,13 +11,13 @@ import onnx
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.inference import Shape, skeleton, with_outputs
 from onnx_trtcal.support.cuda_driver import driver_loads
+from onnx_trtcal.support.ort_message import plain_message
+from onnx_trtcal.support.ort_options import session_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["check_loads", "explain", "runtime_types"]
-
-_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def check_loads(
@@ -52,7 +52,7 @@ def check_loads(
 def runtime_types(
     proto: onnx.ModelProto, names: Sequence[str], directory: Path | None, ort_custom_ops: Sequence[str]
 ) -> Mapping[str, tuple[int, Shape | None]]:
-    """The element types (0 for what is no tensor) and shapes that ONNX Runtime infers for the named tensors.
+    """The element types (0 for what is not a tensor) and shapes that ONNX Runtime infers for the named tensors.
 
     They are read off the outputs of a session made for that purpose: of the model without its weights,
     or of the whole model where some operator insists on constant weights. Empty when neither loads.
@@ -60,7 +60,7 @@ def runtime_types(
     for candidate in (skeleton, lambda whole: whole):
         try:
             session = _session(with_outputs(candidate(proto), names), ort_custom_ops, directory)
-        except Exception:
+        except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
             continue
         wanted = set(names)
         return {
@@ -76,23 +76,8 @@ def _session(
 ) -> Any:
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
+    options = session_options(threads=1, custom_ops=custom_ops, weights_folder=directory, optimize=False)
     options.add_session_config_entry("session.disable_prepacking", "1")
-    if directory is not None:
-        options.add_session_config_entry(_EXTERNAL_FOLDER, str(directory))
-    for library in custom_ops:
-        try:
-            options.register_custom_ops_library(library)
-        except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot load the custom-operator library: {_plain(str(error))}",
-                where=str(library),
-                fix="give --ort-custom-ops the path of a shared library built for this ONNX Runtime "
-                f"({ort.__version__})",
-            ) from error
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider") if gpu else ("CPUExecutionProvider",)
     available = ort.get_available_providers()
     return ort.InferenceSession(model, options, providers=[name for name in wanted if name in available])
@@ -157,16 +142,9 @@ def explain(message: str, name: str) -> ModelError:
             found = match.groupdict()
             if found.get("domain"):
                 found["op"] = f"{found['domain']}:{found['op']}"
-            return ModelError(f"{what.format(**found)} ({_plain(message)})", where=where, fix=fix)
+            return ModelError(f"{what.format(**found)} ({plain_message(message)})", where=where, fix=fix)
     return ModelError(
-        f"ONNX Runtime cannot load the model: {_plain(message)}",
+        f"ONNX Runtime cannot load the model: {plain_message(message)}",
         where=where,
         fix="make the model run in ONNX Runtime first; calibration runs it there",
     )
-
-
-def _plain(message: str) -> str:
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", message.strip())
-    text = re.sub(r"(?:/[\w.\-]+)+/([\w.\-]+\.(?:cc|h)):?\d*\s?", "", text)
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.exporter import split_model
 from onnx_trtcal.graph.model.external import (
     IN_MEMORY,
     Location,
@@ -18,7 +19,6 @@ from onnx_trtcal.graph.model.external import (
     write_aligned,
 )
 from onnx_trtcal.graph.model.order import reads
-from onnx_trtcal.graph.model.surgeon import split_model
 from onnx_trtcal.support.files import atomic_file, atomic_write
 
 if TYPE_CHECKING:

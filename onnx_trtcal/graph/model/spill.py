@@ -24,7 +24,7 @@ from onnx_trtcal.graph.model.external import (
     tensors_of,
     write_aligned,
 )
-from onnx_trtcal.graph.model.surgeon import INLINE_BYTES, SMALL_BYTES
+from onnx_trtcal.graph.model.split import INLINE_BYTES, SMALL_BYTES
 from onnx_trtcal.graph.model.weights import SpilledValues, Weight
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ class WeightValues(LazyValues):
     def load(self) -> np.ndarray:
         """The values as a read-only array; an external tensor is mapped from its file, not read."""
         if isinstance(self.tensor, onnx.SparseTensorProto):
-            values = self._dense()
+            values = self._dense(self.tensor)
         elif is_external(self.tensor) and self.directory is not None:
             values = map_values(self.tensor, self.directory)
         else:
@@ -43,10 +43,10 @@ class WeightValues(LazyValues):
             values.flags.writeable = False
         return values
 
-    def _dense(self) -> np.ndarray:
+    def _dense(self, tensor: onnx.SparseTensorProto) -> np.ndarray:
         # Indices are places in the flattened tensor, or one row of coordinates for each value.
-        indices = numpy_helper.to_array(self.tensor.indices)
-        values = numpy_helper.to_array(self.tensor.values)
+        indices = numpy_helper.to_array(tensor.indices)
+        values = numpy_helper.to_array(tensor.values)
         dense = np.zeros(self.shape, self.dtype)
         if indices.ndim == 1:
             dense.reshape(-1)[indices] = values
@@ -60,11 +60,13 @@ class SpilledValues(WeightValues):
 
     Attributes:
         folder: the temporary folder; the model's own external files are found there as well.
+        place: the tensor as a reference into the file.
     """
 
     def __init__(self, tensor: onnx.TensorProto, folder: TemporaryDirectory[str]) -> None:
         super().__init__(tensor, Path(folder.name))
         self.folder = folder
+        self.place = tensor
 
 
 class Weight(gs.Constant):
@@ -74,16 +76,17 @@ class Weight(gs.Constant):
     no copy of it stays behind. The arrays are read-only: assign to `values` to change the weight.
     """
 
-    def __init__(self, name: str, values: WeightValues | np.ndarray) -> None:
+    def __init__(self, name: str, values: LazyValues | np.ndarray) -> None:
         super().__init__(name, values)
 
     @property
     def values(self) -> np.ndarray:
+        """The array, read-only where it is still as it was stored."""
         stored = self._values
         return stored.load() if isinstance(stored, LazyValues) else stored
 
     @values.setter
-    def values(self, values: np.ndarray) -> None:
+    def values(self, values: np.ndarray | LazyValues) -> None:
         self._values = values
 
     def copy(self) -> gs.Constant:

@@ -1,7 +1,7 @@
-"""The plan of a calibration: which tensors are observed, and which of them answers for every other.
+"""The plan of a calibration: which tensors are observed, and which of them owns the scale of every other.
 
 TensorRT looks up a scale for every tensor of the network as parsed, so every float tensor of the original
-model has an answer here, also one that folding or fusing made vanish.
+model has an owner here, even one that folding or fusing made vanish.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from onnx.helper import np_dtype_to_tensor_dtype
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.graph import ops
-from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.groups.fuse import Group, find_groups
-from onnx_trtcal.graph.plan.arithmetic import shape_tensors
-from onnx_trtcal.graph.plan.bodies import count_float_tensors
-from onnx_trtcal.graph.plan.original import Original, read_original
-from onnx_trtcal.graph.plan.owners import Answer, Resolver
+from onnx_trtcal.graph.constants import Constants, constant_amax
+from onnx_trtcal.graph.groups.group import Group, find_groups
+from onnx_trtcal.graph.plan.owners import Owner, Resolver
+from onnx_trtcal.graph.plan.scope import Original, count_float_tensors, read_original, shape_tensors
+from onnx_trtcal.graph.propagate import ScaleRules
 from onnx_trtcal.graph.view import Links, kind, link
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["Answer", "Plan", "plan"]
+__all__ = ["Owner", "Plan", "plan"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,11 @@ class Plan:
 
     Attributes:
         observed: tensors that get a histogram, in topological order, graph inputs first.
-        answers: every float tensor of the original and the folded model, graph inputs first, then in the
-            original's topological order.
+        owners: whose scale each tensor takes, for every float tensor of the original and the folded model;
+            graph inputs first, then in the original's topological order.
         constants: float tensors that depend on no input -> their largest magnitude.
         skipped: other tensors that nodes make or that are graph inputs -> why they get no scale.
-        merged: sets of observed tensors whose histograms count as one (tied Concat branches).
+        ties: sets of observed tensors whose histograms count as one (Concat branches that share a scale).
         groups: the kernels found, also when every tensor is observed by itself.
         op_types: observed tensor -> op type of the node that makes it, "Input" for graph inputs.
         quantized: op types that show that the model is quantized already, sorted; empty otherwise.
@@ -51,10 +50,10 @@ class Plan:
     """
 
     observed: tuple[str, ...]
-    answers: Mapping[str, Answer]
+    owners: Mapping[str, Owner]
     constants: Mapping[str, float]
     skipped: Mapping[str, str]
-    merged: tuple[tuple[str, ...], ...]
+    ties: tuple[tuple[str, ...], ...]
     groups: tuple[Group, ...]
     op_types: Mapping[str, str]
     quantized: tuple[str, ...]
@@ -68,16 +67,18 @@ def plan(
     *,
     observe: str = "fused",
     tie_concat: bool = False,
+    groups: tuple[Group, ...] | None = None,
 ) -> Plan:
     """Plans the calibration of a model. Linear in the number of nodes; nothing is changed.
 
     Args:
         model: the original model.
         graph: the graph that will run: folded, or as imported.
-        vanished: tensors of the original that folding removed -> the tensor of `graph` that answers for each.
+        vanished: tensors of the original that folding removed -> the tensor of `graph` that stands for each.
         observe: "fused" observes one tensor per kernel; "all" measures every tensor by itself, except where
             the histogram is the same anyway (ties) or TensorRT copies the scale (max pooling).
         tie_concat: give a Concat's branches and output one scale (TensorRT 6 to 7.2, DLA).
+        groups: the fused groups of `graph`, when the caller has them already.
     """
     if observe not in ("fused", "all"):
         raise OptionError(
@@ -85,31 +86,31 @@ def plan(
         )
     links = link(graph)
     original = read_original(model)
-    groups = find_groups(graph, model.shapes, links)
+    groups = find_groups(graph, model.shapes, links) if groups is None else groups
     names = list(dict.fromkeys((*original.names, *links.inputs, *links.producer)))
     skipped = _skipped(model, links, original, names)
     amax = constant_amax(model, [n for n in original.names if n in original.constants and n not in skipped])
     inner = {} if observe == "all" else {name: group.output for group in groups for name in group.inner}
-    resolver = Resolver(links, inner, vanished, amax, skipped)
+    resolver = Resolver(ScaleRules(links, Constants(graph), inner), vanished, amax, skipped)
     if tie_concat:
         resolver.tie_concats()
-    answers = {}
+    owners = {}
     for name in [name for name in names if name not in skipped]:
-        answer = resolver.answer(name)
-        if answer.source in skipped:
-            skipped[name] = skipped[answer.source]
-        elif answer.how != "constant" and answer.source not in links.tensors:
+        owner = resolver.owner(name)
+        if owner.source in skipped:
+            skipped[name] = skipped[owner.source]
+        elif owner.reason != "constant" and owner.source not in links.tensors:
             skipped[name] = "not in the graph that runs"
         else:
-            answers[name] = answer
-    sources = {answer.source for answer in answers.values() if answer.how != "constant"}
+            owners[name] = owner
+    sources = {owner.source for owner in owners.values() if owner.reason != "constant"}
     observed = tuple(name for name in (*links.inputs, *links.producer) if name in sources)
     return Plan(
         observed=observed,
-        answers=answers,
+        owners=owners,
         constants=amax,
         skipped=skipped,
-        merged=resolver.merged(observed),
+        ties=resolver.ties(observed),
         groups=groups,
         op_types={name: _op_type(links, name) for name in observed},
         quantized=tuple(sorted({kind(node) for node in links.nodes} & ops.QUANTIZED)),

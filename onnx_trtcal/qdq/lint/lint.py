@@ -1,4 +1,4 @@
-"""Checks a Q/DQ model against what TensorRT's parser accepts and its optimizer wants; needs no TensorRT."""
+"""lint_model(): checks a Q/DQ model against TensorRT's rules, without TensorRT."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.lint.finding import ADVICE, ERROR, Finding
-from onnx_trtcal.qdq.lint.parser import parser_findings
-from onnx_trtcal.qdq.lint.placement import placement_findings
+from onnx_trtcal.qdq.lint.parser_rules import parser_findings
+from onnx_trtcal.qdq.lint.placement_advice import placement_findings
 
 if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
 
-__all__ = ["ADVICE", "ERROR", "Finding", "lint_model"]
+__all__ = ["lint_model"]
 
-# Without scales, or with some that do not fit their weights, there is no float model to place anything in.
-_UNREADABLE = ("axis", "scale-missing", "sizes")
+# Without scales that fit their weights there is no float model, and so no placement to give advice on.
+_UNREADABLE: tuple[ParserRule, ...] = ("axis", "scale-missing", "sizes")
 
 
 def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     """All findings, errors first, each level in graph order; none means that nothing is wrong.
 
-    The model is not run, so that one which no runtime loads can be checked, too.
+    The model is not run, so that a model that no runtime loads can be checked, too.
+
+    Args:
+        model: path of an ONNX file, or a model in memory.
 
     Raises:
         ModelError: the file cannot be read, or holds no Q/DQ node and no quantized operator.
     """
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.model.importer import import_graph
 
     light = _light(model)
     graph = import_graph(light)
     found = parser_findings(graph)
     if not found.quantized_nodes:
         raise ModelError(
-            "the model holds no Q/DQ node: there is nothing to check",
+            "the model has no Q/DQ nodes: there is nothing to check",
             where=str(light.path or ""),
             fix="give a quantized model; `onnx-trtcal quantize` makes one",
         )
@@ -47,7 +50,7 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
 
 
 def _light(model: str | Path | onnx.ModelProto) -> Model:
-    """A model as import needs it, without asking a runtime whether it loads."""
+    """The model as graph import needs it, without asking a runtime whether it loads."""
     from onnx_trtcal.graph.model.inference import infer_types
     from onnx_trtcal.graph.model.load import Model
 
@@ -75,6 +78,6 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError("this is not an ONNX model", where=str(path), fix="give an .onnx file") from error
     if not proto.HasField("graph"):
         raise ModelError(
-            "this is not an ONNX model: it holds no graph", where=str(path), fix="give an .onnx file"
+            "this is not an ONNX model: it has no graph", where=str(path), fix="give an .onnx file"
         )
     return proto

@@ -1,4 +1,7 @@
-"""Where Q/DQ pairs go, as plain data."""
+"""A placement as plain data: the tensors and weights that get a Q/DQ pair, and why a layer has none.
+
+Kept apart from the rules in `place`, because the writer, the search and the evaluation need only the data.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Activation", "Placement", "Read", "Shared", "Weight"]
+__all__ = ["Activation", "Placement", "Read", "Tie", "Weight"]
 
 
 @dataclass(frozen=True)
 class Read:
-    """One input of a node; the node is named by its first output."""
+    """One input of a node; the node is identified by its first output."""
 
     node: str
     index: int
@@ -37,8 +40,8 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Tensors with pairs that must have one scale: the largest among those of `leaders`, some of them."""
+class Tie:
+    """Tensors with pairs that must share one scale: the largest scale among `leaders`, which are some of them."""
 
     tensors: tuple[str, ...]
     leaders: tuple[str, ...]
@@ -46,18 +49,18 @@ class Shared:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where Q/DQ pairs go.
+    """Where Q/DQ pairs go. A layer is a Conv, ConvTranspose, Gemm or MatMul.
 
     Attributes:
         activations: one per tensor that carries a pair, in graph order of their first use.
         weights: one per quantized constant operand, in graph order.
-        quantized: first outputs of the weighted ops whose two inputs are quantized.
-        left: first output of a weighted op that stays in floating point -> why.
-        float_skips: first output of a quantized op's residual Add whose skip input has no pair -> why.
-        shared: sets of tensors that share a scale.
+        quantized: first outputs of the layers whose two inputs are quantized.
+        left: first output of a layer that stays in floating point -> why.
+        float_skips: first output of a quantized layer's residual Add whose skip input has no pair -> why.
+        ties: sets of tensors that share a scale.
         unmatched: patterns of `exclude` that no node matches.
-        lifted: first output of an op that only moves values and reads a pair for others -> the reads, behind
-            it, of the ops that run in INT8 because of that.
+        lifted: first output of an op that only moves values and reads a pair on behalf of others -> the reads,
+            behind it, of the ops that run in INT8 because of that.
     """
 
     activations: tuple[Activation, ...]
@@ -65,11 +68,11 @@ class Placement:
     quantized: tuple[str, ...]
     left: Mapping[str, str]
     float_skips: Mapping[str, str]
-    shared: tuple[Shared, ...]
+    ties: tuple[Tie, ...]
     unmatched: tuple[str, ...] = ()
     lifted: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
-        """The share of weighted ops that are quantized, 0 to 1; 0 for a model that has none."""
+        """The share of layers that are quantized, 0 to 1; 0 for a model that has none."""
         return len(self.quantized) / max(len(self.quantized) + len(self.left), 1)

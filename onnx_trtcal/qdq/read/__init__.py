@@ -1,0 +1,1 @@
+"""A Q/DQ model of any tool back to a float model and its scales."""

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from onnx_trtcal.graph.ops import COMMUTES, INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.ops import COMMUTES, INT8_CAPABLE
-from onnx_trtcal.qdq.place.weighted import is_weighted
+from onnx_trtcal.qdq.place.layer_rules import is_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx_trtcal.qdq.flow import Flow
+    from onnx_trtcal.graph.flow import Flow
 
-__all__ = ["layer_precisions", "precisions_of"]
+__all__ = ["Precision", "layer_precisions", "precisions_of"]
+
+Precision = Literal["int8", "fp16"]
 
 
-def precisions_of(flow: Flow, read_quantized: frozenset[tuple[str, int]]) -> dict[str, str]:
+def precisions_of(flow: Flow, read_quantized: frozenset[tuple[str, int]]) -> dict[str, Precision]:
     """Node name -> `int8` or `fp16`, for the nodes whose precision a Q/DQ model fixes, in graph order.
 
-    A node runs in INT8 when its data inputs come from DQ: both inputs of a weighted op, some input of another
-    one. A DQ before ops that only move values counts for an op that has INT8 kernels behind them. A weighted op
-    without is held in fp16; TensorRT decides about the rest. A node without a name is left out, because
-    TensorRT gives it one of its own.
+    A node runs in INT8 when its data inputs come from DQ: both inputs of a layer, any input of another op. A DQ
+    in front of ops that only move values counts for an op behind them that has INT8 kernels. A layer whose
+    inputs do not come from DQ is kept in fp16; TensorRT decides about the rest. A node without a name is left
+    out, because TensorRT makes up a name for it.
 
     Args:
         flow: the float graph.
         read_quantized: (first output of a node, input index) of what was read from a DQ.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Precision] = {}
     for node in flow.nodes:
         if not node.name:
             continue
         inputs = range(len(node.inputs))
-        if is_weighted(node):
+        if is_layer(node):
             both = all(flow.reads_dequantized(node, index, read_quantized) for index in inputs[:2])
             found[node.name] = "int8" if both else "fp16"
         elif any((node.outputs[0].name, index) in read_quantized for index in inputs) or (
@@ -44,11 +46,11 @@ def precisions_of(flow: Flow, read_quantized: frozenset[tuple[str, int]]) -> dic
     return found
 
 
-def layer_precisions(precisions: Mapping[str, str]) -> str:
+def layer_precisions(precisions: Mapping[str, Precision]) -> str:
     """What to pass as `trtexec --layerPrecisions=…` (with `--precisionConstraints=obey` or `prefer`).
 
-    trtexec separates layers by commas and the name from its precision by a colon, and knows no quoting: nodes
-    with either in their names are left out.
+    trtexec separates layers by commas and a name from its precision by a colon, and has no quoting: nodes with
+    either in their names are left out.
     """
     return ",".join(
         f"{name}:{precision}" for name, precision in precisions.items() if not set(name) & {",", ":"}

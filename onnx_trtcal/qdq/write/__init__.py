@@ -1,0 +1,1 @@
+"""A float model and its scales to a Q/DQ model."""

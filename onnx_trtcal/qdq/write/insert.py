@@ -1,8 +1,8 @@
-"""Writes Q/DQ pairs into a folded graph, as `place` decided them.
+"""Inserts Q/DQ pairs into a folded graph where `place` decided.
 
 producer ── tensor ──► QuantizeLinear ──► DequantizeLinear ──► the quantized readers
                └─────► everything else, in floating point
-INT8 weights ────────► DequantizeLinear ──► the weighted op
+INT8 weights ────────► DequantizeLinear ──► the layer
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.qdq.constants import constant_value
-from onnx_trtcal.qdq.names import Names
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.names import Names, names_in
+from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.weights import quantize_weight, weight_scales
-from onnx_trtcal.qdq.write.half import beyond_float16, not_below, to_float16
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
+from onnx_trtcal.qdq.write.float16 import to_float16
 from onnx_trtcal.qdq.write.opset import raise_opset
-from onnx_trtcal.scales import SCALE_OF_ZEROS
+from onnx_trtcal.qdq.write.pair_nodes import PairNodes
+from onnx_trtcal.qdq.write.pair_scales import beyond_float16, pair_scales, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.qdq.place.placement import Placement, Weight
 
-__all__ = ["Inserted", "pair_scales", "quantize_graph"]
+__all__ = ["Inserted", "quantize_graph"]
 
 _PER_CHANNEL_OPSET = 13
 _FLOAT16_OPSET = 19
@@ -47,35 +49,11 @@ class Inserted:
     dead: Mapping[str, int]
 
 
-def pair_scales(placement: Placement, scales: Mapping[str, float]) -> dict[str, float]:
-    """The scale of every tensor that carries a pair: its own, or the one it shares.
-
-    A scale of 0, which TensorRT writes for a tensor of zeros, becomes a harmless positive one.
-
-    Raises:
-        OptionError: a scale is missing, negative or not finite.
-    """
-    found: dict[str, float] = {}
-    for activation in placement.activations:
-        scale = scales.get(activation.tensor)
-        if scale is None:
-            raise OptionError(f"no scale for tensor {activation.tensor!r}, which is to be quantized")
-        if not (np.isfinite(scale) and scale >= 0):
-            raise OptionError(
-                f"the scale of tensor {activation.tensor!r} is {scale}, wanted a positive number"
-            )
-        found[activation.tensor] = float(np.float32(scale)) or SCALE_OF_ZEROS
-    for shared in placement.shared:
-        common = max(found[tensor] for tensor in shared.leaders)
-        found.update(dict.fromkeys(shared.tensors, common))
-    return found
-
-
 def quantize_graph(
     graph: gs.Graph,
     placement: Placement,
     scales: Mapping[str, float],
-    options: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    options: QdqOptions = QdqOptions(),
 ) -> Inserted:
     """Turns a folded graph into an explicitly quantized one, in place.
 
@@ -108,17 +86,21 @@ def quantize_graph(
 
 
 class _Writer:
+    """Makes pairs and connects them; `finish` puts the new nodes into the graph."""
+
     def __init__(self, graph: gs.Graph, options: QdqOptions, wide: frozenset[str]) -> None:
         self.graph = graph
         self.options = options
         self.wide = wide
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
-        self.names = Names(graph)
-        self.pairs: dict[str, gs.Variable] = {}
+        self.names = Names(names_in(graph))
+        self.constants = Constants(graph, opaque=QUANTIZED)
+        self.make = PairNodes(self.names)
+        self.pairs: dict[str, gs.Tensor] = {}
         self.behind: dict[str, list[gs.Node]] = {}
         self.before: dict[str, list[gs.Node]] = {}
-        self.shared_weights: dict[tuple[str, int | None], gs.Variable] = {}
+        self.shared_weights: dict[tuple[str, int | None], gs.Tensor] = {}
         self.dead: dict[str, int] = {}
 
     def opset(self, placement: Placement) -> int:
@@ -135,11 +117,11 @@ class _Writer:
         return max(needed, self.options.opset or 0)
 
     def activation(self, name: str, scale: float) -> float:
-        """A pair on a tensor; returns its scale as written."""
+        """Makes the pair of a tensor; returns its scale as written."""
         tensor = self.tensors[name]
         dtype = self._scale_dtype(tensor)
-        value = not_below(np.asarray(scale), dtype)
-        q, dq = self._pair(tensor, value, None)
+        value = round_up(np.asarray(scale), dtype)
+        q, dq = self.make.pair(tensor, value, None)
         self.pairs[name] = dq.outputs[0]
         producer = tensor.inputs[0].outputs[0].name if tensor.inputs else ""
         self.behind.setdefault(producer, []).extend([q, dq])
@@ -150,84 +132,39 @@ class _Writer:
         self.node[node].inputs[index] = self.pairs[tensor]
 
     def weight(self, weight: Weight) -> None:
-        """A weight in INT8 with DQ, or in float with Q and DQ; one of either for all that read it alike."""
+        """Stores a weight as INT8 with DQ, or as float with Q and DQ, once for all that read it alike."""
         key = (weight.tensor, weight.axis)
         if key not in self.shared_weights:
             self.shared_weights[key] = self._weight(weight)
         self.node[weight.read.node].inputs[weight.read.index] = self.shared_weights[key]
 
-    def _weight(self, weight: Weight) -> gs.Variable:
+    def _weight(self, weight: Weight) -> gs.Tensor:
         import onnx_graphsurgeon as gs
 
         tensor = self.tensors[weight.tensor]
-        values = constant_value(tensor)
+        values = self.constants.value(tensor)
         if values is None:
             raise ModelError(f"weight {weight.tensor!r} is not constant")
         found = weight_scales(values, weight.axis, weight.tensor)
         if found.dead:
             self.dead[weight.tensor] = len(found.dead)
         dtype = self._scale_dtype(tensor)
-        scale = not_below(found.scales, dtype)
+        scale = round_up(found.scales, dtype)
         if weight.axis is None:
             scale = scale.reshape(())
         if self.options.weights == "float":
             source = tensor
             if not isinstance(tensor, gs.Constant):
                 source = gs.Constant(self.names.fresh(f"{weight.tensor}_constant"), values)
-            nodes = list(self._pair(source, scale, weight.axis))
+            nodes = list(self.make.pair(source, scale, weight.axis))
         else:
             stored = gs.Constant(
                 self.names.fresh(f"{weight.tensor}_quantized"), quantize_weight(values, scale, weight.axis)
             )
-            nodes = [
-                self._dequantize(weight.tensor, stored, *self._parameters(weight.tensor, scale), weight.axis)
-            ]
+            nodes = [self.make.dequantizer(weight.tensor, stored, scale, weight.axis)]
         self.before.setdefault(weight.read.node, []).extend(nodes)
         nodes[-1].outputs[0].dtype, nodes[-1].outputs[0].shape = values.dtype, list(values.shape)
         return nodes[-1].outputs[0]
-
-    def _pair(self, tensor: gs.Tensor, scale: np.ndarray, axis: int | None) -> tuple[gs.Node, gs.Node]:
-        import onnx_graphsurgeon as gs
-
-        name = tensor.name
-        parameters = self._parameters(name, scale)
-        quantized = gs.Variable(
-            self.names.fresh(f"{name}_QuantizeLinear_Output"), dtype=np.int8, shape=tensor.shape
-        )
-        q = gs.Node(
-            "QuantizeLinear",
-            name=self.names.fresh(f"{name}_QuantizeLinear"),
-            attrs={} if axis is None else {"axis": axis},
-            inputs=[tensor, *parameters],
-            outputs=[quantized],
-        )
-        return q, self._dequantize(name, quantized, *parameters, axis)
-
-    def _dequantize(
-        self, name: str, quantized: gs.Tensor, scale: gs.Constant, zero: gs.Constant, axis: int | None
-    ) -> gs.Node:
-        import onnx_graphsurgeon as gs
-
-        output = gs.Variable(
-            self.names.fresh(f"{name}_DequantizeLinear_Output"),
-            dtype=scale.values.dtype,
-            shape=quantized.shape,
-        )
-        return gs.Node(
-            "DequantizeLinear",
-            name=self.names.fresh(f"{name}_DequantizeLinear"),
-            attrs={} if axis is None else {"axis": axis},
-            inputs=[quantized, scale, zero],
-            outputs=[output],
-        )
-
-    def _parameters(self, name: str, scale: np.ndarray) -> tuple[gs.Constant, gs.Constant]:
-        import onnx_graphsurgeon as gs
-
-        return (
-            gs.Constant(self.names.fresh(f"{name}_scale"), scale),
-            gs.Constant(self.names.fresh(f"{name}_zero_point"), np.zeros(scale.shape, np.int8)),
-        )
 
     def _scale_dtype(self, tensor: gs.Tensor) -> np.dtype:
         """The type of a tensor's scales, which is what its DQ makes."""
@@ -241,5 +178,20 @@ class _Writer:
         for node in self.graph.nodes:
             name = node.outputs[0].name if node.outputs else ""
             ordered += [*self.before.get(name, ()), node, *(self.behind.get(name, ()) if name else ())]
+        unread = self._unread()
         self.graph.nodes.clear()
-        self.graph.nodes.extend(ordered)
+        self.graph.nodes.extend(node for node in ordered if id(node) not in unread)
+
+    def _unread(self) -> set[int]:
+        """Nodes that computed nothing but weights which are stored in INT8 now; taken apart here."""
+        outputs = {tensor.name for tensor in self.graph.outputs}
+        pending = [node for name, _ in self.shared_weights for node in self.tensors[name].inputs]
+        found: set[int] = set()
+        while pending:
+            node = pending.pop()
+            if id(node) in found or any(t.outputs or t.name in outputs for t in node.outputs):
+                continue
+            found.add(id(node))
+            pending += [maker for tensor in node.inputs for maker in tensor.inputs]
+            node.inputs.clear()
+        return found

@@ -1,4 +1,4 @@
-"""From a float model and its scales to a Q/DQ model."""
+"""quantize_model(): from a float model and its scales to a Q/DQ model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_value_info
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
+from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, dump_record
 from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
-from onnx_trtcal.qdq.write.rebase import rebased, with_metadata, without_value_info
-from onnx_trtcal.qdq.write.record import RECORD_KEY, Record, dump_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Quantized:
 
     Attributes:
         graph: the graph with its pairs.
-        model: what `graph` is exported against: the original with the new opset and the calibration record.
+        model: what `graph` is exported against: the original with the new opset and the scale record.
         placement: where the pairs are, and which layers were left alone and why.
         inserted: the scales as written, and dead weight channels.
     """
@@ -45,7 +45,7 @@ class Quantized:
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
-        from onnx_trtcal.graph.model.surgeon import export_model
+        from onnx_trtcal.graph.model.exporter import export_model
 
         return export_model(self.graph, self.model)
 
@@ -59,7 +59,7 @@ class Quantized:
 def quantize_model(
     model: Model,
     scales: Mapping[str, float],
-    options: QdqOptions = QdqOptions(),  # noqa: B008 (frozen)
+    options: QdqOptions = QdqOptions(),
 ) -> Quantized:
     """The explicitly quantized form of a float model.
 
@@ -74,9 +74,9 @@ def quantize_model(
         ModelError: nothing can be quantized, or the opset cannot be raised.
         OptionError: a scale is negative or not finite.
     """
-    from onnx_trtcal.graph.fold.affine_nodes import fold
-    from onnx_trtcal.graph.groups.fuse import find_groups
-    from onnx_trtcal.graph.model.surgeon import import_graph
+    from onnx_trtcal.graph.fold.fold import fold
+    from onnx_trtcal.graph.groups.group import find_groups
+    from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
     fold(graph)
@@ -91,7 +91,7 @@ def quantize_model(
         )
     inserted = quantize_graph(graph, placement, scales, options)
     record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
-    target = with_metadata(rebased(model, graph.opset), RECORD_KEY, record)
+    target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
     if options.high_precision == "fp16":
         target = without_value_info(target)
     return Quantized(graph, target, placement, inserted)

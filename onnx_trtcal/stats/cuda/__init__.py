@@ -1,6 +1,6 @@
 """Counting activations where a CUDA device has them, so that they need not be copied to the host.
 
-numba-cuda is imported by `open_gpu` only.
+numba-cuda is imported by `open_device` only.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ import numpy as np
 from onnx_trtcal.stats.histogram import Histogram
 
 if TYPE_CHECKING:
+    from onnx_trtcal.stats.cuda.device import CudaDevice
     from onnx_trtcal.stats.cuda.gpu import Gpu
 
-__all__ = ["check_gpu", "open_gpu"]
+__all__ = ["check_gpu", "open_device"]
 
 
-def open_gpu() -> tuple[Gpu | None, str]:
+def open_device() -> tuple[CudaDevice | None, str]:
     """The CUDA device to count on, when it counts a small array right, else None; and how or why not."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]')"
+        return None, "numba-cuda is not installed (pip install 'onnx_trtcal[cuda]', in a clone '.[cuda]')"
     try:
+        from onnx_trtcal.stats.cuda.device import CudaDevice
         from onnx_trtcal.stats.cuda.gpu import Gpu
 
         gpu = Gpu()
         check_gpu(gpu)
-    except Exception as error:  # a driver, a compiler and a linker raise errors of their own, none public
+        return CudaDevice(gpu), "histograms are counted on the GPU"
+    except Exception as error:  # noqa: BLE001 (a driver, a compiler and a linker raise errors of their own)
         message = " ".join(str(error).split()) or type(error).__name__
         return None, f"numba-cuda does not work here: {message[:200]}"
-    return gpu, "histograms are counted on the GPU"
 
 
 def check_gpu(gpu: Gpu) -> None:
@@ -39,14 +41,14 @@ def check_gpu(gpu: Gpu) -> None:
     Raises:
         ArithmeticError: when the two differ.
     """
-    from onnx_trtcal.stats.cuda.counts import DeviceCounts
+    from onnx_trtcal.stats.cuda.counter import CudaCounter
 
     values = np.array([0, -1, 3e-5, np.nan, 2, -np.inf, 2.5, 1e-7] * 40, np.float32) * np.float32(1.1)
     expected, found = Histogram(), Histogram()
-    counts = DeviceCounts(gpu, {"values": found})
+    counter = CudaCounter(gpu, {"values": found})
     for array in (values, values.astype(np.float16), values * 4):
-        counts.add({"values": gpu.upload(array)})
+        counter.add({"values": gpu.upload(array)})
         expected.add(array)
-    counts.settle()
+    counter.settle()
     if found != expected:
         raise ArithmeticError("the GPU counted a small array wrong")

@@ -1,4 +1,4 @@
-"""What the host tells the counting kernel of each tensor, and what it hears back."""
+"""What the host passes to the counting kernel for each tensor, and what the kernel returns."""
 
 from __future__ import annotations
 

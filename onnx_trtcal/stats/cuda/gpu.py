@@ -1,4 +1,4 @@
-"""The device as the counter sees it: memory for counts, and one kernel."""
+"""The device as the counter sees it: memory for bins, and one kernel."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numba import cuda
 
 from onnx_trtcal.stats.cuda.kernel import make_count
 from onnx_trtcal.stats.cuda.layout import DEFAULT, LAYOUTS, Layout
-from onnx_trtcal.stats.device import DeviceArray
+from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
-    from onnx_trtcal.stats.cuda.memory import Memory
+    from onnx_trtcal.stats.cuda.memory_access import MemoryAccess
 
 __all__ = ["Gpu"]
 
 
 class _Buffers:
-    """What a launch over some number of tensors is given and gives back; allocating takes longer than counting."""
+    """Arguments and results of a launch over some number of tensors; allocating takes longer than counting."""
 
     def __init__(self, tensors: int) -> None:
         self.table = cuda.device_array((8, tensors), np.int64)
@@ -37,16 +37,16 @@ class Gpu:
         memory: how to read memory; None for CUDA's.
     """
 
-    def __init__(self, layout: Layout | None = None, memory: Memory | None = None) -> None:
+    def __init__(self, layout: Layout | None = None, memory: MemoryAccess | None = None) -> None:
         if memory is None:
-            from onnx_trtcal.stats.cuda.memory import CUDA_MEMORY
+            from onnx_trtcal.stats.cuda.memory_access import CUDA_MEMORY
 
             memory = CUDA_MEMORY
         self.layout = layout or LAYOUTS[DEFAULT]
         self._memory = memory
         self._count = make_count(self.layout, memory)
         self._buffers: dict[int, _Buffers] = {}
-        # numba would remark on every launch over tensors that are too small to fill the device.
+        # numba would warn at every launch over tensors that are too small to fill the device.
         warnings.filterwarnings("ignore", message=".*under-utilization")
 
     def zeros(self, size: int) -> Any:
@@ -60,9 +60,24 @@ class Gpu:
         return np.asarray(values)
 
     def count(
-        self, table: np.ndarray, factors: np.ndarray, closed_above: bool, last: int, blocks: int, counts: Any
+        self,
+        table: np.ndarray,
+        factors: np.ndarray,
+        counts: Any,
+        *,
+        closed_above: bool,
+        last: int,
+        blocks: int,
     ) -> np.ndarray:
-        """Launches the kernel (see `make_count`) and waits for it.
+        """Launches the kernel and waits for it.
+
+        Args:
+            table: int64[8, tensors], see `fields`.
+            factors: float32[2, tensors], see `fields`.
+            counts: uint32[rows * (last + 1)] on the device, added to.
+            closed_above: whether bins are closed above and open below.
+            last: the number of the last bin.
+            blocks: of threads, as many as the tensors take together.
 
         Returns:
             uint64[tensors, 4]: the kernel's state.
@@ -82,7 +97,7 @@ class Gpu:
             counts,
             on_device.state,
         )
-        # Copying waits for the kernel: whoever owns the arrays may reuse their memory from here on.
+        # Copying waits for the kernel: the owner of the arrays may reuse their memory from here on.
         return np.asarray(on_device.state.copy_to_host()).reshape(-1, 4)
 
     def upload(self, array: np.ndarray) -> DeviceArray:

@@ -29,19 +29,22 @@ from onnx_trtcal.stats.cuda.fields import (
     ZEROS,
 )
 from onnx_trtcal.stats.cuda.layout import TALLIES, Layout
+from onnx_trtcal.support.jit import cuda_function, cuda_kernel
 
 if TYPE_CHECKING:
-    from onnx_trtcal.stats.cuda.memory import Memory
+    from onnx_trtcal.stats.cuda.memory_access import MemoryAccess
 
 __all__ = ["make_count"]
 
 FLOAT32, FLOAT16 = KINDS["float32"], KINDS["float16"]
-PEAKS = 4  # in a block's tallies, beside the columns of its state
+PEAKS = 4  # in a block's tallies, after the columns of its state
 INFINITY = 0x7F800000
-AHEAD = 4  # reads a thread has under way
+AHEAD = 4  # reads that a thread has under way
 
 
-def make_count(layout: Layout, memory: Memory) -> Any:
+def make_count(  # noqa: C901 (holds the kernel, which is one function)
+    layout: Layout, memory: MemoryAccess
+) -> Any:
     """The kernel `count(table, factors, closed_above, last, counts, state)`.
 
     A block counts up to `layout.span` values of one tensor. It adds the finite non-zero values within the
@@ -54,7 +57,7 @@ def make_count(layout: Layout, memory: Memory) -> Any:
     read_word, read_half = memory.word, memory.half
     from_float16, as_float = memory.from_float16, memory.as_float
 
-    @cuda.jit(device=True)
+    @cuda_function
     def magnitude(kind: Any, bits: Any) -> Any:
         """The float32 bit pattern of the magnitude of a value of any kind."""
         if kind == FLOAT32:
@@ -63,7 +66,7 @@ def make_count(layout: Layout, memory: Memory) -> Any:
             return np.uint32(from_float16(np.uint32(bits & np.uint32(0x7FFF))))
         return np.uint32(np.uint32(bits & np.uint32(0x7FFF)) << np.uint32(16))
 
-    @cuda.jit(device=True)
+    @cuda_function
     def place_of(word: Any, closed_above: Any, up: Any, by: Any, last: Any) -> Any:
         """The bin of a finite non-zero magnitude."""
         # The float32 below x has a quotient not below an integer exactly when x has one above it.
@@ -71,8 +74,10 @@ def make_count(layout: Layout, memory: Memory) -> Any:
         quotient = scaled * by if closed_above else scaled / by
         return min(np.uint32(np.int32(quotient)), last)
 
-    @cuda.jit
-    def count(table: Any, factors: Any, closed_above: Any, last: Any, counts: Any, state: Any) -> None:
+    @cuda_kernel
+    def count(  # noqa: C901 (its steps share the block's memory, which functions cannot be given for free)
+        table: Any, factors: Any, closed_above: Any, last: Any, counts: Any, state: Any
+    ) -> None:
         window = cuda.shared.array(words, np.uint32)
         tallies = cuda.shared.array(TALLIES, np.uint32)
         ahead = cuda.local.array(AHEAD, np.uint32)
@@ -104,7 +109,7 @@ def make_count(layout: Layout, memory: Memory) -> Any:
 
         top, zeros, nan, inf, peaks = np.uint32(0), 0, 0, 0, 0
         for base in range(thread, size, threads * AHEAD):
-            # All reads first, none of them waited for; beyond the end the last value is read, and left out.
+            # All reads first, without waiting for any; beyond the end the last value is read, and ignored.
             if kind == FLOAT32:
                 for j in range(AHEAD):
                     position = min(base + j * threads, size - 1)

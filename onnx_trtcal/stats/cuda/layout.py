@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["DEFAULT", "LAYOUTS", "TALLIES", "Layout"]
 
 SHARED_MEMORY = 48 << 10  # bytes a block gets on every GPU without asking for more, which numba cannot
-TALLIES = 5  # words of shared memory beside the window
+TALLIES = 5  # words of shared memory besides the window
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
 from onnx_trtcal.trt.compiler.build import build
 from onnx_trtcal.trt.compiler.kernels import Kernel, parse_kernels
 from onnx_trtcal.trt.compiler.layers import Layer, find_layers
+from onnx_trtcal.trt.compiler.model_layers import find_model_layers
 from onnx_trtcal.trt.compiler.options import CompileOptions
 from onnx_trtcal.trt.compiler.problems import Problem, find_problems
-from onnx_trtcal.trt.compiler.products import find_products
 from onnx_trtcal.trt.compiler.scope import layer_name, nodes_of
 from onnx_trtcal.trt.compiler.summary import Summary, summarize
 
@@ -75,7 +75,7 @@ class Compilation:
 
 def compile_model(
     model: str | Path | onnx.ModelProto,
-    options: CompileOptions = CompileOptions(),  # noqa: B008 (frozen)
+    options: CompileOptions = CompileOptions(),
     *,
     engine: str | Path | None = None,
 ) -> Compilation:
@@ -105,7 +105,7 @@ def compile_model(
     summary = None
     if not problems:
         kernels = parse_kernels("\n".join(message.text for message in built.messages))
-        layers = find_layers(find_products(proto, shapes), kernels)
+        layers = find_layers(find_model_layers(proto, shapes), kernels)
         ops = {layer_name(node): node.op_type for node in nodes_of(proto.graph)}
         summary = summarize(kernels, layers, ops)
     return Compilation(

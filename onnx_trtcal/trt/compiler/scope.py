@@ -19,7 +19,7 @@ __all__ = ["STANDARD", "Scope", "bodies", "layer_name", "nodes_of"]
 
 STANDARD = ("", "ai.onnx")
 _QUANTIZED_DOMAINS = (*STANDARD, "com.microsoft")
-# A pair above any of these is the product's own: the compiler moves Q and DQ through them.
+# A pair above any of these is the layer's own: the compiler moves Q and DQ through them.
 _TRANSPARENT = MOVES | COPIES | {"Cast", "Concat", "Expand", "Gather", "Slice", "Split"}
 
 

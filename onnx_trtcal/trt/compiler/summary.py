@@ -34,7 +34,7 @@ class Summary:
         int8_bytes: bytes of INT8 tensors.
         accumulator_bytes: bytes between an INT8 kernel and the one generated kernel that takes its result: this
             compiler logs the two apart, TensorRT 8 to 11 may fuse them.
-        layers: products of the model, those computed from constants aside.
+        layers: layers of the model, those computed from constants aside.
         int8_layers: those that run in INT8.
         macs: multiply-adds of the layers whose shapes are known.
         int8_macs: those done in INT8.
@@ -66,7 +66,7 @@ def summarize(kernels: Sequence[Kernel], layers: Sequence[Layer], ops: Mapping[s
 
     Args:
         kernels: the kernels of an engine.
-        layers: the verdicts on the model's products.
+        layers: the verdicts on the model's layers.
         ops: layer name -> op type of the ONNX node.
     """
     running = [kernel for kernel in kernels if kernel.runs]

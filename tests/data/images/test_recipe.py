@@ -70,12 +70,12 @@ def recipe(shape=(1, 3, 224, 224), dtype=np.float32, **flags):
     ],
 )
 def test_words(shape, flags, words):
-    assert recipe(shape, **flags).words() == words
+    assert recipe(shape, **flags).describe() == words
 
 
 def test_words_of_a_uint8_model():
     assert (
-        recipe((1, 28, 28, 3), np.uint8).words()
+        recipe((1, 28, 28, 3), np.uint8).describe()
         == "RGB, no resize, raw pixels 0..255 (the model takes uint8), NHWC"
     )
 

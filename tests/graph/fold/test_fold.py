@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from onnx_trtcal.graph.fold.affine_nodes import FoldReport, fold
+from onnx_trtcal.graph.fold.fold import FoldReport, fold
+from onnx_trtcal.graph.model.exporter import export_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 
 
 def conv_model(

@@ -1,4 +1,4 @@
-"""What must not fold, what hides its constants, and what is spelled out in arithmetic."""
+"""What must not fold, what hides its constants, and what is decomposed into arithmetic."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from helpers import toys
 from helpers.fold_helpers import batchnorm, check, data, folded, operators, parameters
 from onnx import helper, numpy_helper
 
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.fold.affine import batchnorm as parse
 
 CONV = toys.node("Conv", "x w", "c")
@@ -39,7 +40,7 @@ def test_extra_outputs_mean_training():
     # Before opset 14 the outputs alone say so; ONNX Runtime itself refuses to load such a node.
     outputs = [gs.Variable(name) for name in ("y", "mean", "var", "saved_mean", "saved_var")]
     node = gs.Node("BatchNormalization", outputs=outputs)
-    assert parse(node, 3) == "it is in training mode"
+    assert parse(node, 3, Constants(gs.Graph())) == "it is in training mode"
 
 
 def test_parameters_that_are_fed_stay():

@@ -1,11 +1,11 @@
-"""Activations spelled out over several nodes, as exporters write them."""
+"""Activations decomposed into several nodes, as exporters write them."""
 
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 from helpers import toys
 
-from onnx_trtcal.graph.groups.fuse import find_groups
+from onnx_trtcal.graph.groups.group import find_groups
 
 W = np.ones((4, 4), np.float32)
 

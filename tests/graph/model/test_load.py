@@ -135,7 +135,7 @@ def test_what_onnx_runtime_refuses_is_said_in_plain_words(tmp_path):
 def test_an_input_that_is_no_tensor_is_refused():
     proto = toys.model([toys.node("SequenceAt", "s i", "y")], {}, ["y"], {"i": np.array(0)})
     proto.graph.input.append(helper.make_tensor_sequence_value_info("s", 1, None))
-    assert "'s' is no tensor" in message(proto)
+    assert "'s' is not a tensor" in message(proto)
 
 
 def test_a_thousand_nodes_load_quickly():

@@ -8,11 +8,12 @@ import onnx
 import pytest
 from helpers import toys
 
-from onnx_trtcal.graph.fold.affine_nodes import fold
+from onnx_trtcal.graph.fold.fold import fold
+from onnx_trtcal.graph.model.exporter import export_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.save import save_model
 from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph
 from onnx_trtcal.graph.model.weights import SpilledValues
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.provider import Provider

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import import_graph
-from onnx_trtcal.graph.plan.plan import Answer, plan
+from onnx_trtcal.graph.plan.plan import Owner, plan
 
 W = np.ones((4, 4, 1, 1), np.float32)
 X = {"x": [1, 4, 8, 8]}
@@ -27,7 +27,7 @@ def planned(
 
 
 def how(result):
-    return {name: (answer.source, answer.how) for name, answer in result.answers.items()}
+    return {name: (owner.source, owner.reason) for name, owner in result.owners.items()}
 
 
 def conv(source="x", result="c"):
@@ -72,7 +72,7 @@ def test_observe_is_one_of_two_words():
 
 def test_answers_come_in_the_order_in_which_the_original_can_run():
     result = planned(CHAIN[::-1], ["y"])
-    assert list(result.answers) == ["x", "c", "r", "p", "t", "y"]
+    assert list(result.owners) == ["x", "c", "r", "p", "t", "y"]
     assert result.observed == ("x", "r")
 
 
@@ -155,13 +155,13 @@ def test_constants_are_computed_and_stored_ones_skipped():
     result = planned(nodes, ["y"], {"x": [2]}, {"mask": mask})
     assert result.constants == {"square": 9.0, "open": 5.0}
     assert result.skipped == {"k": "constant"}
-    assert result.answers["square"] == Answer("square", "constant")
+    assert result.owners["square"] == Owner("square", "constant")
     assert result.observed == ("x", "a", "y")
 
 
 def test_an_initializer_that_is_an_output_is_a_constant():
     result = planned([toys.node("Relu", "x", "y")], ["y", "k"], {"x": [2]}, {"k": np.float32([-7])})
-    assert result.answers["k"] == Answer("k", "constant")
+    assert result.owners["k"] == Owner("k", "constant")
     assert result.constants == {"k": 7.0}
 
 
@@ -224,10 +224,10 @@ CONCAT = [
 
 
 def test_a_concats_branches_are_tied_only_when_asked():
-    assert planned(CONCAT, ["f"]).merged == ()
+    assert planned(CONCAT, ["f"]).ties == ()
     assert planned(CONCAT, ["f"]).observed == ("x", "a", "b", "k")
     tied = planned(CONCAT, ["f"], tie_concat=True)
-    assert tied.merged == (("a", "b"),)
+    assert tied.ties == (("a", "b"),)
     assert tied.observed == ("x", "a", "b")
     assert how(tied)["k"] == ("a", "concat")
     assert how(tied)["f"] == ("a", "tie")
@@ -240,13 +240,13 @@ def test_concats_that_share_a_branch_form_one_set():
         toys.node("Concat", "b d", "m", axis=1),
         toys.node("Exp", "x", "e"),
     ]
-    assert planned(nodes, ["k", "m", "e"], tie_concat=True).merged == (("a", "b", "d"),)
+    assert planned(nodes, ["k", "m", "e"], tie_concat=True).ties == (("a", "b", "d"),)
 
 
 def test_a_concat_with_a_constant_branch_is_measured_itself():
     nodes = [CONCAT[0], toys.node("Concat", "a w", "k", axis=0)]
     result = planned(nodes, ["k"], {"x": [1, 4, 1, 1]}, tie_concat=True)
-    assert result.merged == (("a", "k"),)
+    assert result.ties == (("a", "k"),)
     assert "k" in result.observed
 
 
@@ -260,7 +260,7 @@ def test_planning_is_linear_in_the_number_of_nodes():
     start = time.process_time()
     result = plan(model, graph, {})
     assert time.process_time() - start < 0.5  # 1200 nodes take 0.03 s on one 2020 core
-    assert len(result.answers) == 1201
+    assert len(result.owners) == 1201
     assert len(result.observed) == 401
 
 
@@ -271,16 +271,16 @@ def test_every_tensor_is_accounted_for_exactly_once(proto, observe, tie_concat):
     before = proto.SerializeToString(deterministic=True)
     result = plan(model, import_graph(model), {}, observe=observe, tie_concat=tie_concat)
     made = {name for node in proto.graph.node for name in node.output} | {"x"}
-    assert set(result.answers) | set(result.skipped) == made
-    assert not set(result.answers) & set(result.skipped)
-    assert set(result.observed) | set(result.constants) == {a.source for a in result.answers.values()}
+    assert set(result.owners) | set(result.skipped) == made
+    assert not set(result.owners) & set(result.skipped)
+    assert set(result.observed) | set(result.constants) == {a.source for a in result.owners.values()}
     assert set(result.op_types) == set(result.observed)
     assert proto.SerializeToString(deterministic=True) == before
-    for name, answer in result.answers.items():
-        assert (answer.source == name) == (answer.how in ("measured", "constant"))
+    for name, owner in result.owners.items():
+        assert (owner.source == name) == (owner.reason in ("measured", "constant"))
     for output in model.outputs:
         if observe == "fused":
-            assert result.answers[output].how != "group"
+            assert result.owners[output].reason != "group"
 
 
 @settings(max_examples=60, deadline=None)
@@ -291,7 +291,7 @@ def test_a_tied_tensor_has_the_very_values_of_its_source(proto):
     wide = type(proto)()
     wide.CopyFrom(proto)
     del wide.graph.output[:]
-    pairs = [(name, a.source) for name, a in result.answers.items() if a.how == "tie"]
+    pairs = [(name, a.source) for name, a in result.owners.items() if a.reason == "tie"]
     names = sorted({name for pair in pairs for name in pair} - {"x"})
     if not names:
         return
@@ -299,14 +299,14 @@ def test_a_tied_tensor_has_the_very_values_of_its_source(proto):
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 4)).astype(np.float32)
     values = dict(zip(names, toys.run(wide, {"x": x}), strict=True)) | {"x": x}
     for name, source in pairs:
-        if result.answers[name].how == "tie" and not _pooled(result, proto, name):
+        if result.owners[name].reason == "tie" and not _pooled(result, proto, name):
             np.testing.assert_array_equal(np.sort(values[name], None), np.sort(values[source], None))
 
 
 def _pooled(result, proto, name):
     """Whether a max pooling lies between a tensor and its source."""
     makers = {output: node for node in proto.graph.node for output in node.output}
-    while name != result.answers[name].source:
+    while name != result.owners[name].source:
         if makers[name].op_type == "MaxPool":
             return True
         name = makers[name].input[0]

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.qdq.lint.lint import ADVICE, ERROR, lint_model
+from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
@@ -158,7 +158,7 @@ def test_planted_errors_are_found(plant: Callable[[onnx.ModelProto], None]) -> N
     model = good()
     assert lint_model(model) == ()
     plant(model)
-    found = {(f.rule, f.node) for f in lint_model(model) if f.level == ERROR}
+    found = {(f.rule, f.node) for f in lint_model(model) if f.level == "error"}
     assert ERRORS[plant] in found
 
 
@@ -269,7 +269,7 @@ def test_planted_bad_placements_are_found(rule: str) -> None:
         "g": np.ones(16, np.float32),
     }
     findings = lint_model(toys.model(nodes, X, ["y"], constants))
-    assert [(f.level, f.rule, f.node) for f in findings] == [(ADVICE, rule, where)]
+    assert [(f.level, f.rule, f.node) for f in findings] == [("advice", rule, where)]
     assert findings[0].what and findings[0].consequence
 
 

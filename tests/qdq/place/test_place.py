@@ -204,13 +204,13 @@ def concat_model(*, nested: bool = False) -> object:
 def test_concat_has_one_pair_behind_it_and_its_branches_share_the_scale() -> None:
     placement = placed(concat_model())
     assert pairs(placement) == {"x": [("a", 0), ("b", 0)], "a": [("z", 0)], "c": [("y", 0)]}
-    assert [(shared.tensors, shared.leaders) for shared in placement.shared] == [(("a", "c"), ("c",))]
-    assert placed(concat_model(), QdqOptions(share_concat=False)).shared == ()
+    assert [(tie.tensors, tie.leaders) for tie in placement.ties] == [(("a", "c"), ("c",))]
+    assert placed(concat_model(), QdqOptions(share_concat=False)).ties == ()
 
 
 def test_nested_concats_share_the_scale_of_the_outermost() -> None:
-    shared = placed(concat_model(nested=True)).shared
-    assert [(each.tensors, each.leaders) for each in shared] == [(("a", "c", "d"), ("d",))]
+    ties = placed(concat_model(nested=True)).ties
+    assert [(each.tensors, each.leaders) for each in ties] == [(("a", "c", "d"), ("d",))]
 
 
 @pytest.mark.parametrize("op", ["Slice", "Split", "Gather"])

@@ -16,8 +16,8 @@ from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.read.dequantize_model import dequantize_model
 from onnx_trtcal.qdq.read.precisions import layer_precisions
+from onnx_trtcal.qdq.scale_record import RECORD_KEY
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
-from onnx_trtcal.qdq.write.record import RECORD_KEY
 
 X = {"x": ["N", 16, 6, 6]}
 TENSORS = ("x", "a", "b", "c", "p", "y")

@@ -15,8 +15,6 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Shared
-from onnx_trtcal.qdq.write.insert import pair_scales
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
 X = {"x": ["N", 16, 6, 6]}
@@ -178,13 +176,23 @@ def test_nothing_to_quantize_is_an_error_that_says_why() -> None:
         quantize_model(load(model), {})
 
 
-def test_shared_tensors_take_the_largest_scale_of_their_leaders() -> None:
-    placement = Placement(
-        tuple(Activation(name, (Read("n", 0),)) for name in "abc"),
-        (),
-        ("n",),
-        {},
-        {},
-        (Shared(("a", "b"), ("b",)),),
-    )
-    assert pair_scales(placement, {"a": 1.0, "b": 0.5, "c": 2.0}) == {"a": 0.5, "b": 0.5, "c": 2.0}
+def test_computed_weights_are_stored_as_computed_and_their_nodes_go() -> None:
+    nodes = [
+        toys.node("Cast", "half", "wide", to=onnx.TensorProto.FLOAT),
+        toys.node("Mul", "wide gain", "w"),
+        toys.node("Identity", "half", "kept"),
+        conv("x", "a", "w"),
+        toys.node("Relu", "a", "y"),
+    ]
+    half = weights(16, 16, 3, 3).astype(np.float16)
+    constants = {"half": half, "gain": np.float32(0.5)}
+    model = toys.model(nodes, {"x": ["N", 16, 6, 6]}, ["y", "kept"], constants, dtypes={"kept": 10})
+    quantized = quantize_model(load(model), {"x": 0.1, "a": 0.1, "y": 0.1}).proto()
+    assert [node.op_type for node in quantized.graph.node if node.op_type in ("Cast", "Mul", "Identity")] == [
+        "Identity"
+    ]
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
+    computed = half.astype(np.float32) * np.float32(0.5)
+    scale = stored["w_scale"].reshape(-1, 1, 1, 1)
+    np.testing.assert_array_equal(stored["w_quantized"], np.clip(np.rint(computed / scale), -127, 127))
+    assert "gain" not in stored and "half" in stored

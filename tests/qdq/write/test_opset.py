@@ -10,10 +10,11 @@ from helpers import toys
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.exporter import export_model
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.graph.model.surgeon import export_model, import_graph
+from onnx_trtcal.qdq.export_target import with_opset
 from onnx_trtcal.qdq.write.opset import raise_opset
-from onnx_trtcal.qdq.write.rebase import rebased
 
 F = np.float32
 # opset before, node(s), input shape, constants
@@ -67,7 +68,7 @@ def test_computes_the_same(case: str, target: int) -> None:
     loaded = load(model)
     graph = import_graph(loaded)
     raise_opset(graph, target)
-    raised = export_model(graph, rebased(loaded, target))
+    raised = export_model(graph, with_opset(loaded, target))
     assert raised.opset_import[0].version == max(target, opset)
     np.testing.assert_allclose(
         toys.run(raised, {"x": values})[0], toys.run(model, {"x": values})[0], rtol=1e-5, atol=1e-6
@@ -89,7 +90,7 @@ def test_subgraphs_are_raised_too() -> None:
     loaded = load(model)
     graph = import_graph(loaded)
     raise_opset(graph, 13)
-    raised = export_model(graph, rebased(loaded, 13))
+    raised = export_model(graph, with_opset(loaded, 13))
     feeds = {"c": np.array(True), "x": F([1, 2])}
     np.testing.assert_array_equal(toys.run(raised, feeds)[0], F([[1, 2]]))
 

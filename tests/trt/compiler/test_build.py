@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 import pytest
-
 from helpers.compiler import needs_compiler, two_convs
+
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.trt.compiler import build as building
 from onnx_trtcal.trt.compiler.build import CompilerMissingError, Message, build

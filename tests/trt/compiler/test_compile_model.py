@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-
 from helpers import toys
 from helpers.compiler import (
     Pattern,
@@ -19,6 +18,7 @@ from helpers.compiler import (
     two_convs,
     values,
 )
+
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
 from onnx_trtcal.trt.compiler.differences import Difference, find_differences

@@ -62,8 +62,8 @@ def test_an_engine_has_no_problems_whatever_was_logged() -> None:
         ),
         (
             (
-                "Invalid Node - wdq\nITensor::getDimensions: Error Code 4: API Usage Error (The blocking dimension must be "
-                "the last or second to last dimension In validateQuantizationHelper at /_src/optimizer/layersImpl.cpp:444)"
+                "Invalid Node - wdq\nITensor::getDimensions: Error Code 4: API Usage Error (The blocking dimension "
+                "must be the last or second to last dimension In validateQuantizationHelper at /_src/api.cpp:444)"
                 f"\n{NO_GPU}"
             ),
             "blocked-scale-axis",
@@ -71,8 +71,8 @@ def test_an_engine_has_no_problems_whatever_was_logged() -> None:
         ),
         (
             (
-                "Invalid Node - bdq\nITensor::getDimensions: Error Code 4: API Usage Error (bdq: input has type Int32 but "
-                f"must have type FP8, FP4, Int4, Int8, or UInt8. In checkType at /_src/nodeBase.cpp:456)\n{NO_GPU}"
+                "Invalid Node - bdq\nITensor::getDimensions: Error Code 4: API Usage Error (bdq: input has type Int32 "
+                f"but must have type FP8, FP4, Int4, Int8, or UInt8. In checkType at /_src/nodeBase.cpp:456)\n{NO_GPU}"
             ),
             "quantized-type",
             "bdq: input has type Int32 but must have type FP8, FP4, Int4, Int8, or UInt8.",

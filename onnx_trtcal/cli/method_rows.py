@@ -1,0 +1,36 @@
+"""The registry of methods in words, for `--help` and for the README."""
+
+from __future__ import annotations
+
+import textwrap
+
+from onnx_trtcal.methods.registry import METHODS
+from onnx_trtcal.options import Options
+
+__all__ = ["method_rows", "methods_help"]
+
+_WIDTH = 79
+
+
+def method_rows() -> list[tuple[str, str]]:
+    """How each method is written on the command line and what it does; the default comes first."""
+    default = Options().method
+    rows = []
+    for name, each in sorted(METHODS.items(), key=lambda item: item[0] != default):
+        usage = f"{name}:{each.argument.name}" if each.argument else name
+        given = f" (default {each.argument.default!r})" if each.argument else ""
+        rows.append((usage, each.description + given))
+    return rows
+
+
+def methods_help() -> str:
+    """The rows as aligned lines of help text."""
+    rows = method_rows()
+    indent = max(len(usage) for usage, _ in rows) + 4
+    lines: list[str] = []
+    for usage, description in rows:
+        start = f"  {usage}".ljust(indent)
+        lines += textwrap.wrap(
+            start + description, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False
+        )
+    return "\n".join(lines)

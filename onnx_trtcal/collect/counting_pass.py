@@ -1,0 +1,108 @@
+"""One pass over the data that counts some observed tensors, watches their scales and saves checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.collect.checkpoint import Checkpoint
+from onnx_trtcal.data.batching import Batch, OtherSamplesError
+from onnx_trtcal.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from onnx_trtcal.collect.convergence import Movement, Watch
+    from onnx_trtcal.collect.observed_runs import ObservedRuns
+    from onnx_trtcal.collect.scale_watch import ScaleWatch
+    from onnx_trtcal.stats.collection import Collection
+    from onnx_trtcal.stats.counter import CountingDevice
+    from onnx_trtcal.support.device_array import Activation
+    from onnx_trtcal.support.progress import Listener
+
+__all__ = ["CountingPass"]
+
+
+@dataclass(frozen=True)
+class CountingPass:
+    """How a pass counts.
+
+    Attributes:
+        runs: the model and the data.
+        scales: makes the watch over the scales.
+        device: where activations are counted.
+        pool: threads that count on the host.
+        listener: receives the progress, and what becomes of a checkpoint.
+        batch_size: samples per run.
+        checkpoint_every: samples between two checkpoints.
+    """
+
+    runs: ObservedRuns
+    scales: ScaleWatch
+    device: CountingDevice
+    pool: Executor
+    listener: Listener
+    batch_size: int
+    checkpoint_every: int
+
+    def count(self, fresh: Collection, path: Path | None) -> tuple[Collection, Movement | None]:
+        """Counts the tensors of a collection; resumes from a checkpoint when there is one of the same job.
+
+        Args:
+            fresh: the collection, still empty.
+            path: file for the checkpoint; None to keep none.
+
+        Returns:
+            The collection that holds the counts, and how far the scales moved over the last samples; None when
+            there were too few to tell.
+
+        Raises:
+            DataError: from reading the data; what was counted until then is in the checkpoint.
+            ModelError: when ONNX Runtime fails on a batch; likewise.
+        """
+        checkpoint = Checkpoint(path, self.checkpoint_every, self.listener)
+        watch = self.scales.watch(fresh, path)
+        collection = checkpoint.resume(fresh)
+        if not watch.resume(collection):
+            checkpoint.ignore("it was not collected with the same --until-stable and methods")
+            collection = fresh
+        try:
+            self._count_into(collection, checkpoint, watch)
+        except OtherSamplesError as error:
+            if not self.runs.source.countable:
+                raise  # the data may not be read again
+            checkpoint.ignore(error.what)
+            collection = fresh
+            self._count_into(collection, checkpoint, watch)
+        return collection, watch.movement
+
+    def _count_into(self, collection: Collection, checkpoint: Checkpoint, watch: Watch) -> None:
+        watch.resume(collection)
+        counted = collection.samples
+
+        def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
+            collection.add(batch.names, batch.hashes, arrays, self.pool)
+            # The look is saved before the checkpoint that it belongs to.
+            watch.look(collection, batch.count)
+            checkpoint.note(collection, batch.count)
+            return not watch.settled
+
+        with self.listener.progress(self.runs.source.count) as advance:
+            advance(len(counted))
+            try:
+                if not watch.settled:
+                    collection.count_on(self.device)
+                    self.runs.every_batch(
+                        tuple(collection.histograms),
+                        self.batch_size,
+                        count,
+                        advance,
+                        counted,
+                        self.scales.batch_ends,
+                    )
+            except CalibrationError:
+                checkpoint.save(collection)
+                raise
+        checkpoint.save(collection)

@@ -1,0 +1,108 @@
+"""The observed model and the data it is run on, for as many passes as it takes."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.collect.batch_loop import collect
+from onnx_trtcal.data.batching import batches
+from onnx_trtcal.data.layout import feeding_of
+from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.graph.probe import probe
+from onnx_trtcal.run.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping, Sequence
+
+    from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.data.sources import Sample, Source
+    from onnx_trtcal.options import Options
+    from onnx_trtcal.prepared import Prepared
+    from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.support.device_array import Activation
+
+__all__ = ["ObservedRuns"]
+
+
+class ObservedRuns:
+    """Runs one model over one source; holds one session at a time.
+
+    Args:
+        prepared: the model and its plan.
+        source: the data.
+        options: threads and custom ops of the session.
+        provider: what to run on.
+        memory: ONNX Runtime's name of the device that keeps the activations; None for the host.
+
+    Attributes:
+        source: as given.
+        seen_shapes: per input, the shapes it was fed with so far.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        source: Source,
+        options: Options,
+        provider: Provider,
+        memory: str | None = None,
+    ) -> None:
+        self.source = source
+        self.seen_shapes: dict[str, SeenShapes] = {}
+        self._prepared = prepared
+        self._options = options
+        self._provider = provider
+        self._memory = memory
+        self._session: Session | None = None
+
+    def every_batch(
+        self,
+        tensors: tuple[str, ...],
+        batch_size: int,
+        count: Callable[[Batch, Mapping[str, Activation]], bool],
+        advance: Callable[[int], None],
+        counted: Sequence[tuple[str, str]] = (),
+        ends: Container[int] = (),
+    ) -> None:
+        """Runs all samples but those counted already, until `count` returns that it is enough.
+
+        Args:
+            tensors: what to observe.
+            batch_size: samples per batch.
+            count: receives each batch and its activations, see `collect`.
+            advance: receives how many samples each batch had, once it is counted.
+            counted: (name, hash) of the samples that an earlier run has counted.
+            ends: sample counts at which a batch ends even if it falls short.
+
+        Raises:
+            DataError: from reading the data.
+            ModelError: when ONNX Runtime fails on a batch.
+            OtherSamplesError: when the data does not begin with the counted samples.
+        """
+
+        def count_and_advance(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
+            more = count(batch, arrays)
+            advance(batch.count)
+            return more
+
+        inputs = self._prepared.model.inputs
+        # The batch axis of those samples, as the run that counted them fed it.
+        rows = () if feeding_of(inputs).verbatim else (min(batch_size, len(counted)),)
+
+        def see(sample: Sample) -> None:
+            for name, array in sample.arrays.items():
+                self.seen_shapes.setdefault(name, SeenShapes()).add((*rows, *array.shape))
+
+        stream = batches(self.source, inputs, batch_size, counted=counted, ends=ends, skipped=see)
+        with closing(stream):
+            collect(self._observing(tensors), stream, count_and_advance, self.seen_shapes, self._memory)
+
+    def _observing(self, tensors: tuple[str, ...]) -> Session:
+        """The session that observes these tensors; the one before it is freed first."""
+        if self._session is None or self._session.outputs != tensors:
+            self._session = None
+            observed = probe(self._prepared.observed, self._prepared.model, tensors)
+            options = self._options
+            self._session = Session(observed, self._provider, options.threads, options.ort_custom_ops)
+        return self._session

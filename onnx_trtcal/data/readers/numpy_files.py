@@ -1,0 +1,155 @@
+"""NumPy's files: one array (.npy), or a zip archive of arrays by name (.npz).
+
+An array is read with plain sequential reads, one row at a time: mapping a big stack into memory would let the
+pages that were touched count as this process's memory.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
+from onnx_trtcal.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+__all__ = ["StoredArray", "read_npy", "read_npz"]
+
+_DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in NumPy's file format, alone in a file or inside a zip archive.
+
+    Attributes:
+        where: the file, and the key inside it, for messages.
+        shape, dtype: as the header says.
+        fortran: whether the values lie in column-major order.
+        open: opens the byte stream at the start of the header.
+        path: the file when the array is alone in it, so that it can be mapped.
+    """
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    path: Path | None
+
+    def read(self) -> np.ndarray:
+        """The whole array.
+
+        Raises:
+            DataError: when the file is damaged or gone.
+        """
+        with _reading(self.where), self.open() as file:
+            _header(file, self.where)
+            array = self._read_values(file, self.shape[::-1] if self.fortran else self.shape)
+        return array.T if self.fortran else array
+
+    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
+        """Reads the array along its first `axes` axes, one row at a time.
+
+        Raises:
+            DataError: when the file is damaged or gone.
+        """
+        if self.fortran:
+            # Rows of a column-major array lie scattered over all of it: map it where that is possible.
+            with _reading(self.where):
+                array = np.load(self.path, mmap_mode="r", allow_pickle=False) if self.path else self.read()
+            yield from LoadedArray(array).rows(axes)
+            return
+        with _reading(self.where), self.open() as file:
+            _header(file, self.where)
+            for _ in range(math.prod(self.shape[:axes])):
+                yield self._read_values(file, self.shape[axes:])
+
+    def _read_values(self, file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+        wanted = math.prod(shape) * self.dtype.itemsize
+        data = bytearray(wanted)
+        view, done = memoryview(data), 0
+        while done < wanted and (got := file.readinto(view[done:])):  # type: ignore[attr-defined]
+            done += got
+        if done < wanted:
+            raise DataError(
+                f"the file ends inside the array, of shape {self.shape} and type {self.dtype}",
+                where=self.where,
+                fix="the file was cut off: make or copy it again",
+            )
+        return np.frombuffer(data, self.dtype).reshape(shape)
+
+
+def read_npy(path: Path, where: str) -> dict[str, StoredArray]:
+    """The array of a `.npy` file, which has no name; its header is read.
+
+    Raises:
+        DataError: when it is not such a file, or holds Python objects or records.
+    """
+
+    def open_file() -> AbstractContextManager[IO[bytes]]:
+        return path.open("rb")
+
+    return {"": _stored(where, open_file, path)}
+
+
+def read_npz(path: Path, where: str) -> dict[str, StoredArray]:
+    """The arrays of a `.npz` archive by key; their headers are read.
+
+    Raises:
+        DataError: when it is not such an archive, or one of the arrays holds Python objects or records.
+    """
+    with _reading(where), zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".npy")]
+    keys = [name.removesuffix(".npy") for name in members]
+    return {
+        key: _stored(f"{where}, key {key!r}", _member(path, name), None)
+        for key, name in zip(keys, members, strict=True)
+    }
+
+
+def _stored(
+    where: str, opener: Callable[[], AbstractContextManager[IO[bytes]]], path: Path | None
+) -> StoredArray:
+    with _reading(where), opener() as file:
+        shape, fortran, dtype = _header(file, where)
+    return StoredArray(where, shape, dtype, fortran, opener, path)
+
+
+def _member(path: Path, name: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+    @contextmanager
+    def open_member() -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(path) as archive, closing(archive.open(name)) as file:
+            yield file
+
+    return open_member
+
+
+def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
+        version
+    )
+    shape, fortran, dtype = read(file) if read else ((), False, np.dtype(object))
+    # Version 3.0 is written for records with non-ASCII field names only.
+    if dtype.hasobject or dtype.names:
+        kind = "records" if dtype.names or not read else "Python objects, which are never unpickled"
+        raise DataError(
+            f"the array holds {kind}",
+            where=where,
+            fix="save a plain numeric array for each of the model's inputs",
+        )
+    return shape, fortran and len(shape) > 1, dtype
+
+
+def _reading(where: str) -> AbstractContextManager[None]:
+    return reading(where, "the array cannot be read", "make or copy the file again", _DAMAGE)

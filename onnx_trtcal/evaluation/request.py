@@ -1,0 +1,83 @@
+"""What `evaluate` and `sensitivity` are asked for beside a model and data: one frozen object each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.options import Options
+from onnx_trtcal.qdq.options import QdqOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+    from onnx_trtcal.evaluation.labels import Labels
+
+__all__ = ["EvaluationOptions", "SensitivityOptions", "SimulationOptions"]
+
+
+@dataclass(frozen=True)
+class SimulationOptions:
+    """What every verb that simulates INT8 asks: whose scales, placed how, and which answers are right.
+
+    Attributes:
+        source: where the scales come from: data to calibrate on, a statistics file, or a calibration cache, as
+            `quantize` takes them; None calibrates on the very data that is run, which flatters.
+        options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
+        qdq: where Q/DQ pairs go.
+        labels: the right answers: a file (see `evaluation.labels.read_labels`) or what was read from one; None
+            when they are not known.
+        output: the output that holds one value per class; empty for the first that does.
+    """
+
+    source: Any = None
+    options: Options = Options()
+    qdq: QdqOptions = QdqOptions()
+    labels: str | Path | Labels | None = None
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(SimulationOptions):
+    """What `evaluate` is asked for, beside what every simulation of INT8 is.
+
+        >>> from onnx_trtcal import EvaluationOptions, Options
+        >>> request = EvaluationOptions("model.cache", Options(provider="cpu"), labels="test/labels.csv")
+        >>> request.source, request.options.provider, request.quantized
+        ('model.cache', 'cpu', None)
+
+    Attributes:
+        quantized: a Q/DQ model to take instead of quantizing here, by whatever tool; `source` and `qdq` then
+            play no part.
+        metric: `file.py:name` of the user's own metric, see `evaluation.metric`; empty for none.
+    """
+
+    quantized: str | Path | onnx.ModelProto | None = None
+    metric: str = ""
+
+
+@dataclass(frozen=True)
+class SensitivityOptions(SimulationOptions):
+    """What `sensitivity` is asked for, beside what every simulation of INT8 is.
+
+        >>> from onnx_trtcal import Options, SensitivityOptions
+        >>> SensitivityOptions("model.cache", Options(max_samples=32), worst=5).leave_out
+        False
+
+    Attributes:
+        leave_out: quantize all but one group at a time, rather than one alone.
+        worst: how many of the worst groups to try in floating point together.
+
+    Raises:
+        OptionError: when `worst` is not a positive number.
+    """
+
+    leave_out: bool = False
+    worst: int = 3
+
+    def __post_init__(self) -> None:
+        if self.worst < 1:
+            raise OptionError(f"worst is {self.worst}, wanted a positive number")

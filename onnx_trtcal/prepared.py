@@ -1,0 +1,210 @@
+"""A model made ready: loaded, folded, grouped, planned, and with a method for every tensor. Resolved once.
+
+Everything behind this asks the values below; nothing imports the graph, folds it, looks for groups or assigns
+methods again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.errors import ModelError, OptionError
+from onnx_trtcal.graph.fold.fold import FoldReport, fold
+from onnx_trtcal.graph.groups.group import Group, find_groups
+from onnx_trtcal.graph.model.importer import import_graph
+from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.spill import spill
+from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.scope import count_function_calls
+from onnx_trtcal.graph.view import kind
+from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.trt.cache import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.methods import Method
+    from onnx_trtcal.options import Options
+
+__all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare", "quantized_ops"]
+
+
+@dataclass(frozen=True)
+class FoldedModel:
+    """A model, its graph with BatchNorm folded, and what TensorRT fuses in that graph.
+
+    Attributes:
+        model: the model as it was loaded; never changed.
+        folded: the graph with BatchNorm folded.
+        folds: what was folded and what was left, with reasons.
+        groups: the fused groups of `folded`.
+    """
+
+    model: Model
+    folded: gs.Graph
+    folds: FoldReport
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Prepared(FoldedModel):
+    """A folded model with all that is decided before any data is read.
+
+    Attributes:
+        observed: the graph that runs: the folded one, or the original under `observe="all"`.
+        plan: which tensors are measured, and which of them owns the scale of every other.
+        options: the options that this was prepared under.
+        methods: per observed tensor, what solves it.
+    """
+
+    observed: gs.Graph
+    plan: Plan
+    options: Options
+    methods: Mapping[str, Method]
+
+    @property
+    def ties(self) -> tuple[tuple[str, ...], ...]:
+        """Sets of observed tensors that share a scale, and therefore a histogram."""
+        return self.plan.ties
+
+    def with_options(self, options: Options) -> Prepared:
+        """The same plan with the methods of other options.
+
+        Raises:
+            OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
+            ValueError: when the plan would be another one under these options.
+        """
+        for name in ("observe", "tie_concat"):
+            if getattr(options, name) != getattr(self.options, name):
+                raise ValueError(f"the plan depends on {name}: prepare the model again")
+        return replace(self, options=options, methods=assign_methods(options, self.plan.op_types))
+
+
+def prepare(
+    model: str | Path | onnx.ModelProto, options: Options, listener: Listener | None = None
+) -> Prepared:
+    """Loads and rewrites a model and plans what to measure; reads no data.
+
+    Raises:
+        ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
+        OptionError: when the options contradict each other on this model, a method does not exist or a
+            `method_for` pattern matches no tensor.
+    """
+    listener = listener or LoggingListener()
+    folded = fold_model(load(model, options.ort_custom_ops))
+    everything = options.observe == "all"
+    observed = import_graph(folded.model) if everything else folded.folded
+    planned = plan(
+        folded.model,
+        observed,
+        {} if everything else folded.folds.vanished,
+        observe=options.observe,
+        tie_concat=options.tie_concat,
+        groups=None if everything else folded.groups,
+    )
+    _check_plan(planned, folded.model, options)
+    listener.say(_prepared_line(folded.folds, planned))
+    for node, reason in folded.folds.left:
+        listener.say(f"BatchNorm {node!r} is not folded: {reason}")
+    calls = count_function_calls(folded.model.proto)
+    if calls:
+        listener.warn(
+            f"{_many(calls, 'node')} of the model call functions that it defines: the tensors inside get no scale; "
+            "onnx.inliner.inline_local_functions brings them into the graph"
+        )
+    return Prepared(
+        model=folded.model,
+        folded=folded.folded,
+        folds=folded.folds,
+        groups=folded.groups,
+        observed=observed,
+        plan=planned,
+        options=options,
+        methods=assign_methods(options, planned.op_types),
+    )
+
+
+def fold_model(model: Model) -> FoldedModel:
+    """Folds a loaded model and finds its fused groups; `model` itself stays as it is.
+
+    Large weights that folding makes are kept in a temporary file, see `spill`.
+    """
+    graph = import_graph(model)
+    folds = fold(graph)
+    spill(graph, model)
+    return FoldedModel(model, graph, folds, find_groups(graph, model.shapes))
+
+
+def quantized_ops(graph: gs.Graph) -> list[str]:
+    """The op types in a graph that show that it is quantized already, sorted."""
+    return sorted({kind(node) for node in graph.nodes} & QUANTIZED)
+
+
+def check_not_quantized(found: Sequence[str], model: Model, options: Options) -> None:
+    """Refuses a model that is already quantized, unless the options allow it.
+
+    Args:
+        found: op types that show it.
+        model: the model, for its path.
+        options: `allow_quantized`.
+
+    Raises:
+        ModelError: naming the op types.
+    """
+    if found and not options.allow_quantized:
+        raise ModelError(
+            f"the model is quantized already: it holds {', '.join(found)}",
+            where=str(model.path or "the model in memory"),
+            fix="build it as it is (TensorRT takes its scales from the Q/DQ nodes), convert it back with "
+            "onnx-trtcal dequantize, or calibrate what is still float with --allow-quantized",
+        )
+
+
+def _check_plan(plan: Plan, model: Model, options: Options) -> None:
+    where = str(model.path or "the model in memory")
+    for name in plan.owners:
+        check_name(name, where)
+    check_not_quantized(plan.quantized, model, options)
+    if plan.ties and options.range == "tensorrt":
+        raise OptionError(
+            "--tie-concat adds up histograms, and those of --range tensorrt do not line up",
+            fix="use --range stable, whose histograms add up exactly",
+        )
+    if not plan.observed and plan.quantized:
+        raise ModelError(
+            "nothing in the model is float any more: its Q/DQ nodes hold every scale",
+            where=where,
+            fix="build it as it is; there is nothing left to calibrate",
+        )
+    if not plan.observed:
+        raise ModelError(
+            "the model has no float tensor that could get a scale"
+            + (" outside its If, Loop and Scan bodies" if plan.subgraph_tensors else ""),
+            where=where,
+            fix="INT8 calibration is for models with float activations; check that this is the right file",
+        )
+
+
+def _prepared_line(folds: FoldReport, plan: Plan) -> str:
+    normalizations = sum(item.op == "BatchNormalization" for item in folds.folded)
+    others = len(folds.folded) - normalizations
+    parts = [f"{normalizations} BatchNorm folded"]
+    if others:
+        parts.append(f"{others} per-channel Add, Sub, Mul or Div folded")
+    if folds.left:
+        parts.append(f"{len(folds.left)} BatchNorm left")
+    return (
+        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
+        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.owners), 'scale')}"
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

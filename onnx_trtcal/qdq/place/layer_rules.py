@@ -1,0 +1,142 @@
+"""Layers, the ops whose two inputs are quantized, and the rules that leave one in floating point."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from onnx_trtcal.graph.ops import ANCHORS
+from onnx_trtcal.graph.view import kind, numpy_type
+from onnx_trtcal.qdq.weight_scales import channel_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_graphsurgeon as gs
+
+    from onnx_trtcal.graph.constants import Constants
+    from onnx_trtcal.qdq.options import QdqOptions
+
+__all__ = ["is_layer", "weight_axis", "why_left"]
+
+# TensorRT accepts these around the Softmax between the two products of an attention.
+_AROUND_SOFTMAX = frozenset(
+    {"Add", "Cast", "Div", "Dropout", "Identity", "Mul", "Reshape", "Sub", "Transpose", "Where"}
+)
+
+
+def is_layer(node: gs.Node) -> bool:
+    """Whether a node is a layer: a Conv, ConvTranspose, Gemm or MatMul of the standard domain."""
+    return kind(node) in ANCHORS and len(node.inputs) >= 2
+
+
+def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
+    """The output-channel axis of the constant operand at input `index`; None if it has none."""
+    transposed = node.op == "Gemm" and bool(node.attrs.get("transB" if index else "transA", 0))
+    return channel_axis(node.op, rank, transposed=transposed, left=index == 0)
+
+
+def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | None:
+    """Why a layer stays in floating point; None when both its inputs can be quantized."""
+    shapes = [constants.shape(tensor) for tensor in node.inputs[:2]]
+    if all(shape is not None for shape in shapes):
+        return "both inputs are constant"
+    types = [_type_class(tensor) for tensor in node.inputs[:2]]
+    if "integer" in types:
+        return "integer inputs"
+    if "float64" in types:
+        return "float64, which TensorRT does not quantize"
+    if any(parent.op == "DequantizeLinear" for tensor in node.inputs[:2] for parent in tensor.inputs):
+        return "already quantized"
+    if node.op in ("Conv", "ConvTranspose"):
+        if shapes[1] is None:
+            return "its weights are computed, not constant"
+        return _small_convolution(node, shapes[1], options)
+    return _product(node, shapes, options)
+
+
+def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions) -> str | None:
+    group = int(node.attrs.get("group", 1))
+    into, out = shape[1] * group, shape[0]
+    if node.op == "ConvTranspose":
+        into, out = out, into
+    if max(into, out) < options.min_channels:
+        return f"{into} input and {out} output channels, both fewer than {options.min_channels}"
+    if group > 1 and options.min_channels > 1 and out % 8:
+        return f"grouped, with {out} output channels: not a multiple of 8, which INT8 kernels want"
+    return None
+
+
+def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
+    if not options.attention and all(shape is None for shape in constants) and _near_softmax(node):
+        return "one of the two products of an attention, which TensorRT fuses in floating point"
+    sides = [
+        tuple(shape) if shape is not None else _shape(tensor)
+        for shape, tensor in zip(constants, node.inputs[:2], strict=True)
+    ]
+    if not options.gemv and _is_gemv(node, sides[0], sides[1]):
+        return "a matrix-vector product at every batch size"
+    weight = next((shape for shape in constants if shape is not None), None)
+    if weight is not None and len(weight) >= 2 and max(weight[-2:]) < options.min_channels:
+        return f"a weight of {weight[-2]} x {weight[-1]}, both fewer than {options.min_channels}"
+    return None
+
+
+def _is_gemv(node: gs.Node, left: Sequence[object] | None, right: Sequence[object] | None) -> bool:
+    """Whether one operand is a single vector, whatever the free dimensions are.
+
+    A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows
+    when the right one is a plain matrix, because the product is then one matrix product over all of them.
+    """
+    if any(side is not None and len(side) == 1 for side in (left, right)):
+        return True
+    if right is not None and len(right) >= 2:
+        columns = right[-2] if node.op == "Gemm" and node.attrs.get("transB", 0) else right[-1]
+        if columns == 1:
+            return True
+    if left is None or len(left) < 2:
+        return False
+    if node.op == "Gemm":
+        return (left[1] if node.attrs.get("transA", 0) else left[0]) == 1
+    rows = left[:-1] if right is not None and len(right) == 2 else left[-2:-1]
+    return all(isinstance(size, int) for size in rows) and math.prod(int(str(size)) for size in rows) == 1
+
+
+def _near_softmax(node: gs.Node) -> bool:
+    below = [child for tensor in node.outputs for child in tensor.outputs]
+    above = [parent for tensor in node.inputs for parent in tensor.inputs]
+    return _meets_softmax(below, down=True) or _meets_softmax(above, down=False)
+
+
+def _meets_softmax(nodes: list[gs.Node], *, down: bool, steps: int = 8) -> bool:
+    seen: set[int] = set()
+    for _ in range(steps):
+        following: list[gs.Node] = []
+        for node in nodes:
+            if node.op == "Softmax":
+                return True
+            if node.op not in _AROUND_SOFTMAX or id(node) in seen:
+                continue
+            seen.add(id(node))
+            tensors = node.outputs if down else node.inputs
+            following += [
+                other for tensor in tensors for other in (tensor.outputs if down else tensor.inputs)
+            ]
+        nodes = following
+    return False
+
+
+def _shape(tensor: gs.Tensor) -> tuple[object, ...] | None:
+    return None if tensor.shape is None else tuple(tensor.shape)
+
+
+def _type_class(tensor: gs.Tensor) -> Literal["integer", "float64", "float"]:
+    """What a tensor's type means for INT8; bools count as integers, and an unknown type may be quantized."""
+    dtype = numpy_type(tensor)
+    if dtype is None:
+        return "float"
+    if dtype == np.float64:
+        return "float64"
+    return "integer" if dtype.kind in "iub" else "float"

@@ -1,0 +1,110 @@
+"""Symmetric INT8 scales of weights, one per output channel, as TensorRT expects them on Q/DQ nodes.
+
+TensorRT accepts per-channel scales on weights only, along one axis, each of them positive, with a zero point
+of zero (TensorRT developer guide, "Explicit Quantization").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_trtcal.errors import ModelError
+
+__all__ = ["DEAD", "WeightScales", "channel_axis", "quantize_weight", "weight_scales"]
+
+DEAD = 1e-4
+"""A channel whose largest magnitude is below this is dead: its own scale would be too small to be safe."""
+
+
+@dataclass(frozen=True)
+class WeightScales:
+    """Scales of one weight tensor.
+
+    Attributes:
+        scales: float32[n], n the length of `axis`; float32[1] for one scale per tensor.
+        amax: float32[n], the largest magnitude of each channel.
+        axis: the channel axis of the weight tensor; None for one scale per tensor.
+        dead: the channels whose largest magnitude is below 1e-4.
+    """
+
+    scales: np.ndarray
+    amax: np.ndarray
+    axis: int | None
+    dead: tuple[int, ...]
+
+
+def channel_axis(op: str, rank: int, *, transposed: bool = False, left: bool = False) -> int | None:
+    """The axis of a weight tensor that counts output channels.
+
+    Conv weights are (out, in / group, ...), those of ConvTranspose (in, out / group, ...), and the right
+    operand of Gemm and MatMul is (in, out).
+
+    Args:
+        op: Conv, ConvTranspose, Gemm or MatMul.
+        rank: dimensions of the weight tensor.
+        transposed: Gemm's transB (transA for a left operand).
+        left: the weight is the left operand of a Gemm or MatMul, whose rows are the output channels.
+
+    Returns:
+        The axis, or None when the tensor has no such axis (a MatMul with a vector).
+
+    Raises:
+        ModelError: the op is another one.
+    """
+    if op == "Conv":
+        return 0
+    if op == "ConvTranspose":
+        return 1
+    if op not in ("Gemm", "MatMul"):
+        raise ModelError(
+            f"{op} has no weight with output channels", fix="ask for Conv, ConvTranspose, Gemm or MatMul"
+        )
+    if rank < 2:
+        return None
+    return rank - 2 if transposed != left else rank - 1
+
+
+def weight_scales(weight: np.ndarray, axis: int | None, name: str = "") -> WeightScales:
+    """Scale = max|w| / 127 of each channel along `axis`, or of the whole tensor when `axis` is None.
+
+    A dead channel gets the scale of a channel whose largest magnitude is 1e-4 or, in a tensor that has
+    nothing larger, of the tensor itself: positive, never so small that a bias in units of input scale times
+    weight scale overflows, and no coarser than its neighbours. A tensor of zeros is treated as one of 1e-4.
+
+    Args:
+        weight: of any shape and float dtype.
+        axis: the channel axis; None for one scale.
+        name: the tensor's name, for errors.
+
+    Raises:
+        ModelError: the weight holds NaN or Inf.
+    """
+    magnitude = np.abs(np.asarray(weight, dtype=np.float32))
+    if axis is None:
+        amax = magnitude.max(initial=0.0, keepdims=True).reshape(1)
+    else:
+        others = tuple(k for k in range(magnitude.ndim) if k != axis % magnitude.ndim)
+        amax = magnitude.max(axis=others, initial=0.0)
+    if not np.isfinite(amax).all():
+        raise ModelError("a weight holds NaN or Inf", where=name, fix="export the model with finite weights")
+    floor = min(np.float32(DEAD), amax.max(initial=0.0)) or np.float32(DEAD)
+    scales = (np.maximum(amax, floor) / np.float32(127)).astype(np.float32)
+    return WeightScales(scales, amax, axis, tuple(int(k) for k in np.flatnonzero(amax < np.float32(DEAD))))
+
+
+def quantize_weight(weight: np.ndarray, scales: np.ndarray, axis: int | None) -> np.ndarray:
+    """int8 of the weight's shape: weight / scale in float32, rounded half to even and clipped to ±127.
+
+    Args:
+        weight: of any shape and float dtype.
+        scales: float32[n] along `axis`, or float32[1] when `axis` is None.
+        axis: the channel axis; None for one scale.
+    """
+    shape = [1] * np.ndim(weight)
+    if axis is not None:
+        shape[axis] = scales.size
+    steps = np.rint(np.asarray(weight, dtype=np.float32) / scales.astype(np.float32).reshape(shape))
+    quantized: np.ndarray = np.clip(steps, -127, 127).astype(np.int8)
+    return quantized
