@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from helpers import toys
 from helpers.small import CPU, network, samples
-from onnx_trtcal.graph.groups.fuse import find_groups
-from onnx_trtcal.graph.model.surgeon import import_graph
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.fold.fold import fold
+from onnx_trtcal.graph.groups.group import find_groups
+from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.plan.plan import plan
 from onnx_trtcal.methods.assign import assign_methods

@@ -54,6 +54,7 @@ class Constants:
         # By identity, because names may occur again in subgraphs; the tensor is kept so that its id stays its.
         self._known: dict[int, tuple[gs.Tensor, bool]] = {}
         self._values: dict[int, tuple[gs.Tensor, np.ndarray]] = {}
+        self._kept_bytes = 0
         self._shapes: dict[int, tuple[gs.Tensor, tuple[int, ...] | None]] = {}
 
     def is_constant(self, tensor: gs.Tensor) -> bool:
@@ -83,7 +84,8 @@ class Constants:
         None as well where `run_nodes` has no value: the nodes cannot be run (operators of a custom library), or
         they would make more than its limits allow.
         """
-        return self.values([tensor])[0]
+        held = self._at_hand(tensor)
+        return self.values([tensor])[0] if held is None else held
 
     def values(self, tensors: Sequence[gs.Tensor]) -> list[np.ndarray | None]:
         """As `value`, for several tensors at once, whose common nodes then run once."""
@@ -147,9 +149,9 @@ class Constants:
             return
         values.flags.writeable = False
         self._values[id(tensor)] = (tensor, values)
-        total = sum(kept.nbytes for _, kept in self._values.values())
-        while total > _KEPT_BYTES:
-            total -= self._values.pop(next(iter(self._values)))[1].nbytes
+        self._kept_bytes += values.nbytes
+        while self._kept_bytes > _KEPT_BYTES:
+            self._kept_bytes -= self._values.pop(next(iter(self._values)))[1].nbytes
 
     def _compute(self, wanted: Sequence[gs.Tensor]) -> list[np.ndarray] | None:
         """Runs the nodes that some constants need; None when they cannot be run, or would make too much."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
-
 from onnx_trtcal.errors import OptionError, StatisticsError, did_you_mean
 from onnx_trtcal.methods.registry import METHODS, Needs, Registration, imported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
     from onnx_trtcal.stats.histogram import Histogram
 
@@ -83,6 +83,8 @@ class Method:
             return self.fallback.solve(counted)
         self._check(counted)
         threshold = self._call_solver(counted)
+        import numpy as np
+
         return float(np.float32(min(threshold, float(np.finfo(np.float32).max))))
 
     def second_pass(self, amax: float) -> SecondPass:

@@ -68,7 +68,7 @@ def test_a_tool_that_fails_is_reported_and_the_others_go_on(tmp_path: Path):
     done = compare(tmp_path / "c.json", *flags)
     assert done.returncode == 0, done.stderr
     assert [row[0] for row in table(done.stdout)[1:]] == ["ours, minmax"]
-    assert "ours, nonsense failed: " in done.stdout and "'nonsense' is no method" in done.stdout
+    assert "ours, nonsense failed: " in done.stdout and "'nonsense' is not a method" in done.stdout
 
 
 def test_paths_are_relative_to_the_file(tool, tmp_path: Path):

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from onnx_trtcal import Options, evaluate, quantize
+from onnx_trtcal import EvaluationOptions, Options, evaluate, quantize
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -21,8 +21,9 @@ def main(folder: Path) -> None:
     evaluation = evaluate(
         model,
         MODELS / "digits_test",
-        quantized=folder / "digits_resnet.int8.onnx",
-        labels=MODELS / "digits_test" / "labels.csv",
+        EvaluationOptions(
+            quantized=folder / "digits_resnet.int8.onnx", labels=MODELS / "digits_test" / "labels.csv"
+        ),
     )
     for output in evaluation.outputs:
         print(f"output {output.name}: {output.sqnr:.1f} dB signal to quantization noise")
