@@ -104,7 +104,7 @@ def _print(made: Sequence[Compilation], console: Console, args: argparse.Namespa
         _print_one(each, console)
     if len(made) == 2 and all(each.built for each in made):
         _print_bytes(made[0], made[1], console)
-        console.line(f"{len(differences) or 'no'} layers differ" + (":" if differences else ""))
+        console.line(f"layers that differ: {len(differences) or 'none'}")
         shown = differences if console.verbose else differences[:_ROWS]
         names = [Path(each.model).name for each in made]
         names = names if len(set(names)) == 2 else [each.model for each in made]
@@ -149,12 +149,12 @@ def _verdict(made: Compilation) -> str:
     count = made.summary
     if not count.layers:
         return "builds, and has no Conv, ConvTranspose, Gemm or MatMul"
-    text = f"builds; {count.int8_layers} of {count.layers} layers run in INT8"
+    text = f"builds; {count.int8_layers} of {_counted(count.layers, 'layer')} in INT8"
     if count.macs:
         text += f", {100 * count.int8_share:.1f} % of the multiply-adds"
     if not any(layer.has_pairs for layer in made.layers):
         return f"{text}: no layer has Q/DQ pairs"
-    return f"{text}; {len(made.lost)} with Q/DQ pairs do not" if made.lost else text
+    return f"{text}; {_counted(len(made.lost), 'layer')} with Q/DQ pairs in float" if made.lost else text
 
 
 def _print_problem(problem: Problem, console: Console) -> None:
@@ -165,7 +165,7 @@ def _print_problem(problem: Problem, console: Console) -> None:
 
 def _print_summary(count: Summary, console: Console) -> None:
     console.line(
-        f"  {count.kernels} kernels, {count.converting} of them only convert; moved in an inference: "
+        f"  {_counted(count.kernels, 'kernel')}, of which {count.converting} only convert; moved in an inference: "
         f"{_size(count.float_bytes)} float and {_size(count.int8_bytes)} INT8"
     )
     console.detail(
@@ -176,7 +176,7 @@ def _print_summary(count: Summary, console: Console) -> None:
 def _print_layers(layers: Sequence[Layer], console: Console) -> None:
     left = sorted((layer for layer in layers if not layer.int8), key=lambda layer: -(layer.macs or 0))
     if left:
-        console.line(f"  {len(left)} layers not in INT8, the most multiply-adds first:")
+        console.line(f"  {_counted(len(left), 'layer')} not in INT8, the most multiply-adds first:")
         _print_rows(left if console.verbose else left[:_ROWS], console)
         _print_hidden(len(left), console)
     if console.verbose:
@@ -224,3 +224,7 @@ def _scaled(count: int) -> str:
         if count >= step:
             return f"{count / step:.3g} {unit}"
     return str(count)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

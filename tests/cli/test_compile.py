@@ -47,11 +47,11 @@ def test_the_verdict_comes_first(tmp_path: Path, capsys: Capture) -> None:
     path = saved(quantized(two_convs()), tmp_path)
     assert main(["compile", path, "--require-int8"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{path}: builds; 2 of 2 layers run in INT8, 100.0 % of the multiply-adds"
+    assert said[0] == f"{path}: builds; 2 of 2 layers in INT8, 100.0 % of the multiply-adds"
     assert "TensorRT for RTX" in said[1] and "for SM86" in said[1]
     assert "TensorRT 8 to 10 may fuse otherwise" in said[1]
     assert (
-        said[2] == "  5 kernels, 1 of them only convert; moved in an inference: 4.8 kB float and 2.4 kB INT8"
+        said[2] == "  5 kernels, of which 1 only convert; moved in an inference: 4.8 kB float and 2.4 kB INT8"
     )
     assert len(said) == 3
 
@@ -61,7 +61,7 @@ def test_layers_in_float_and_why(tmp_path: Path, capsys: Capture) -> None:
     path = saved(quantized(narrow(), exclude=("n_a",)), tmp_path)
     assert main(["compile", path, "--require-int8"]) == 0
     said = capsys.readouterr().out
-    assert "2 of 4 layers run in INT8" in said
+    assert "2 of 4 layers in INT8" in said
     assert "  2 layers not in INT8, the most multiply-adds first:" in said
     assert "no Q/DQ pair: excluded, or its input has no scale" in said
     assert "4 input and 8 output channels, both fewer than 16" in said
@@ -78,7 +78,7 @@ def test_a_layer_that_loses_int8(tmp_path: Path, capsys: Capture) -> None:
     path = saved(with_lost_layer(), tmp_path)
     assert main(["compile", path]) == 0
     assert (
-        "1 of 2 layers run in INT8, 93.1 % of the multiply-adds; 1 with Q/DQ pairs do not"
+        "1 of 2 layers in INT8, 93.1 % of the multiply-adds; 1 layer with Q/DQ pairs in float"
         in capsys.readouterr().out
     )
     assert main(["compile", path, "--require-int8"]) == 1
@@ -93,7 +93,7 @@ def test_ten_rows_unless_verbose(tmp_path: Path, capsys: Capture) -> None:
     path = saved(pattern.model(name), tmp_path)
     assert main(["compile", path]) == 0
     said = capsys.readouterr().out
-    assert "0 of 12 layers run in INT8, 0.0 % of the multiply-adds: no layer has Q/DQ pairs" in said
+    assert "0 of 12 layers in INT8, 0.0 % of the multiply-adds: no layer has Q/DQ pairs" in said
     assert said.count("no Q/DQ pair on") == 10 and "... and 2 more (-v shows all)" in said
     assert main(["compile", path, "-v"]) == 0
     assert capsys.readouterr().out.count("no Q/DQ pair on") == 12
@@ -108,7 +108,7 @@ def test_two_models_side_by_side(tmp_path: Path, capsys: Capture) -> None:
     assert main(["compile", plain, small]) == 0
     said = capsys.readouterr().out
     assert f"{small} moves " in said and "% fewer bytes: 7.2 kB against " in said
-    assert "2 layers differ:" in said
+    assert "layers that differ: 2" in said
     assert "n_a    Conv       float    INT8" in said
     assert main(["compile", small, small, "-q"]) == 0
     assert capsys.readouterr().out.endswith("both move the same number of bytes\n")

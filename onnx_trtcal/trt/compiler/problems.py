@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.ops import QUANTIZED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,6 +51,7 @@ _REPORT = (
     "this is a fault of the compiler: try another --gpu, find the node by leaving layers in floating point "
     "(quantize --exclude), and report it to NVIDIA with the model"
 )
+_PAIRS_ONLY = "TensorRT takes Q/DQ pairs and no quantized operators: quantize the float model with pairs"
 _UNKNOWN = "change or leave out this node; NVIDIA's message is all that is known of it"
 
 # Messages of TensorRT for RTX 1.7, each seen on a small model.
@@ -109,6 +112,7 @@ _RULES = (
 _ASSERTION = re.compile(r"^Assertion failed: [^:]*(?:::[^:]*)*: (.+)", re.DOTALL)
 _QUOTED = re.compile(r'^\w+ && "(.+)"$')
 _USAGE = re.compile(r"Error Code \d+: [\w ]+ \((.*?)(?: In \w+ at \S+)?\)$", re.DOTALL)
+_SOURCE = re.compile(r"^\[[\w.:]+ ?\w+\] ")
 _CUDA = "Cuda Runtime"  # there is no GPU, and none is needed
 _LAYER = re.compile(r"^(?:In node|Quantized constant) \(?([^\s)]+)\)?")
 
@@ -162,7 +166,9 @@ def _parser_problem(error: ParserError) -> Problem:
     if what == "false":
         what = f"{error.op} is not supported"
     node = error.node or (f"number {error.index}" if error.index >= 0 else "")
-    return Problem(PARSER, node, error.op, rule.name if rule else error.code.lower(), what, _fix(rule))
+    name = rule.name if rule else error.code.lower()
+    fix = _PAIRS_ONLY if name == "operator" and error.op in QUANTIZED else _fix(rule)
+    return Problem(PARSER, node, error.op, name, what, fix)
 
 
 def _builder_problem(text: str) -> Problem:
@@ -190,6 +196,6 @@ def _plain(text: str) -> str:
     ]
     plain = "\n".join(lines).strip() or text.strip()
     usage = _USAGE.search(plain)
-    plain = usage[1] if usage else plain
+    plain = _SOURCE.sub("", usage[1] if usage else plain)
     asserted = _ASSERTION.match(plain) or _QUOTED.match(plain)
     return " ".join((asserted[1] if asserted else plain).split())

@@ -98,6 +98,8 @@ def test_what_the_parser_refuses(text: str, rule: str, what: str) -> None:
 def test_an_op_that_a_checker_turns_down_without_a_word() -> None:
     problem = refused("false", op="QLinearConv", code="UNSUPPORTED_NODE")
     assert (problem.rule, problem.what) == ("operator", "QLinearConv is not supported")
+    assert "Q/DQ pairs" in problem.fix
+    assert "replace it by others" in refused("false", op="Foo").fix
 
 
 def test_an_unknown_message_keeps_its_words_and_code() -> None:
@@ -127,6 +129,7 @@ def test_what_the_builder_refuses() -> None:
     )
     (problem,) = find_problems(build(("ERROR", text)))
     assert (problem.stage, problem.rule) == ("builder", "gpu-type") and "--gpu" in problem.fix
+    assert problem.what.startswith("Cannot compile for target(s) sm86, because")
 
 
 def test_an_internal_error_is_called_one() -> None:
