@@ -12,6 +12,7 @@ TABLES = [
     ops.ANCHORS,
     ops.POINTWISE,
     ops.MOVES,
+    ops.AROUND_SOFTMAX,
     ops.COPIES,
     ops.SHAPE_CARRIERS,
     ops.RANDOM,
@@ -65,6 +66,10 @@ def test_movers_keep_every_value_once(op):
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
     (y,) = toys.run(model, {"x": x})
     np.testing.assert_array_equal(np.sort(y, axis=None), np.sort(x, axis=None))
+    if op in ops.RESHAPES:
+        np.testing.assert_array_equal(y.ravel(), x.ravel())
+    if op in ops.KEEPS_AXES:
+        np.testing.assert_array_equal(y, x)
 
 
 def test_max_pooling_makes_no_value_of_its_own():
