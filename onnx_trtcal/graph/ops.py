@@ -35,6 +35,7 @@ __all__ = [
     "RANDOM",
     "READ_NO_VALUES",
     "RESHAPES",
+    "SATURATING",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
@@ -111,6 +112,9 @@ POINTWISE = _names(
     "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul Neg"
     " Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu"
 )
+
+# Those that stay within fixed bounds, so that x times one of them grows no faster than x.
+SATURATING = _names("Clip Erf HardSigmoid Min Sigmoid Softsign Tanh")
 
 # Ops that give the values of input 0 another shape and leave their order alone.
 RESHAPES = _names("Flatten Reshape Squeeze Unsqueeze")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.view import kind
 from onnx_trtcal.graph.weighted import WEIGHTED
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def multiply_adds(graph: gs.Graph) -> int | None:
     """
     total = 0
     for node in graph.nodes:
-        op = WEIGHTED.get(node.op)
+        op = WEIGHTED.get(kind(node))
         if op is not None and len(node.inputs) >= 2:
             left, right, output = (_sizes(tensor.shape) for tensor in (*node.inputs[:2], node.outputs[0]))
             cost = op.multiply_adds(left, right, output)

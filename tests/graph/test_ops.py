@@ -40,6 +40,10 @@ def test_an_op_that_moves_values_does_not_copy_a_scale_and_starts_no_group():
     assert not ops.MOVES & set(ops.ACTIVATIONS)
 
 
+def test_a_saturating_op_is_pointwise():
+    assert ops.SATURATING <= ops.POINTWISE
+
+
 def test_every_rule_says_why():
     assert all(activation.rule for activation in ops.ACTIVATIONS.values())
 
