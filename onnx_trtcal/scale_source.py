@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnx_trtcal.data.layout import batched_inputs, effective_batch_size, is_fixed
+from onnx_trtcal.data.layout import batched_inputs, effective_batch_size
 from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
@@ -20,7 +20,6 @@ from onnx_trtcal.trt.cache import Cache, read_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     import onnx
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel, Prepared
     from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = [
     "ScaleSource",
@@ -309,7 +307,7 @@ def _from_cache(
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.propagate import propagate_scales
+    from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
     if isinstance(source, Cache):
@@ -346,39 +344,8 @@ def _from_cache(
         missing=missing,
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
-        unseen=_with_followers(folded, known, made_up | (sidecar.unseen & known.keys())),
-        seen_shapes=_fitting(sidecar, folded.model, options),
-    )
-
-
-def _with_followers(
-    folded: FoldedModel, known: Mapping[str, float], unseen: AbstractSet[str]
-) -> tuple[str, ...]:
-    """Tensors of a cache whose scale is made up, and those without an entry that take such a scale."""
-    from onnx_trtcal.graph.propagate import propagate_scales
-
-    if not unseen:
-        return ()
-    # NaN travels along the very ways on which the scales themselves were propagated.
-    marked = {tensor: math.nan if tensor in unseen else scale for tensor, scale in known.items()}
-    follows, _ = propagate_scales(folded.folded, folded.groups, marked)
-    return (
-        *(tensor for tensor, scale in follows.items() if math.isnan(scale)),
-        *(tensor for tensor in unseen if tensor not in follows),
-    )
-
-
-def _fitting(sidecar: Sidecar, model: Model, options: Options) -> dict[str, SeenShapes]:
-    """The shapes in a sidecar that inputs of the model can have: the cache may be that of another version of it."""
-    shapes = sidecar.shapes(effective_batch_size(model.inputs, options.batch_size)) if model.inputs else {}
-    specs = {spec.name: spec for spec in model.inputs}
-    return {name: seen for name, seen in shapes.items() if name in specs and _fits(specs[name], seen)}
-
-
-def _fits(spec: InputSpec, seen: SeenShapes) -> bool:
-    return len(spec.shape) == len(seen.largest) and all(
-        not is_fixed(dim) or dim == least == most
-        for dim, least, most in zip(spec.shape, seen.smallest, seen.largest, strict=True)
+        unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),
+        seen_shapes=sidecar.shapes(folded.model.inputs, options.batch_size),
     )
 
 
@@ -397,6 +364,13 @@ def _warn_of_unseen(found: ScaleSource, listener: Listener) -> None:
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:
     """The statistics, and what to call them in error messages."""
+    from onnx_trtcal.stats.collection import Collection
+
     if isinstance(statistics, (str, Path)):
         return load_statistics(statistics), str(statistics)
+    if not isinstance(statistics, Collection):
+        raise StatisticsError(
+            f"statistics are a path or a Collection, and this is {type(statistics).__name__}",
+            fix="pass a file that --save-stats wrote, or Calibration.collection",
+        )
     return statistics, ""

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from onnx_trtcal.data.layout import effective_batch_size, is_fixed
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = [
     "Offer",
@@ -64,13 +67,20 @@ class Sidecar:
         """Hash of the model; empty where it is not known."""
         return str(_table(self.content, "model").get("sha256") or "")
 
-    def shapes(self, batch: int) -> dict[str, SeenShapes]:
-        """Per input, the smallest and the largest shape that it was fed with.
+    def shapes(self, inputs: Sequence[InputSpec], batch_size: int | None = None) -> dict[str, SeenShapes]:
+        """Per input, the smallest and the largest shape of a batch.
 
         Args:
-            batch: the largest size of a dynamic batch axis, which the sidecar leaves open. It is held to the number of
-                samples.
+            inputs: those of a model; shapes that one of them cannot have are left out, because the cache may be that of
+                another version of the model.
+            batch_size: the most samples in a batch, as `Options` has it; no more than were counted.
         """
+        batch = effective_batch_size(inputs, batch_size) if inputs else 1
+        specs = {spec.name: spec for spec in inputs}
+        shapes = self._shapes(batch)
+        return {name: seen for name, seen in shapes.items() if name in specs and _fits(specs[name], seen)}
+
+    def _shapes(self, batch: int) -> dict[str, SeenShapes]:
         samples = _table(self.content, "data").get("samples") or batch
         found = {}
         for name, item in _table(self.content, "shapes").items():
@@ -89,6 +99,13 @@ class Sidecar:
         return {
             name: item for name, item in _table(self.content, "tensors").items() if isinstance(item, dict)
         }
+
+
+def _fits(spec: InputSpec, seen: SeenShapes) -> bool:
+    return len(spec.shape) == len(seen.largest) and all(
+        not is_fixed(dim) or dim == least == most
+        for dim, least, most in zip(spec.shape, seen.smallest, seen.largest, strict=True)
+    )
 
 
 def sidecar_path(cache: str | Path) -> Path:
