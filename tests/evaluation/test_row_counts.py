@@ -127,7 +127,9 @@ class TestSensitivity:
         int8 = quantize(model, DATA, CPU, SMALL).proto()
         signal = noise = 0.0
         for sample in DATA:
-            one, other = (toys.run(each, {"x": sample}, ["y"])[0].astype(np.float64) for each in (model, int8))
+            one, other = (
+                toys.run(each, {"x": sample}, ["y"])[0].astype(np.float64) for each in (model, int8)
+            )
             signal += float((one**2).sum())
             noise += float(((one - other) ** 2).sum() if one.shape == other.shape else (one**2).sum())
         assert result.everything.noise_to_signal == pytest.approx(noise / signal, rel=0.02)
@@ -150,7 +152,9 @@ class TestSensitivity:
 def test_rows_that_only_a_run_shows_are_not_classes_for_long() -> None:
     """Nothing in the graph says that axis 0 counts anything but samples; the second sample does."""
     weight = np.random.default_rng(0).standard_normal((16, 20)).astype(np.float32)
-    model = toys.model([toys.node("MatMul", "x w", "y")], {"x": ["time", 16]}, {"y": ["time", 20]}, {"w": weight})
+    model = toys.model(
+        [toys.node("MatMul", "x w", "y")], {"x": ["time", 16]}, {"y": ["time", 20]}, {"w": weight}
+    )
     data = [np.random.default_rng(n).standard_normal((n, 16)).astype(np.float32) for n in (1, 3, 2)]
     result = evaluate(model, data, EvaluationOptions(data, CPU, SMALL))
     assert (result.classes, result.agreement, result.samples) == (None, None, 3)

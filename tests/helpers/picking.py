@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
+
 from helpers import toys
+
+if TYPE_CHECKING:
+    import onnx
 
 WIDTH = 24
 
