@@ -149,7 +149,10 @@ def solve(
     Raises:
         StatisticsError: when a method needs a second pass over the data and `second` lacks its result.
     """
-    methods, histograms, chosen = prepared.methods, collection.tied_histograms(prepared.ties), chosen or {}
+    methods, chosen = prepared.methods, chosen or {}
+    tied = collection.tied_histograms(prepared.ties)
+    # Statistics of a run without --tie-concat may hold more than a plan with it observes.
+    histograms = {name: tied[name] for name in prepared.plan.observed}
     counted: dict[str, Histogram | SecondPass] = {**histograms, **(second or {})}
     solved = solve_all(
         {name: each for name, each in counted.items() if name not in chosen},
