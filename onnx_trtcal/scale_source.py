@@ -216,7 +216,8 @@ def compare(
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
     prepared = _prepare_for(model, collection, options, listener, where)
-    return compare_methods(collection.histograms, prepared.plan.op_types, chosen, options.threads)
+    histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
+    return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
 
 
 def from_statistics(
@@ -297,7 +298,7 @@ def _prepare_for(
         raise StatisticsError(
             f"the statistics lack {len(unmeasured)} tensors to observe, {unmeasured[0]!r} for one",
             where=name,
-            fix="collect them again with this version",
+            fix="collect them again with this version, and with or without --tie-concat as here",
         )
     return prepared
 
