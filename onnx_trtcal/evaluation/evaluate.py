@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.comparison import Comparison
@@ -13,6 +12,7 @@ from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
@@ -77,7 +77,7 @@ def evaluate(
     for line in stream.description:
         listener.say(line)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = effective_batch_size(float_model.inputs, options.batch_size)
+    size = batch_size_for(float_model.inputs, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)
