@@ -67,7 +67,7 @@ def measure(
         ModelError: when ONNX Runtime fails on the model; likewise.
         ProviderError: when the provider asked for cannot run.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
+    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples, listener)
     for line in source.description:
         listener.say(line)
     provider = choose_provider(options.provider)
@@ -147,7 +147,15 @@ def _threads(options: Options) -> ThreadPoolExecutor:
 
 def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
-    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
+    images = _said(asdict(options.preprocess))
     belonging = {"observe": options.observe, "preprocess": images}
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
+
+
+def _said(images: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not at their default, of each input as well."""
+    said = {name: value for name, value in images.items() if value is not None}
+    if "per_input" in said:
+        said["per_input"] = {name: _said(each) for name, each in said["per_input"].items()}
+    return said

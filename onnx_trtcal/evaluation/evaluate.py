@@ -71,7 +71,7 @@ def evaluate(
             f"the model has no output {request.output!r}",
             fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
-    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
+    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, listener)
     for line in stream.description:
         listener.say(line)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)

@@ -41,6 +41,7 @@ FLAGS = {
     "--std": "2",
     "--layout": "nhwc",
 }
+FOR_INPUTS = ["--preset", "cam0=raw", "--size", "left/img:0=64,32", "--color", "cam0=gray"]
 TOML = """
 method = "mse"
 method_for = ["Softmax=minmax", "x=percentile:99"]
@@ -72,6 +73,13 @@ scale = "1/255"
 mean = [0.5, 0.25, 0.25]
 std = 2
 layout = "nhwc"
+
+[preprocess.cam0]
+preset = "raw"
+color = "gray"
+
+[preprocess."left/img:0"]
+size = [64, 32]
 """
 
 
@@ -95,6 +103,7 @@ def test_without_flags_all_is_at_its_default() -> None:
 def test_a_toml_file_says_the_same_as_the_flags(tmp_path: Path) -> None:
     words = [word for flag, value in FLAGS.items() for word in (flag, value) if word]
     words += ["--method-for", "Softmax=minmax", "--method-for", "x=percentile:99", "--ort-custom-ops", "a.so"]
+    words += FOR_INPUTS
     flags, file = parse(*words), parse(*config(tmp_path, TOML))
     assert flags == file
     # Nothing was left at its default, so no option was forgotten here.
