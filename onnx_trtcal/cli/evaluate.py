@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, add_qdq, data_from, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data

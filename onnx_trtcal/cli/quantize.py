@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, add_qdq, data_from, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations

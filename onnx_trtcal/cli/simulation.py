@@ -22,7 +22,10 @@ def add_simulation(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusi
     sources.add_argument("--stats", metavar="PATH", help="a statistics file")
     sources.add_argument("--calibrate-on", metavar="DATA", help="other data, to calibrate on")
     parser.add_argument(
-        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
+        "--labels",
+        metavar="PATH",
+        help="right classes: a table of file,label or index,label, one label a line, .npy, a folder per class, or YOLO "
+        "or COCO annotations with one class per image",
     )
     parser.add_argument(
         "--output",

@@ -107,7 +107,9 @@ def _table(text: str, path: Path) -> Iterator[_Line]:
     head = next((line for line in lines if line.strip()), "")
     mark = "\t" if path.suffix.lower() == ".tsv" or ("\t" in head and "," not in head) else ","
     mark = ";" if mark == "," and ";" in head and "," not in head else mark
-    rows = [(n, row) for n, row in enumerate(csv.reader(lines, delimiter=mark), 1) if any(map(str.strip, row))]
+    rows = [
+        (n, row) for n, row in enumerate(csv.reader(lines, delimiter=mark), 1) if any(map(str.strip, row))
+    ]
     rows = [(number, row) for number, row in rows if not row[0].startswith("#")]
     column = 0
     if rows and not _resolved(rows[0][1][0], path.parent) and not content_of(Path(rows[0][1][0])):
@@ -146,7 +148,9 @@ def _missing(missing: Sequence[_Line], lines: int, path: Path) -> DataError:
     names = [Path(text.replace("\\", "/")) for text in first.texts if text]
     near = ""
     if names and content_of(names[0]) is None and not names[0].suffix:
-        near = next((each.relative_to(path.parent).as_posix() for each in _with_stem(path, names[0].name)), "")
+        near = next(
+            (each.relative_to(path.parent).as_posix() for each in _with_stem(path, names[0].name)), ""
+        )
     example = f", as in {near}" if near else ""
     if first.texts[0].startswith(("http://", "https://")):
         example = "; addresses are not downloaded"

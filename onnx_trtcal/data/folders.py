@@ -187,9 +187,7 @@ def _one_item(root: Path, usable: Sequence[Path], intake: Intake) -> Files | Non
         raise missing_inputs(inputs, matched, top, "file", str(root))
     paths = {name: root / top[stem] for name, stem in matched.items()}
     used = ", ".join(posix_name(path.relative_to(root)) for path in paths.values())
-    return Files(
-        (joint_item(paths, root.name, str(root), intake),), (f"arrays by input: {used}",), ()
-    )
+    return Files((joint_item(paths, root.name, str(root), intake),), (f"arrays by input: {used}",), ())
 
 
 def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.readers.lazy_array import LazyArray
 
-__all__ = ["FORMATS", "Content", "Format", "content_of", "format_names", "only_alone", "read_arrays", "read_rows"]
+__all__ = [
+    "FORMATS",
+    "Content",
+    "Format",
+    "content_of",
+    "format_names",
+    "only_alone",
+    "read_arrays",
+    "read_rows",
+]
 
 Content = Literal["image", "array", "arrays", "rows"]
 

@@ -33,7 +33,11 @@ def paths_of(data: Any) -> tuple[str, ...]:
     """The paths that `data` consists of: one path, or a list of nothing but paths; empty for any other data."""
     if isinstance(data, (str, os.PathLike)):
         return (os.fspath(data),)
-    if isinstance(data, (list, tuple)) and data and all(isinstance(each, (str, os.PathLike)) for each in data):
+    if (
+        isinstance(data, (list, tuple))
+        and data
+        and all(isinstance(each, (str, os.PathLike)) for each in data)
+    ):
         return tuple(map(os.fspath, data))
     return ()
 
@@ -91,18 +95,23 @@ def _expanded(text: str) -> _Expanded:
     usable = [match for match in matches if match.is_dir() or content_of(match)]
     if not usable:
         raise DataError(
-            f"nothing usable matches {text!r}: " + (listed([each.name for each in matches]) or "no file at all"),
+            f"nothing usable matches {text!r}: "
+            + (listed([each.name for each in matches]) or "no file at all"),
             fix="check the pattern; ** stands for folders of any depth, as in 'images/**/*.jpg'",
         )
     if any(not match.is_dir() for match in usable):
         usable = [match for match in usable if not match.is_dir()]
-    return _Expanded({match.as_posix(): match for match in usable}, f"{counted(len(usable), 'path')} by {text}")
+    return _Expanded(
+        {match.as_posix(): match for match in usable}, f"{counted(len(usable), 'path')} by {text}"
+    )
 
 
 def _open(name: str, path: Path, intake: Intake) -> Files:
     if not path.is_dir():
         if is_file_list(path) and path.is_file():
-            raise DataError("a list of files inside another", where=str(path), fix="name the files themselves")
+            raise DataError(
+                "a list of files inside another", where=str(path), fix="name the files themselves"
+            )
         if not path.exists():
             return open_path(path, intake)  # which says that it is not there
         images = tuple(intake.inputs) if content_of(path) == "image" else ()

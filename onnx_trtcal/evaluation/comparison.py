@@ -186,7 +186,10 @@ class Comparison:
         fp32, int8 = (samples_of(values[self.classes], batch) for values in (both.fp32, both.int8))
         for index, (one, other) in enumerate(zip(fp32, int8, strict=True)):
             values = class_values(self.classes, one, other, "name another --output, or give a --metric")
-            self.tally.add(*values, None if counted is None else counted[index], batch.names[index])
+            name = batch.names[index]
+            known = self.labels is not None and counted is not None
+            label = self.labels.number(counted[index], values[0].size, name) if known else None
+            self.tally.add(*values, label, name)
 
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:
         """The result.

@@ -62,6 +62,8 @@ def evaluate(
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
+    if labels and labels.note:
+        listener.say(labels.note)
     folded, graph, target = _models(model, data, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)

@@ -114,6 +114,8 @@ def sensitivity(
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener or LoggingListener()
     labels = labels_of(request.labels)
+    if labels and labels.note:
+        listener.say(labels.note)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
     switched = build_switched_graph(found.folded, found.scales, qdq)
     groups = groups_of(switched)

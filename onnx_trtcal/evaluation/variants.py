@@ -120,6 +120,8 @@ class Variants:
                 both = zip(*(samples_of(each[self._classes], batch) for each in (fp32, int8)), strict=True)
                 for (one, other), label, sample in zip(both, labels, batch.names, strict=True):
                     values = class_values(self._classes, one, other, "name another --output")
+                    if self._labels and label is not None:
+                        label = self._labels.number(label, values[0].size, sample)
                     self._tallies[name].add(*values, label, sample)
         self.samples += batch.count
 

@@ -55,7 +55,9 @@ def read_safetensors(path: Path, where: str) -> dict[str, _StoredTensor]:
 
 def _opened(path: Path) -> Any:
     # Its NumPy types for bfloat16 and the like come from ml_dtypes, which onnx installs.
-    return needed_package("safetensors", str(path), "save the tensors as .npz").safe_open(path, framework="np")
+    return needed_package("safetensors", str(path), "save the tensors as .npz").safe_open(
+        path, framework="np"
+    )
 
 
 def _reading(where: str) -> AbstractContextManager[None]:
