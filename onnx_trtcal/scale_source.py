@@ -35,7 +35,7 @@ __all__ = [
     "source_kind",
 ]
 
-SourceKind = Literal["data", "statistics", "cache"]
+SourceKind = Literal["data", "statistics", "cache", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,11 @@ class ScaleSource:
 
 def source_kind(source: Any) -> SourceKind:
     """What `source` is; a file is recognized by its first bytes."""
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.stats.collection import Collection
 
+    if isinstance(source, Calibration):
+        return "calibration"
     if isinstance(source, Cache):
         return "cache"
     if isinstance(source, Collection):
@@ -97,7 +100,7 @@ def find_scales(
     Args:
         model: path of an ONNX file, or a model in memory.
         source: data (whatever `calibrate` takes), the path of a statistics file or a Collection, the path of
-            a calibration cache or a Cache.
+            a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
 
@@ -107,6 +110,8 @@ def find_scales(
     from onnx_trtcal.pipeline import calibrate
 
     kind = source_kind(source)
+    if kind == "calibration":
+        return _of_model(source, model)
     if kind == "cache":
         cache = source if isinstance(source, Cache) else read_cache(source)
         return _from_cache(model, cache, options, "" if isinstance(source, Cache) else str(source))
@@ -117,6 +122,20 @@ def find_scales(
     else:
         calibration = calibrate(model, source, options, listener=listener)
     return from_calibration(calibration, kind)
+
+
+def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> ScaleSource:
+    """The scales of a calibration, if it is one of this model."""
+    from onnx_trtcal.graph.model.load import load
+
+    calibrated = calibration.prepared.model
+    if calibrated.sha256 != load(model, calibration.options.ort_custom_ops).sha256:
+        raise StatisticsError(
+            f"the calibration is of another model, {calibrated.path or 'one in memory'}",
+            where=str(model) if isinstance(model, (str, Path)) else "",
+            fix="give the model that was calibrated, or calibrate this one",
+        )
+    return from_calibration(calibration, "calibration")
 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
+from onnx_trtcal.collect.described import describe
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
@@ -68,8 +69,7 @@ def measure(
         ProviderError: when the provider asked for cannot run.
     """
     source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples, listener)
-    for line in source.description:
-        listener.say(line)
+    describe(source, prepared.model, options.preprocess, listener)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     device, how_counted = open_counting_device(provider.device)

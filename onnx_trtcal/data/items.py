@@ -25,7 +25,7 @@ Recipes = Callable[[InputSpec], Recipe | CustomRecipe]
 class LazyImage:
     """An image that is one sample; its shape is unknown until `load` decodes and preprocesses it."""
 
-    load: Callable[[], "np.ndarray"]
+    load: Callable[[], np.ndarray]
 
 
 InputData = LazyArray | LazyImage

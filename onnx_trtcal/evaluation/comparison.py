@@ -13,6 +13,7 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, class_output, class_values, paired
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
 from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.support.html import html_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +58,9 @@ class TensorError:
         return max(self.above - self.sqnr, 0.0) if self.above < CLEAN else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """FP32 against simulated INT8.
+    """FP32 against simulated INT8. A notebook shows the tensors as a table.
 
     Attributes:
         samples: how many were run.
@@ -80,6 +81,21 @@ class Evaluation:
     scores: Mapping[str, Merit]
     metric: Mapping[str, Merit]
     equal: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self._title}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("tensor", "made by", "SQNR dB", "cosine", "max error")
+        rows = [(each.name, each.op, each.sqnr, each.cosine, each.max_error) for each in self.tensors]
+        return html_table(self._title, columns, rows)
+
+    @property
+    def _title(self) -> str:
+        parts = [f"{each.name} {each.sqnr:.1f} dB" for each in self.outputs]
+        parts += [] if self.agreement is None else [f"same top-1 {self.agreement:.2%}"]
+        parts += [f"{name} {score.fp32:.2%} to {score.int8:.2%}" for name, score in self.scores.items()]
+        return f"{self.samples} samples: {', '.join(parts)}"
 
     @property
     def first(self) -> TensorError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from onnx_trtcal.evaluation.label_tables import FORMS, Label, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Labels", "labels_of", "read_labels"]
 
@@ -49,6 +51,21 @@ class Labels:
             DataError: a sample has no label.
         """
         return [self._of(name, first + offset) for offset, name in enumerate(names)]
+
+    def for_model(self, classes: Sequence[str], listener: Listener) -> Labels:
+        """The same labels; names are numbered as the model does, where it says which names its classes have.
+
+        Args:
+            classes: those names in the order of their numbers; none where the model does not say.
+            listener: receives how the labels are read, unless that is plain.
+        """
+        found = self
+        if self.names and set(self.names) <= set(classes):
+            note = "labels: names, numbered as in the model's metadata"
+            found = replace(self, names=tuple(classes), note=note)
+        if found.note:
+            listener.say(found.note)
+        return found
 
     def number(self, label: Label, classes: int, sample: str) -> int:
         """The number of a label's class; names are numbered in sorted order where there are as many as classes.
