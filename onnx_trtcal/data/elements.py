@@ -13,7 +13,7 @@ What is dropped is said once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,8 @@ def _is_image(value: Any) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(getattr(value, "shape", None) or getattr(value, "size", ()))
+    shape = getattr(value, "size", ()) if _is_image(value) else getattr(value, "shape", ())
+    return tuple(shape) if isinstance(shape, Iterable) else ()
 
 
 def _names(inputs: Sequence[InputSpec]) -> str:

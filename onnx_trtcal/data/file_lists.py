@@ -1,7 +1,7 @@
-"""Text files that list other files: one a line (.txt), or the first column of a table (.csv).
+r"""Text files that list other files: one a line (.txt), or the first column of a table (.csv).
 
 A path is relative to the list's folder or, where there is no such file, to the working directory. Blank lines,
-comments (#), CRLF, a byte order mark and `\\` for `/` are allowed; what follows a path on its line, such as a label, is
+comments (#), CRLF, a byte order mark and `\` for `/` are allowed; what follows a path on its line, such as a label, is
 ignored. A table may have a line of names first: a column named file, filename or path then wins over the first one.
 """
 

@@ -86,10 +86,8 @@ def open_path(path: Path, intake: Intake) -> Files:
         named = {name for name in usable if any(name.is_relative_to(each) for each in folders.values())}
         skipped += [name for name in usable if name not in named]
         usable = [name for name in usable if name in named]
-    if folders and len(inputs) > 1:
-        files = _by_folder(path, usable, folders, intake)
-    else:
-        files = _by_file(path, usable, intake)
+    several = folders and len(inputs) > 1
+    files = _by_folder(path, usable, folders, intake) if several else _by_file(path, usable, intake)
     left = [posix_name(name) for name in sorted(skipped, key=path_key)]
     note = (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
     return Files(files.items, files.description + note, files.image_inputs)
@@ -101,9 +99,10 @@ def _input_folders(inputs: Sequence[InputSpec], files: Sequence[Path]) -> dict[s
     folders = {name: Path(folder) for name, folder in tops.items()}
     for spec in inputs:
         nested = Path(spec.name.strip("/"))
-        if spec.name not in folders and len(nested.parts) > 1:
-            if any(name.is_relative_to(nested) and name != nested for name in files):
-                folders[spec.name] = nested
+        if spec.name in folders or len(nested.parts) < 2:
+            continue
+        if any(nested in name.parents for name in files):
+            folders[spec.name] = nested
     return folders
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from onnx_trtcal.data.input_names import path_key
 from onnx_trtcal.errors import DataError, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx_trtcal.data.items import Entry, Intake
 
 __all__ = ["open_paths", "paths_of"]

@@ -203,8 +203,9 @@ class Comparison:
         for index, (one, other) in enumerate(zip(fp32, int8, strict=True)):
             values = class_values(self.classes, one, other, "name another --output, or give a --metric")
             name = batch.names[index]
-            known = self.labels is not None and counted is not None
-            label = self.labels.number(counted[index], values[0].size, name) if known else None
+            label = None
+            if self.labels is not None and counted is not None:
+                label = self.labels.number(counted[index], values[0].size, name)
             self.tally.add(*values, label, name)
 
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import DataError
@@ -11,6 +10,7 @@ from onnx_trtcal.evaluation.label_tables import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["read_class_folders", "read_coco", "read_yolo", "yolo_files"]
 

@@ -17,8 +17,9 @@ __all__ = ["FORMS", "Label", "read_table"]
 Label = int | str
 
 FORMS = (
-    "labels are lines with file,label or index,label (.csv; with blanks or tabs in .txt), one label a line in the order "
-    "of the data, one number per sample in .npy, a folder per class, or YOLO or COCO annotations with one class per image"
+    "labels are lines with file,label or index,label (.csv; with blanks or tabs in .txt), one label a line in the "
+    "order of the data, one number per sample in .npy, a folder per class, or YOLO or COCO "
+    "annotations with one class per image"
 )
 _FILES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image", "image_path", "img")
 _LABELS = ("label", "class", "target", "class_id", "class_index")
@@ -28,8 +29,8 @@ def read_table(path: Path, where: str) -> tuple[dict[str, Label], dict[int, Labe
     """The labels of a text file, by file name or by position in the data; one of the two is empty.
 
     Columns are separated by commas, tabs or semicolons, else by the last blank of a line. A line of names may stand
-    first, with a column `label` beside a column `file` or `index`; without, the first of two columns is the file, or the
-    index where all of its fields are whole numbers. A single column holds the labels in the order of the data.
+    first, with a column `label` beside a column `file` or `index`; without, the first of two columns is the file, or
+    the index where all of its fields are whole numbers. A single column holds the labels in the order of the data.
 
     Raises:
         DataError: the file cannot be read, or is in none of these forms.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["guarded", "load_name"]
 

@@ -23,17 +23,17 @@ def read_parquet(path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]
         DataError: when pyarrow is not installed, or the file is damaged.
     """
     parquet = needed_package("pyarrow.parquet", where, "save the rows as .jsonl or .npz")
-    number = 0
     # pyarrow's errors derive from ValueError, OSError and others.
-    with reading(where, "the file is not Parquet", "write the file again", (Exception,)):
-        with parquet.ParquetFile(path) as file:
-            batches = file.iter_batches(batch_size=_ROWS_AT_ONCE)
-            while (batch := next(batches, None)) is not None:
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                for index in range(batch.num_rows):
-                    row = {name: _value(column[index]) for name, column in columns.items()}
-                    yield f"row {number}", row
-                    number += 1
+    with (
+        reading(where, "the file is not Parquet", "write the file again", (Exception,)),
+        parquet.ParquetFile(path) as file,
+    ):
+        number = 0
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for index in range(batch.num_rows):
+                yield f"row {number}", {name: _value(column[index]) for name, column in columns.items()}
+                number += 1
 
 
 def _value(scalar: Any) -> Any:

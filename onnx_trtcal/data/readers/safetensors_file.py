@@ -49,7 +49,8 @@ def read_safetensors(path: Path, where: str) -> dict[str, _StoredTensor]:
     needed_package("safetensors", where, "save the tensors as .npz")
     with _reading(where), _opened(path) as file:
         return {
-            name: _StoredTensor(path, name, tuple(file.get_slice(name).get_shape())) for name in file.keys()
+            name: _StoredTensor(path, name, tuple(file.get_slice(name).get_shape()))
+            for name in file.keys()  # noqa: SIM118 (it is not a mapping)
         }
 
 
