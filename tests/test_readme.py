@@ -156,8 +156,12 @@ def write_data(root: Path) -> None:
     (root / "input_0.pb").write_bytes(numpy_helper.from_array(IMAGES[2][None]).SerializeToString())
     (root / "rows.jsonl").write_text("".join(json.dumps({"images": each.tolist()}) + "\n" for each in IMAGES))
     rows = {"images": [each.tolist() for each in IMAGES], "label": [0, 1, 0]}
-    pytest.importorskip("pyarrow.parquet").write_table(pytest.importorskip("pyarrow").table(rows), root / "rows.parquet")
-    pytest.importorskip("safetensors.numpy").save_file({"images": np.stack(IMAGES)}, root / "tensors.safetensors")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pytest.importorskip("pyarrow").table(rows), root / "rows.parquet"
+    )
+    pytest.importorskip("safetensors.numpy").save_file(
+        {"images": np.stack(IMAGES)}, root / "tensors.safetensors"
+    )
     saved = io.BytesIO()
     np.save(saved, np.stack(IMAGES))
     array = {"array": base64.b64encode(saved.getvalue()).decode(), "polygraphy_class": "ndarray"}

@@ -112,15 +112,22 @@ def _table(text: str, path: Path) -> Iterator[_Line]:
     ]
     rows = [(number, row) for number, row in rows if not row[0].startswith("#")]
     column = 0
-    if rows and not _resolved(rows[0][1][0], path.parent) and not content_of(Path(rows[0][1][0])):
+    if rows and _is_header(rows[0][1], mark, path.parent):
         names = [name.strip().lower() for name in rows[0][1]]
         column = next((names.index(name) for name in _COLUMNS if name in names), 0)
-        if len(rows) > 1 or names[column] in _COLUMNS:
-            rows = rows[1:]
+        rows = rows[1:]
     for number, row in rows:
         cell = row[column].strip() if column < len(row) else ""
         # A name that holds the mark itself is the whole line.
         yield _Line(number, tuple(dict.fromkeys([cell, mark.join(row).strip()])))
+
+
+def _is_header(row: Sequence[str], mark: str, folder: Path) -> bool:
+    """Whether the first row of a table names its columns: it holds neither a file nor a number."""
+    if _resolved(row[0].strip(), folder) or _resolved(mark.join(row).strip(), folder):
+        return False
+    numbers = any(cell.strip().lstrip("+-").replace(".", "", 1).isdecimal() for cell in row)
+    return not numbers and content_of(Path(row[0].strip())) is None
 
 
 def _resolved(text: str, folder: Path) -> Path | None:
