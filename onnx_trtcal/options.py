@@ -162,6 +162,8 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not isinstance(self.per_input or {}, dict):
+            raise OptionError(f"per_input is {self.per_input!r}, wanted {{input name: Preprocess}}")
         for name, each in (self.per_input or {}).items():
             if not isinstance(each, Preprocess) or each.per_input is not None:
                 raise OptionError(f"per_input[{name!r}] is {each!r}, wanted a Preprocess without per_input")

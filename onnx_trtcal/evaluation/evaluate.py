@@ -83,6 +83,8 @@ def evaluate(
         )
     stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, listener)
     describe(stream, float_model, options.preprocess, listener)
+    if labels:
+        labels.check_count(None if options.max_samples else stream.count, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
     size = effective_batch_size(float_model.inputs, options.batch_size)
     with comparison, listener.progress(stream.count) as advance:

@@ -67,6 +67,19 @@ class Labels:
             listener.say(found.note)
         return found
 
+    def check_count(self, samples: int | None, listener: Listener) -> None:
+        """Warns when there are more labels by position than samples: they may be those of other data.
+
+        Args:
+            samples: how many there are; None when that is not known, or only some of the data is used.
+            listener: receives the warning.
+        """
+        if samples is not None and len(self.by_index) > samples:
+            listener.warn(
+                f"{self.where} holds {len(self.by_index)} labels by position for {samples} samples: the first "
+                f"{samples} are taken; give file,label if the data is a part of what was labelled"
+            )
+
     def number(self, label: Label, classes: int, sample: str) -> int:
         """The number of a label's class; names are numbered in sorted order where there are as many as classes.
 

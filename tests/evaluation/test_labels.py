@@ -196,3 +196,12 @@ def test_boxes_in_a_table_are_told_from_labels(tmp_path):
     with pytest.raises(DataError, match="no header") as caught:
         read_labels(write(tmp_path, "a.png,3,10,10,20,20\n"))
     assert "boxes are not labels of a classifier" in caught.value.fix
+
+
+def test_more_labels_by_position_than_samples_are_a_warning(tmp_path):
+    labels = read_labels(write(tmp_path, "4\n5\n5\n"))
+    for samples, warned in ((2, 1), (3, 0), (None, 0)):
+        listener = RecordingListener()
+        labels.check_count(samples, listener)
+        assert len(listener.warned) == warned
+    assert read_labels(write(tmp_path, "a,4\nb,5\n")).check_count(1, listener) is None and not listener.warned
