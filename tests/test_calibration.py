@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 import pytest
 from helpers import toys
@@ -17,6 +16,8 @@ from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.tables import TABLES, render, table_paths
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onnx_trtcal.calibration import Calibration
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections import UserDict, namedtuple
+from collections import UserDict
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ class Bfloat16(TorchTensor):
 
 
 class CupyArray:
-    __cuda_array_interface__ = {}
+    __cuda_array_interface__ = ()
     shape = (2,)
 
     def __array__(self, dtype=None, copy=None):
@@ -71,6 +72,12 @@ class CupyArray:
 
     def get(self):
         return ROW
+
+
+class Pair(NamedTuple):
+    label: int
+    y: np.ndarray
+    x: np.ndarray
 
 
 def fed(data, inputs, preprocess=Preprocess(), **options):
@@ -113,7 +120,6 @@ def test_what_is_not_an_input_is_dropped_and_said_once():
 
 
 def test_named_tuples_feed_by_name():
-    Pair = namedtuple("Pair", "label y x")
     assert fed([Pair(3, OTHER, ROW)], PAIR)[0] == [{"x": [1, -2], "y": [3, 4, 5]}]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
 import pytest
 from helpers import toys
 
 from onnx_trtcal.graph.strides import total_stride
+
+if TYPE_CHECKING:
+    import onnx
 
 TWO = np.array([1, 1, 2, 2], np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ import pytest
 from onnx_trtcal.data.images.proposal import class_names, proposal
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIXED = InputSpec("images", np.dtype(np.float32), (1, 3, 320, 416))
 DYNAMIC = InputSpec("images", np.dtype(np.float32), ("batch", 3, "height", "width"))

@@ -11,7 +11,6 @@ from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec
 
-
 FLOAT = np.dtype(np.float32)
 
 

@@ -131,14 +131,17 @@ def test_what_torch_saved(tmp_path, monkeypatch):
     path.touch()
     asked = []
 
-    def load(where, **options):
-        asked.append(options)
-        return content
+    def saved(content):
+        def load(where, **options):
+            asked.append(options)
+            return content
 
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+
     for content in (ROWS, tuple(ROWS)):
+        saved(content)
         assert values(path) == WANTED
-    content = {"ids": np.array([[4]]), "mask/0": np.array([[1.0]])}
+    saved({"ids": np.array([[4]]), "mask/0": np.array([[1.0]])})
     assert values(path) == WANTED[1:]
     assert all(options == {"map_location": "cpu", "weights_only": True} for options in asked)
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace())
