@@ -17,7 +17,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
     add_data(parser, "data to measure damage on; a few dozen samples (--max-samples) will do")
-    add_simulation(parser)
+    add_source(parser)
+    add_answers(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Feeding", "Shape", "effective_batch_size", "feeding_of", "is_fixed", "shape_text"]
+__all__ = [
+    "Feeding",
+    "Shape",
+    "batched_inputs",
+    "effective_batch_size",
+    "feeding_of",
+    "is_fixed",
+    "shape_text",
+]
 
 Shape = tuple[int | str | None, ...]
 
@@ -86,6 +94,13 @@ def feeding_of(inputs: Sequence[InputSpec]) -> Feeding:
     )
     first = inputs[0].shape[0] if inputs[0].shape else None
     return Feeding(reason, first if isinstance(first, int) and is_fixed(first) and not reason else None)
+
+
+def batched_inputs(inputs: Sequence[InputSpec]) -> frozenset[str]:
+    """The inputs whose axis 0 is a dynamic batch axis, along which samples are stacked."""
+    if not inputs or feeding_of(inputs).verbatim:
+        return frozenset()
+    return frozenset(spec.name for spec in inputs if not is_fixed(spec.shape[0]))
 
 
 def effective_batch_size(inputs: Sequence[InputSpec], asked: int | None) -> int:

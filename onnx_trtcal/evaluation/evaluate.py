@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.collect.described import describe, metadata_of
 from onnx_trtcal.data.images.proposal import class_names
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
@@ -15,6 +14,7 @@ from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -86,7 +86,7 @@ def evaluate(
     if labels:
         labels.check_count(None if options.max_samples else stream.count, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = effective_batch_size(float_model.inputs, options.batch_size)
+    size = batch_size_for(float_model.inputs, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.collect.described import metadata_of
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.images.proposal import class_names
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
 from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants
 from onnx_trtcal.run.provider import choose_provider
@@ -134,19 +134,21 @@ def sensitivity(
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
     labels = labels and labels.for_model(class_names(metadata_of(found.folded.model)), listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq)
+    switched = build_switched_graph(found.folded, found.scales, qdq, found.unseen)
+    usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     variants = Variants(switched, choose_provider(options.provider), options, labels, request.output)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
     first = _run_variants(variants, {**tried, "": everything}, data, options, listener)
+    for note in variants.notes():
+        listener.warn(note)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
-        for count in range(1, shown + 1)
+        str(count): without_groups(switched, ranked[:count], usable, qdq) for count in range(1, shown + 1)
     }
     second = _run_variants(variants, smaller, data, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
@@ -163,7 +165,7 @@ def _run_variants(
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
     inputs = variants.switched.model.inputs
     stream = open_source(data, inputs, options.preprocess, options.max_samples)
-    size = effective_batch_size(inputs, options.batch_size)
+    size = batch_size_for(inputs, options.batch_size, variants.counted, listener)
     variants.start(tried)
     with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
         for batch in fed:
