@@ -40,7 +40,7 @@ __all__ = [
     "source_kind",
 ]
 
-SourceKind = Literal["data", "statistics", "cache"]
+SourceKind = Literal["data", "statistics", "cache", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,11 @@ class ScaleSource:
 
 def source_kind(source: Any) -> SourceKind:
     """What `source` is; a file is recognized by its first bytes."""
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.stats.collection import Collection
 
+    if isinstance(source, Calibration):
+        return "calibration"
     if isinstance(source, Cache):
         return "cache"
     if isinstance(source, Collection):
@@ -108,7 +111,7 @@ def find_scales(
     Args:
         model: path of an ONNX file, or a model in memory.
         source: data (whatever `calibrate` takes), the path of a statistics file or a Collection, the path of
-            a calibration cache or a Cache.
+            a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
 
@@ -119,6 +122,8 @@ def find_scales(
 
     listener = listener or LoggingListener()
     kind = source_kind(source)
+    if kind == "calibration":
+        return _of_model(source, model)
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
         _warn_of_unseen(found, listener)
@@ -132,6 +137,20 @@ def find_scales(
     found = from_calibration(calibration, kind)
     _warn_of_unseen(found, listener)
     return found
+
+
+def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> ScaleSource:
+    """The scales of a calibration, if it is one of this model."""
+    from onnx_trtcal.graph.model.load import load
+
+    calibrated = calibration.prepared.model
+    if calibrated.sha256 != load(model, calibration.options.ort_custom_ops).sha256:
+        raise StatisticsError(
+            f"the calibration is of another model, {calibrated.path or 'one in memory'}",
+            where=str(model) if isinstance(model, (str, Path)) else "",
+            fix="give the model that was calibrated, or calibrate this one",
+        )
+    return from_calibration(calibration, "calibration")
 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
+from onnx_trtcal.collect.described import describe
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
 from onnx_trtcal.data.layout import batched_inputs
@@ -69,9 +70,8 @@ def measure(
         ModelError: when ONNX Runtime fails on the model; likewise.
         ProviderError: when the provider asked for cannot run.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
-    for line in source.description:
-        listener.say(line)
+    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples, listener)
+    describe(source, prepared.model, options.preprocess, listener)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     device, how_counted = open_counting_device(provider.device)
@@ -151,7 +151,7 @@ def _threads(options: Options) -> ThreadPoolExecutor:
 
 def _belonging(prepared: Prepared, options: Options, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
-    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
+    images = _said(asdict(options.preprocess))
     belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
     # Where the observed graph ends, short of the model's outputs.
     if options.until:
@@ -160,3 +160,11 @@ def _belonging(prepared: Prepared, options: Options, batch_size: int) -> dict[st
         belonging["unrunnable"] = list(prepared.stops)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
+
+
+def _said(images: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not at their default, of each input as well."""
+    said = {name: value for name, value in images.items() if value is not None}
+    if "per_input" in said:
+        said["per_input"] = {name: _said(each) for name, each in said["per_input"].items()}
+    return said

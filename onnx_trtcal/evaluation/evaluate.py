@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.collect.described import describe, metadata_of
+from onnx_trtcal.data.images.proposal import class_names
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions
+from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.run.provider import choose_provider
-from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.progress_bar import listener_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import onnx
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["evaluate"]
 
@@ -36,6 +40,8 @@ def evaluate(
     request: EvaluationOptions = EvaluationOptions(),
     *,
     listener: Listener | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Runs a model in FP32 and in simulated INT8, side by side, and compares them.
 
@@ -55,16 +61,20 @@ def evaluate(
         data: what to compare on, whatever `calibrate` takes.
         request: where the scales come from, the right answers, and how to go about it.
         listener: receives messages and progress.
+        transform: makes of each element of `data`, and of data in the request, what is fed, as in `calibrate`.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family.
     """
-    listener = listener or LoggingListener()
+    listener = listener_for(listener, progress=progress)
+    data, request = transformed(data, transform), with_transform(request, transform)
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
     folded, graph, target = _models(model, data, request, listener)
     float_model = folded.model
+    labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
     provider = choose_provider(options.provider)
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
@@ -73,9 +83,10 @@ def evaluate(
             f"the model has no output {request.output!r}",
             fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
-    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
-    for line in stream.description:
-        listener.say(line)
+    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, listener)
+    describe(stream, float_model, options.preprocess, listener)
+    if labels:
+        labels.check_count(None if options.max_samples else stream.count, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
     size = batch_size_for(float_model.inputs, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:

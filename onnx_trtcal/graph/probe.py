@@ -12,6 +12,7 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.exporter import split_model
 from onnx_trtcal.graph.model.reach import label
 from onnx_trtcal.graph.names import Names
+from onnx_trtcal.graph.strides import total_stride
 from onnx_trtcal.graph.view import Links, link, reads
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Probe:
             `session.model_external_initializers_file_folder_path`; None when the model has no folder.
         outputs: the observed tensors, in the order of the model's outputs (whose names differ for bfloat16: run
             the session for all outputs, not for these names); graph inputs may be among them.
+        stride: by how much the model reduces height and width of its input at most.
     """
 
     model_bytes: bytes
     external: Mapping[str, np.ndarray]
     directory: Path | None
     outputs: tuple[str, ...]
+    stride: int = 1
 
 
 def probe(
@@ -97,6 +100,7 @@ def probe(
         external=split.arrays,
         directory=split.directory,
         outputs=tuple(observed),
+        stride=total_stride(proto.graph),
     )
 
 

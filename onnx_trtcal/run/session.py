@@ -51,6 +51,7 @@ class Session:
         listener: Listener | None = None,
     ) -> None:
         self.outputs = probe.outputs
+        self._stride = probe.stride
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
 
@@ -90,7 +91,7 @@ class Session:
         try:
             return list(self._session.run(None, dict(feeds)))
         except Exception as error:
-            raise _failure(error, feeds, sample) from error
+            raise self._failure(error, feeds, sample) from error
 
     def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
         """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
@@ -108,7 +109,25 @@ class Session:
         try:
             return run_on_device(self._session, feeds, device)
         except Exception as error:
-            raise _failure(error, feeds, sample) from error
+            raise self._failure(error, feeds, sample) from error
+
+    def _failure(self, error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+        stride = self._stride
+        odd = next((size for array in feeds.values() if (size := _odd_size(array.shape, stride))), None)
+        fix = "check that the model runs on this input; a smaller --batch-size needs less memory"
+        if odd:
+            near = [-(-side // stride) * stride for side in odd]
+            fix = (
+                f"the model reduces height and width by up to {stride}, and {odd[0]}x{odd[1]} is not a multiple of "
+                f"that: bring images to one that is, as {near[0]}x{near[1]}: --resize letterbox (or stretch) "
+                f"--size {near[0]},{near[1]}"
+            )
+        return ModelError(
+            f"ONNX Runtime fails on this batch: {plain_message(str(error)) or type(error).__name__}",
+            where=f"sample {sample}; fed {shapes}",
+            fix=fix,
+        )
 
 
 def _first_that_opens(opened: Callable[[bool], Any]) -> tuple[Any, str]:
@@ -155,13 +174,12 @@ def _register_arena() -> bool:
     return True
 
 
-def _failure(error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-    return ModelError(
-        f"ONNX Runtime fails on this batch: {plain_message(str(error)) or type(error).__name__}",
-        where=f"sample {sample}; fed {shapes}",
-        fix="check that the model runs on this input; a smaller --batch-size needs less memory",
-    )
+def _odd_size(shape: Sequence[int], stride: int) -> tuple[int, int] | None:
+    """Height and width of an image whose sides are not multiples of the stride."""
+    if len(shape) != 4 or stride < 2:
+        return None
+    height, width = shape[1:3] if shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4) else shape[2:]
+    return (height, width) if height % stride or width % stride else None
 
 
 def _ort_value(array: np.ndarray) -> Any:
