@@ -163,4 +163,5 @@ class Calibration:
         """
         from onnx_trtcal.graph.model.save import save_model
 
-        save_model(self.prepared.folded, self.prepared.model, path)
+        whole = self.prepared.whole()
+        save_model(whole.folded, whole.model, path)

@@ -244,6 +244,13 @@ class Options:
     ort_custom_ops: tuple[str, ...] = field(
         default=(), metadata=_about("shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB")
     )
+    until: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "run and observe only what this tensor depends on: the observed graph ends there (repeatable)",
+            metavar="TENSOR",
+        ),
+    )
     checkpoint_every: int = field(
         default=256,
         metadata=_about(

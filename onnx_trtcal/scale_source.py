@@ -53,7 +53,7 @@ class ScaleSource:
         kind: what they came from.
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
-        missing: float tensors without a scale.
+        missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
         foreign: entries of the cache that name no tensor of the model, folded or not.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
@@ -157,7 +157,7 @@ def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> Sca
     """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
     return ScaleSource(
-        calibration.prepared,
+        calibration.prepared.whole(),
         scales,
         kind,
         calibration,
@@ -187,7 +187,7 @@ def solve(
     Args:
         statistics: a statistics file, or statistics in memory.
         model: the model they were collected from, byte for byte: its path, or the model in memory.
-        options: the methods, and what the scales are for. `observe` and `range` are those of the statistics;
+        options: the methods, and what the scales are for. `observe`, `range` and `until` are those of the statistics;
             options that concern data play no part.
         listener: receives warnings and what is said of the model.
 
@@ -293,7 +293,7 @@ def _prepare_for(
     Args:
         model: path of the ONNX file they were collected from, or that model in memory.
         collection: the statistics.
-        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        options: what is asked for; `observe`, `range` and `until` give way to those of the statistics.
         listener: receives what is said of the model.
         name: the statistics file, for error messages.
 
@@ -303,8 +303,9 @@ def _prepare_for(
     from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
-    collected = replace(options, observe=observe, range=collection.rule)
-    prepared = prepare(model, collected, listener)
+    until = tuple(collection.options.get("until", ()))
+    collected = replace(options, observe=observe, range=collection.rule, until=until)
+    prepared = prepare(model, collected, listener, stops=collection.options.get("unrunnable", ()))
     if collection.model != prepared.model.sha256:
         raise StatisticsError(
             "the statistics were collected from another model: its hash is "
@@ -327,6 +328,7 @@ def _from_cache(
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.reach import beyond_int8
     from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
@@ -355,13 +357,14 @@ def _from_cache(
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = propagate_scales(folded.folded, folded.groups, known)
     propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    beyond = beyond_int8(folded.model.proto)
     made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
         scales={**usable, **propagated},
         kind="cache",
         propagated=tuple(propagated),
-        missing=missing,
+        missing=tuple(tensor for tensor in missing if tensor not in beyond),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
         unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),

@@ -83,12 +83,12 @@ def measure(
     scales = ScaleWatch(prepared, options, source.count, len(chunking.passes))
     if options.until_stable and scales.obstacle:
         listener.warn(f"--until-stable is ignored: {scales.obstacle}")
-    runs = ObservedRuns(prepared, source, options, provider, device.memory)
+    runs = ObservedRuns(prepared, source, options, provider, device.memory, listener)
     whole = Collection(
         prepared.plan.observed,
         model=prepared.model.sha256,
         rule=options.range,
-        options=_belonging(options, chunking.batch_size),
+        options=_belonging(prepared, options, chunking.batch_size),
     )
     with _threads(options) as pool:
         counting = CountingPass(
@@ -128,7 +128,7 @@ def measure_again(
     """
     source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
     provider = choose_provider(options.provider)
-    runs = ObservedRuns(prepared, source, options, provider)
+    runs = ObservedRuns(prepared, source, options, provider, listener=listener)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
     with _threads(options) as pool:
 
@@ -149,10 +149,15 @@ def _threads(options: Options) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
 
 
-def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
+def _belonging(prepared: Prepared, options: Options, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
     images = _said(asdict(options.preprocess))
-    belonging = {"observe": options.observe, "preprocess": images}
+    belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
+    # Where the observed graph ends, short of the model's outputs.
+    if options.until:
+        belonging["until"] = list(options.until)
+    if prepared.stops:
+        belonging["unrunnable"] = list(prepared.stops)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.device_array import Activation
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["ObservedRuns"]
 
@@ -34,6 +35,7 @@ class ObservedRuns:
         options: threads and custom ops of the session.
         provider: what to run on.
         memory: ONNX Runtime's name of the device that keeps the activations; None for the host.
+        listener: receives what is to be said of the session.
 
     Attributes:
         source: as given.
@@ -47,6 +49,7 @@ class ObservedRuns:
         options: Options,
         provider: Provider,
         memory: str | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.source = source
         self.seen_shapes: dict[str, SeenShapes] = {}
@@ -54,6 +57,7 @@ class ObservedRuns:
         self._options = options
         self._provider = provider
         self._memory = memory
+        self._listener = listener
         self._session: Session | None = None
 
     def every_batch(
@@ -104,5 +108,7 @@ class ObservedRuns:
             self._session = None
             observed = probe(self._prepared.observed, self._prepared.model, tensors)
             options = self._options
-            self._session = Session(observed, self._provider, options.threads, options.ort_custom_ops)
+            self._session = Session(
+                observed, self._provider, options.threads, options.ort_custom_ops, listener=self._listener
+            )
         return self._session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.collect.described import describe, metadata_of
@@ -75,7 +76,8 @@ def evaluate(
     float_model = folded.model
     labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
-    run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
+    provider = choose_provider(options.provider)
+    run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
     if request.output and request.output not in run.outputs:
         raise OptionError(
             f"the model has no output {request.output!r}",
@@ -99,19 +101,33 @@ def evaluate(
 def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
 ) -> tuple[FoldedModel, gs.Graph, Model]:
-    """The float model, the quantized graph, and what that is exported against."""
+    """The float model, the quantized graph, and what that is exported against: of each, what ONNX Runtime runs."""
+    from onnx_trtcal.graph.model.exporter import export_model
+    from onnx_trtcal.graph.model.float32 import to_float32
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.reach import restricted
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
     from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
+    options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, request.options, request.qdq, listener=listener)
-        return made.source.folded, made.quantized.graph, made.quantized.model
-    libraries = request.options.ort_custom_ops
-    other = load(request.quantized, libraries)
-    return fold_model(load(model, libraries)), import_graph(other), other
+        made = quantize(model, source, options, request.qdq, listener=listener)
+        folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
+    else:
+        target = load(request.quantized, options.ort_custom_ops)
+        folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
+    gpu = options.provider != "cpu"
+    runnable = find_runnable(folded.model, options.until, options.ort_custom_ops, gpu=gpu)
+    if runnable.model is folded.model:
+        return folded, graph, target
+    listener.say(compared_line(runnable))
+    target = dataclasses.replace(target, proto=export_model(graph, target))
+    target = to_float32(target) if runnable.converted else target
+    target, _ = restricted(target, options.until, runnable.stops)
+    return fold_model(runnable.model), import_graph(target), target
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

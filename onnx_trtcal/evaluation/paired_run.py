@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["PairedBatch", "PairedRun"]
 
@@ -55,6 +56,7 @@ class PairedRun:
         wanted: tensors to compare, besides the outputs; those that only one model has are ignored.
         provider: runs both.
         options: threads and custom ops.
+        listener: receives what is to be said of the session.
 
     Attributes:
         tensors: the tensors compared, in the order of `wanted`.
@@ -75,6 +77,8 @@ class PairedRun:
         wanted: tuple[str, ...],
         provider: Provider,
         options: Options,
+        *,
+        listener: Listener | None = None,
     ) -> None:
         check_interfaces(model, quantized)
         float_graph = import_graph(model)
@@ -91,7 +95,7 @@ class PairedRun:
         fp32 = probe(float_graph, model, shared)
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
         threads, libraries = options.threads, options.ort_custom_ops
-        self._fp32 = Session(fp32, provider, threads, libraries)
+        self._fp32 = Session(fp32, provider, threads, libraries, listener=listener)
         self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
 
     def batches(self, source: Source, batch_size: int) -> Iterator[PairedBatch]:

@@ -126,6 +126,8 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.scale_source import find_scales
 
     data, request = transformed(data, transform), with_transform(request, transform)
@@ -134,7 +136,12 @@ def sensitivity(
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
     labels = labels and labels.for_model(class_names(metadata_of(found.folded.model)), listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq, found.unseen)
+    gpu = options.provider != "cpu"
+    runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
+    if runnable.model is not found.model:
+        listener.say(compared_line(runnable))
+    folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.exporter import split_model
+from onnx_trtcal.graph.model.reach import label
 from onnx_trtcal.graph.names import Names
 from onnx_trtcal.graph.strides import total_stride
 from onnx_trtcal.graph.view import Links, link, reads
@@ -90,6 +91,7 @@ def probe(
     inputs = [value for value in proto.graph.input if value.name not in stored]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
+    _name_nodes(proto.graph)
     _set_outputs(proto.graph, observed, model.elem_types)
     if shapes_only:
         _show_shapes(proto.graph)
@@ -120,6 +122,14 @@ def _cut(graph: gs.Graph, links: Links, observed: Sequence[str]) -> gs.Graph:
         opset=graph.opset,
         import_domains=graph.import_domains,
     )
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Gives every node without a name that of an output, so that ONNX Runtime's messages say which it is."""
+    fresh = Names(node.name for node in graph.node)
+    for node in graph.node:
+        if not node.name:
+            node.name = fresh.fresh(label(node))
 
 
 def _set_outputs(graph: onnx.GraphProto, names: Sequence[str], elem_types: Mapping[str, int]) -> None:

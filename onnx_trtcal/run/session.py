@@ -9,9 +9,11 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
+from onnx_trtcal.support.ort_session import open_session
+from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -32,6 +34,7 @@ class Session:
         ort_custom_ops: shared libraries with custom ops.
         float_qdq: compute Q and DQ as they stand, in float; otherwise ONNX Runtime runs what lies between them
             in integer kernels of its own, which round in other places than TensorRT's.
+        listener: receives a line when the model loads only without graph optimizations.
 
     Raises:
         ModelError: when ONNX Runtime cannot load the model.
@@ -45,29 +48,35 @@ class Session:
         ort_custom_ops: Sequence[str] = (),
         *,
         float_qdq: bool = False,
+        listener: Listener | None = None,
     ) -> None:
-        import onnxruntime as ort
-
         self.outputs = probe.outputs
         self._stride = probe.stride
-        options = session_options(threads=threads, custom_ops=ort_custom_ops, weights_folder=probe.directory)
-        _leave_room(options)
-        if float_qdq:
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-            options.add_session_config_entry("session.disable_double_qdq_remover", "1")
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
-        if probe.external:
-            options.add_external_initializers(
-                list(probe.external), [_ort_value(array) for array in self._weights]
+
+        def opened(optimize: bool) -> Any:  # noqa: FBT001 (passed on by position)
+            options = session_options(
+                threads=threads,
+                custom_ops=ort_custom_ops,
+                weights_folder=probe.directory,
+                optimize=optimize,
             )
-        try:
-            self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
-        except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot load the observed model: {plain_message(str(error))}",
-                fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
-            ) from error
+            _leave_room(options)
+            if float_qdq:
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
+                options.add_session_config_entry("session.disable_double_qdq_remover", "1")
+            if probe.external:
+                options.add_external_initializers(
+                    list(probe.external), [_ort_value(array) for array in self._weights]
+                )
+            return open_session(probe.model_bytes, options, provider.ort_names)
+
+        self._session, fault = _first_that_opens(opened)
+        if fault:
+            (listener or LoggingListener()).say(
+                f"ONNX Runtime's graph optimizations break this model, which runs without them: {fault}"
+            )
 
     def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
         """One array per observed tensor, in the order of `outputs`.
@@ -119,6 +128,26 @@ class Session:
             where=f"sample {sample}; fed {shapes}",
             fix=fix,
         )
+
+
+def _first_that_opens(opened: Callable[[bool], Any]) -> tuple[Any, str]:
+    """A session with graph optimizations, or without them and what went wrong with them.
+
+    Raises:
+        ModelError: when neither opens, or a custom-operator library cannot be loaded.
+    """
+    faults: list[Exception] = []
+    for optimize in (True, False):
+        try:
+            return opened(optimize), plain_message(str(faults[0])) if faults else ""
+        except ModelError:
+            raise  # a custom-operator library that does not load
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
+            faults.append(error)
+    raise ModelError(
+        f"ONNX Runtime cannot load the observed model: {plain_message(str(faults[0]))}",
+        fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
+    ) from faults[0]
 
 
 def _leave_room(options: Any) -> None:

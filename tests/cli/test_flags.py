@@ -28,6 +28,7 @@ FLAGS = {
     "--allow-nonfinite": None,
     "--allow-quantized": None,
     "--checkpoint-every": "7",
+    "--until": "t",
     "--until-stable": "1%",
     "--preset": "imagenet",
     "--resize": "shorter",
@@ -59,6 +60,7 @@ allow_nonfinite = true
 allow_quantized = true
 ort_custom_ops = ["a.so"]
 checkpoint_every = 7
+until = ["t"]
 until_stable = "1%"
 
 [preprocess]
