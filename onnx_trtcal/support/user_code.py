@@ -29,7 +29,7 @@ def load_name(path: str, name: str, what: str, kind: str) -> Any:
         OptionError: there is no such file, it has no such name, or it fails when it is run.
     """
     if not Path(path).is_file():
-        raise OptionError("there is no such file", where=path)
+        raise OptionError("there is no such file", where=path, fix="check the path")
     spec = importlib.util.spec_from_file_location(f"_{what.replace(' ', '_')}_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise OptionError("this is not a Python file", where=path)
