@@ -12,6 +12,7 @@ __all__ = ["QdqOptions"]
 
 WEIGHTS = ("int8", "float")
 HIGH_PRECISIONS = ("fp32", "fp16")
+TARGETS = ("tensorrt", "tensorrt10", "rtx")
 
 
 def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
@@ -30,6 +31,12 @@ class QdqOptions:
         'int8'
     """
 
+    target: str = _option(
+        "tensorrt",
+        "what builds the model: TensorRT 8 to 11, TensorRT 10 and 11 (grouped ConvTranspose in INT8, too), or TensorRT "
+        "for RTX (no ConvTranspose in INT8)",
+        choices=TARGETS,
+    )
     weights: str = _option(
         "int8", "store weights as INT8 with DQ only, or as float with Q and DQ", choices=WEIGHTS
     )

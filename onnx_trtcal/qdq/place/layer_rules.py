@@ -62,6 +62,10 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
     into, out = shape[1] * group, shape[0]
     if node.op == "ConvTranspose":
         into, out = out, into
+        if options.target == "rtx":
+            return "ConvTranspose, for which TensorRT for RTX has no INT8 kernel"
+        if options.target == "tensorrt" and group > 1:
+            return "grouped ConvTranspose, which TensorRT 8 may refuse to build in INT8 (see target)"
     if max(into, out) < options.min_channels:
         return f"{into} input and {out} output channels, both fewer than {options.min_channels}"
     if group > 1 and options.min_channels > 1 and out % 8:

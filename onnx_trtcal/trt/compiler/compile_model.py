@@ -81,7 +81,14 @@ def compile_model(
 ) -> Compilation:
     """Builds a model with TensorRT for RTX's compiler, on the CPU, and tells what runs in INT8.
 
-        compile_model("model.int8.onnx").summary.int8_share
+        >>> from onnx_trtcal import Cache, compile_model, quantize
+        >>> scales = {"input": 0.01, "/fc1/relu/Relu_output_0": 0.03, "/fc2/relu/Relu_output_0": 0.04}
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", scales)
+        >>> compiled = compile_model(quantize("models/digits_mlp.onnx", cache).proto())
+        >>> [layer.precision for layer in compiled.layers]
+        ['INT8', 'INT8', 'INT8']
+        >>> compiled.summary.int8_share
+        1.0
 
     Args:
         model: path of an ONNX file, or a model in memory.
