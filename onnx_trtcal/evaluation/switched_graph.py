@@ -97,7 +97,9 @@ def build_switched_graph(
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
     quantized = quantize_model(
-        float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
+        float_model.model,
+        scales,
+        replace(options, high_precision="fp32", weights="int8", attention=options.quantizes_attention),
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
     weights = {

@@ -10,7 +10,7 @@ from onnx_trtcal.options import check_fields
 
 __all__ = ["QdqOptions"]
 
-WEIGHTS = ("int8", "float")
+WEIGHTS = ("auto", "int8", "float")
 HIGH_PRECISIONS = ("fp32", "fp16")
 TARGETS = ("tensorrt", "tensorrt10", "rtx")
 
@@ -28,7 +28,7 @@ class QdqOptions:
 
         >>> from onnx_trtcal import QdqOptions
         >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
-        'int8'
+        'auto'
     """
 
     target: str = _option(
@@ -38,7 +38,10 @@ class QdqOptions:
         choices=TARGETS,
     )
     weights: str = _option(
-        "int8", "store weights as INT8 with DQ only, or as float with Q and DQ", choices=WEIGHTS
+        "auto",
+        "store weights as INT8 with DQ only, or as float with Q and DQ; auto: INT8, but for products that are split "
+        "or reshaped next, such as a packed QKV",
+        choices=WEIGHTS,
     )
     high_precision: str = _option(
         "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS
@@ -49,8 +52,10 @@ class QdqOptions:
         metavar="N",
     )
     gemv: bool = _option(default=False, help_text="quantize matrix-vector products, too")
-    attention: bool = _option(
-        default=False, help_text="quantize the two activation products around an attention's Softmax, too"
+    attention: bool | None = _option(
+        default=None,
+        help_text="quantize the two activation products around an attention's Softmax, too (default: for fp32, and "
+        "not for fp16, where the float attention is as good a kernel)",
     )
     share_concat: bool = _option(
         default=True,
@@ -62,6 +67,11 @@ class QdqOptions:
     opset: int | None = _option(
         None, "raise the model to this opset (default: as low as Q/DQ allows)", metavar="N"
     )
+
+    @property
+    def quantizes_attention(self) -> bool:
+        """Whether the products of an attention are quantized: as asked, or by the type of what stays float."""
+        return self.high_precision == "fp32" if self.attention is None else self.attention
 
     def __post_init__(self) -> None:
         check_fields(self)

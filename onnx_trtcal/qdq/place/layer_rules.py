@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.constants import Constants
+    from onnx_trtcal.graph.flow import Flow
     from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["is_layer", "weight_axis", "why_left"]
+__all__ = ["is_layer", "is_rearranged", "weight_axis", "why_left"]
 
+# A product in front of these may be cut up, its weights with it.
+_REARRANGES = frozenset({"Gather", "Reshape", "Slice", "Split", "Transpose"})
+
+# A bias or a factor may stand between.
+_KEEP_LAYOUT = frozenset({"Add", "Cast", "Div", "Identity", "Mul", "Sub"})
 # TensorRT accepts these around the Softmax between the two products of an attention.
 _AROUND_SOFTMAX = frozenset(
     {"Add", "Cast", "Div", "Dropout", "Identity", "Mul", "Reshape", "Sub", "Transpose", "Where"}
@@ -36,6 +42,31 @@ def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
     """The output-channel axis of the constant operand at input `index`; None if it has none."""
     transposed = node.op == "Gemm" and bool(node.attrs.get("transB" if index else "transA", 0))
     return channel_axis(node.op, rank, transposed=transposed, left=index == 0)
+
+
+def is_rearranged(flow: Flow, node: gs.Node, output: str) -> bool:
+    """Whether a matrix product's result is reshaped, transposed or cut up next, as that of a packed QKV is.
+
+    NVIDIA's compiler then cuts up the weights instead. Weights stored as INT8 with DQ only are dequantized at run time
+    for that, and the product runs in floating point; those stored as float are cut up first and quantized after.
+
+    Args:
+        flow: the graph.
+        node: a layer.
+        output: what its fused group writes.
+    """
+    if node.op not in ("Gemm", "MatMul"):
+        return False
+    pending, seen = [output], {output}
+    while pending:
+        for reader, index in flow.consumers(pending.pop()):
+            if index == 0 and kind(reader) in _REARRANGES:
+                return True
+            made = reader.outputs[0].name
+            if index >= 0 and kind(reader) in _KEEP_LAYOUT and made not in seen:
+                seen.add(made)
+                pending.append(made)
+    return False
 
 
 def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | None:
@@ -74,8 +105,8 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
 
 
 def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
-    if not options.attention and all(shape is None for shape in constants) and _near_softmax(node):
-        return "one of the two products of an attention, which TensorRT fuses in floating point"
+    if not options.quantizes_attention and all(shape is None for shape in constants) and _near_softmax(node):
+        return "one of the two products of an attention, which TensorRT fuses as well in half precision"
     sides = [
         tuple(shape) if shape is not None else _shape(tensor)
         for shape, tensor in zip(constants, node.inputs[:2], strict=True)

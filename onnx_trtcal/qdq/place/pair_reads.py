@@ -99,6 +99,15 @@ class PairReads:
                 self.lifted[between[at]] = tuple(self.reads.pop(name))
                 self.add(chain[at].inputs[0].name, between[at], 0)
 
+    def raw_readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
+        """The inputs that read a tensor's values, and not through its pair."""
+        pair = set(self.reads.get(tensor, ()))
+        return [
+            (node, index)
+            for node, index in self._readers(tensor)
+            if Read(node.outputs[0].name, index) not in pair
+        ]
+
     def _readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
         """The nodes that read a tensor's values, not just its shape."""
         return [each for each in self.flow.consumers(tensor) if kind(each[0]) not in READ_NO_VALUES]

@@ -18,9 +18,10 @@ from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.concat_ties import concat_ties
-from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis, why_left
+from onnx_trtcal.qdq.place.layer_rules import is_layer, is_rearranged, weight_axis, why_left
 from onnx_trtcal.qdq.place.pair_reads import PairReads
 from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Weight
+from onnx_trtcal.qdq.place.shared_pairs import share_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -73,7 +74,8 @@ class _Placer:
         for node in reversed(self.flow.nodes):
             if kind(node) in INT8_CAPABLE and node.outputs[0].name not in grouped:
                 self._capable(node)
-        self.pairs.lift_through_moves(lambda node: self._excluded(node) is not None)
+        self.pairs.lift_through_moves(self._stays_float)
+        share_pairs(self.flow, self.pairs, self._stays_float)
         ordered = [tensor for tensor in self.flow.tensors if tensor in self.pairs.reads]
         return Placement(
             activations=tuple(Activation(tensor, tuple(self.pairs.reads[tensor])) for tensor in ordered),
@@ -115,8 +117,15 @@ class _Placer:
                 self.pairs.add(tensor.name, name, index)
             else:
                 axis = weight_axis(node, index, len(shape))
-                self.weights.append(Weight(Read(name, index), tensor.name, axis))
+                self.weights.append(Weight(Read(name, index), tensor.name, axis, self._stored_as_float(node)))
         self._skip(self.groups.get(name))
+
+    def _stored_as_float(self, node: gs.Node) -> bool:
+        """Whether the weights of a layer keep their type in the file."""
+        if self.options.weights != "auto":
+            return self.options.weights == "float"
+        group = self.groups.get(node.outputs[0].name)
+        return is_rearranged(self.flow, node, group.output if group else node.outputs[0].name)
 
     def _skip(self, group: Group | None) -> None:
         """The skip input of a residual Add, never the convolution's side.
@@ -151,6 +160,9 @@ class _Placer:
 
     def _has_scale(self, tensor: str) -> bool:
         return self.available is None or tensor in self.available
+
+    def _stays_float(self, node: gs.Node) -> bool:
+        return self._excluded(node) is not None
 
     def _excluded(self, node: gs.Node) -> str | None:
         pattern = next((each for each in self.options.exclude if _matches(each, node)), None)

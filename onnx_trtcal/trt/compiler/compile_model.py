@@ -174,7 +174,8 @@ def _fitting(proto: onnx.ModelProto, given: Mapping[str, tuple[int, ...]]) -> di
             fix = did_you_mean(name, inputs) or f"its inputs are {listed(list(inputs), 10)}"
             raise OptionError(f"the model has no input {name!r}", fix=fix)
     for name, value in inputs.items():
-        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        # Some exporters write an open dimension as -1.
+        sizes = [max(dim.dim_value, 0) for dim in value.type.tensor_type.shape.dim]
         names = [dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim]
         written = "x".join(str(size or text) for size, text in zip(sizes, names, strict=True))
         if name in given:
