@@ -93,8 +93,8 @@ def options_from(args: argparse.Namespace) -> Options:
 def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
     flag = "--" + item.name.replace("_", "-")
     text = item.metadata["help"].replace("%", "%%")
-    if item.type == "bool | None" or (item.type == "bool" and item.default):
-        text += " (default on)" if item.default else ""
+    if item.type == "bool" and item.default:
+        text += " (default on)"
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=_UNSET, help=text)
         return
     if item.type == "bool":

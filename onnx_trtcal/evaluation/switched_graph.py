@@ -97,9 +97,7 @@ def build_switched_graph(
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
     quantized = quantize_model(
-        float_model.model,
-        scales,
-        replace(options, high_precision="fp32", weights="int8", attention=options.quantizes_attention),
+        float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
     weights = {

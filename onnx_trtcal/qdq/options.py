@@ -23,8 +23,8 @@ def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar
 class QdqOptions:
     """How Q/DQ pairs are placed and stored.
 
-    `min_channels`, `gemv` and `attention` are rules that leave layers in floating point where INT8 is known
-    to cost time: turning a rule off quantizes more layers.
+    `min_channels`, `gemv` and `attention` leave layers in floating point where INT8 may cost time. By NVIDIA's compiler
+    few channels and attentions cost none, and both are quantized by default; only a product with a single vector is not.
 
         >>> from onnx_trtcal import QdqOptions
         >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
@@ -47,15 +47,13 @@ class QdqOptions:
         "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS
     )
     min_channels: int = _option(
-        16,
+        1,
         "leave a layer alone when its input and its output channels are both fewer; 1 quantizes all",
         metavar="N",
     )
     gemv: bool = _option(default=False, help_text="quantize matrix-vector products, too")
-    attention: bool | None = _option(
-        default=None,
-        help_text="quantize the two activation products around an attention's Softmax, too (default: for fp32, and "
-        "not for fp16, where the float attention is as good a kernel)",
+    attention: bool = _option(
+        default=True, help_text="quantize the two activation products around an attention's Softmax, too"
     )
     share_concat: bool = _option(
         default=True,
@@ -67,11 +65,6 @@ class QdqOptions:
     opset: int | None = _option(
         None, "raise the model to this opset (default: as low as Q/DQ allows)", metavar="N"
     )
-
-    @property
-    def quantizes_attention(self) -> bool:
-        """Whether the products of an attention are quantized: as asked, or by the type of what stays float."""
-        return self.high_precision == "fp32" if self.attention is None else self.attention
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -105,8 +104,8 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
 
 
 def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
-    if not options.quantizes_attention and all(shape is None for shape in constants) and _near_softmax(node):
-        return "one of the two products of an attention, which TensorRT fuses as well in half precision"
+    if not options.attention and all(shape is None for shape in constants) and _near_softmax(node):
+        return "one of the two products of an attention, left as asked (no_attention)"
     sides = [
         tuple(shape) if shape is not None else _shape(tensor)
         for shape, tensor in zip(constants, node.inputs[:2], strict=True)
@@ -120,10 +119,12 @@ def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: 
 
 
 def _is_gemv(node: gs.Node, left: Sequence[object] | None, right: Sequence[object] | None) -> bool:
-    """Whether one operand is a single vector, whatever the free dimensions are.
+    """Whether one operand is a single vector, whatever the batch is.
 
-    A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows
-    when the right one is a plain matrix, because the product is then one matrix product over all of them.
+    A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows when the
+    right one is a plain matrix, because the product is then one matrix product over all of them; one row is then a
+    batch of 1, and the layer is treated as at every other batch: what it reads is mostly weights, and INT8 quarters
+    them.
     """
     if any(side is not None and len(side) == 1 for side in (left, right)):
         return True
@@ -131,12 +132,7 @@ def _is_gemv(node: gs.Node, left: Sequence[object] | None, right: Sequence[objec
         columns = right[-2] if node.op == "Gemm" and node.attrs.get("transB", 0) else right[-1]
         if columns == 1:
             return True
-    if left is None or len(left) < 2:
-        return False
-    if node.op == "Gemm":
-        return (left[1] if node.attrs.get("transA", 0) else left[0]) == 1
-    rows = left[:-1] if right is not None and len(right) == 2 else left[-2:-1]
-    return all(isinstance(size, int) for size in rows) and math.prod(int(str(size)) for size in rows) == 1
+    return node.op == "MatMul" and left is not None and right is not None and len(right) > 2 and left[-2] == 1
 
 
 def _near_softmax(node: gs.Node) -> bool:

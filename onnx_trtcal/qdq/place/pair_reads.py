@@ -40,6 +40,12 @@ class PairReads:
         """Lets one input of a node read a tensor through the tensor's pair."""
         self.reads.setdefault(tensor, []).append(Read(node, index))
 
+    def remove(self, tensor: str, node: str, index: int) -> None:
+        """Takes back what `add` did."""
+        self.reads[tensor].remove(Read(node, index))
+        if not self.reads[tensor]:
+            del self.reads[tensor]
+
     def is_read_as_int8(self, tensor: str) -> bool:
         """Whether all readers of a tensor, past any ops that commute with Q, read it through a pair."""
         pending, seen = [tensor], {tensor}

@@ -74,6 +74,9 @@ class _Placer:
         for node in reversed(self.flow.nodes):
             if kind(node) in INT8_CAPABLE and node.outputs[0].name not in grouped:
                 self._capable(node)
+        for node in self.flow.nodes:
+            if kind(node) == "AveragePool" and node.outputs[0].name not in grouped:
+                self._pool(node)
         self.pairs.lift_through_moves(self._stays_float)
         share_pairs(self.flow, self.pairs, self._stays_float)
         ordered = [tensor for tensor in self.flow.tensors if tensor in self.pairs.reads]
@@ -157,6 +160,31 @@ class _Placer:
             for index, name in enumerate(data):
                 self.pairs.add(name, output, index)
             self.pairs.int8_outputs.add(output)
+
+    def _pool(self, node: gs.Node) -> None:
+        """Pairs around an AveragePool whose input is INT8 for all others, whatever reads its output.
+
+        It has no kernel that reads INT8 and writes floating point, so that its large input would be written in both
+        types for it; its output is small.
+        """
+        data, output = node.inputs[0].name, node.outputs[0].name
+        readers = self.pairs.raw_readers(output)
+        if (
+            self._excluded(node)
+            or Read(output, 0) in self.pairs.reads.get(data, ())
+            or not (self._has_scale(data) and self._has_scale(output))
+            or not self.pairs.comes_as_int8(data)
+            or self.flow.is_output(output)
+            or any(index < 0 or self._excluded(reader) for reader, index in readers)
+        ):
+            return
+        self.pairs.add(data, output, 0)
+        if not self.pairs.is_read_as_int8(data):
+            self.pairs.remove(data, output, 0)
+            return
+        self.pairs.int8_outputs.add(output)
+        for reader, index in readers:
+            self.pairs.add(output, reader.outputs[0].name, index)
 
     def _has_scale(self, tensor: str) -> bool:
         return self.available is None or tensor in self.available

@@ -1,17 +1,18 @@
 """Readers of a tensor that has a pair take the pair, too, where that spares writing the tensor twice.
 
-A tensor that one op reads through its pair and another as it is must be written in INT8 and in floating point. Where
-all its other readers compute pointwise, they read the INT8 values just as well, in the kernel they are in anyway: the
-float tensor is neither written nor read.
+A tensor that a layer reads through its pair and another op as it is must be written in INT8 and in floating point.
+Where all its other readers compute in the kernel they are in anyway, they read the INT8 values just as well, and the
+float tensor is neither written nor read. NVIDIA's compiler moves up to a third fewer float bytes for it; where no layer
+reads the pair it moves the same, and behind a MaxPool or Concat, whose branches it joins, more.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.ops import COMMUTES, POINTWISE, READ_NO_VALUES
+from onnx_trtcal.graph.ops import INT8_CAPABLE, POINTWISE
 from onnx_trtcal.graph.view import kind
+from onnx_trtcal.qdq.place.layer_rules import is_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,27 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = ["share_pairs"]
 
+_TAKE_PAIRS = POINTWISE | INT8_CAPABLE | {"PRelu"}
+
 
 def share_pairs(flow: Flow, pairs: PairReads, stays_float: Callable[[gs.Node], bool]) -> None:
-    """Adds reads to pairs; no pair is made.
+    """Adds reads to the pairs that there are.
 
     Args:
         flow: the graph.
         pairs: the pairs decided so far; reads are added.
         stays_float: whether a node was excluded from quantization.
     """
-    mode = os.environ.get("E", "1")
-    allowed = POINTWISE | {"PRelu"}
-    if "2" in mode:
-        allowed = allowed | {"AveragePool", "GlobalAveragePool"}
-    if "3" in mode:
-        allowed = allowed | COMMUTES
-    if mode == "0":
-        return
-    for tensor in [name for name in flow.tensors if name in pairs.reads]:
-        raw = pairs.raw_readers(tensor)
-        if not raw or flow.is_output(tensor):
+    for tensor, reads in list(pairs.reads.items()):
+        others = pairs.raw_readers(tensor)
+        if flow.is_output(tensor) or not any(is_layer(flow.node[read.node]) for read in reads):
             continue
-        if all(index >= 0 and kind(node) in allowed and not stays_float(node) for node, index in raw):
-            for node, index in raw:
+        if all(index >= 0 and kind(node) in _TAKE_PAIRS and not stays_float(node) for node, index in others):
+            for node, index in others:
                 pairs.add(tensor, node.outputs[0].name, index)
