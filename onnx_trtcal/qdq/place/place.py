@@ -176,6 +176,8 @@ class _Placer:
             or not self.pairs.comes_as_int8(data)
             or self.flow.is_output(output)
             or any(index < 0 or self._excluded(reader) for reader, index in readers)
+            # What is joined in floating point, and read on its own, is written in place of the Concat as it is.
+            or (len(readers) > 1 and any(kind(reader) == "Concat" for reader, _ in readers))
         ):
             return
         self.pairs.add(data, output, 0)
