@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["why_unpaired"]
 
-_NO_RULE = "no Q/DQ pair: excluded, or its input has no scale"
+_NO_RULE = "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
 
 
 def why_unpaired(path: str | Path) -> dict[str, str]:

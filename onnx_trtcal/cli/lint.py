@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     for finding in findings:
         console.result(f"{_LEVELS[finding.level]} [{finding.rule}] {finding.node}: {finding.what}")
         console.result(f"    {finding.consequence}")
-    console.line(
-        f"{counts['error']} errors, {counts['float']} that cost INT8, {counts['limited']} that not every TensorRT takes, "
-        f"{counts['advice']} recommendations"
-    )
+    parts = [f"{counts['error']} errors"]
+    parts += [f"{counts['float']} that cost INT8"] if counts["float"] else []
+    parts += [f"{counts['limited']} that not every TensorRT takes"] if counts["limited"] else []
+    console.line(", ".join([*parts, f"{counts['advice']} recommendations"]))
     return 1 if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.compiler.layers import Layer
 
 __all__ = ["print_verification", "verification_fields"]
+
+_MOST_NAMES = 5
 
 
 def print_verification(found: Verification, console: Console) -> None:
@@ -32,6 +35,10 @@ def print_verification(found: Verification, console: Console) -> None:
     )
     for layer in found.lost:
         console.result(f"  {layer.op} {layer.name}: {layer.why}")
+    if found.lost:
+        flags = " ".join(f"--exclude {shlex.quote(layer.name)}" for layer in found.lost[:_MOST_NAMES])
+        more = " …" if len(found.lost) > _MOST_NAMES else ""
+        console.line(f"to leave them in floating point, add {flags}{more}")
     for layer in found.undecided:
         console.line(f"  {layer.op} {layer.name}: {layer.why}; that of TensorRT may have one (see --target)")
 

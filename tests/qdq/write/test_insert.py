@@ -62,7 +62,7 @@ def test_agrees_with_fake_quantization(case: str, stored: str) -> None:
     node, shape, data_shape, axis = CASES[case]
     values, scale = data(*data_shape), float(np.float32(0.021))
     model = toys.model([node], {"x": list(data_shape)}, ["y"], {"w": weights(*shape)})
-    made = quantized(model, {"x": scale}, weights=stored)
+    made = quantized(model, {"x": scale}, weights=stored, target="tensorrt10")
     reference = float_reference(model, "w", fake_quant_channels(weights(*shape), axis))
     (wanted,) = toys.run(reference, {"x": fake_quant(values, np.float32(scale))})
     (got,) = float_arithmetic(made, {"x": values}, ["y"])
