@@ -105,7 +105,7 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
 
 def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
     if not options.attention and all(shape is None for shape in constants) and _near_softmax(node):
-        return "one of the two products of an attention, left as asked (no_attention)"
+        return "one of the two products around the Softmax of an attention (option attention)"
     sides = [
         tuple(shape) if shape is not None else _shape(tensor)
         for shape, tensor in zip(constants, node.inputs[:2], strict=True)

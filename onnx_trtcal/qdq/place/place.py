@@ -164,8 +164,8 @@ class _Placer:
     def _pool(self, node: gs.Node) -> None:
         """Pairs around an AveragePool whose input is INT8 for all others, whatever reads its output.
 
-        It has no kernel that reads INT8 and writes floating point, so that its large input would be written in both
-        types for it; its output is small.
+        No kernel of it reads INT8 and writes floating point, so that without them its large input would be written in
+        both types; its output is small.
         """
         data, output = node.inputs[0].name, node.outputs[0].name
         readers = self.pairs.raw_readers(output)
