@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.store import load_statistics, merge, save_statistics
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
+    from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
+    from onnx_trtcal.trt.compiler.options import CompileOptions
 
 __all__ = [
     "Cache",
     "Calibration",
     "CalibrationError",
     "Collection",
+    "Compilation",
+    "CompileOptions",
     "Coverage",
     "Dequantized",
     "Evaluation",
@@ -52,6 +56,7 @@ __all__ = [
     "calibrate",
     "check",
     "compare",
+    "compile_model",
     "dequantize",
     "diff_caches",
     "evaluate",
@@ -77,6 +82,8 @@ _HOMES = {
     "Calibration": "calibration",
     "CalibrationError": "errors",
     "Collection": "stats.collection",
+    "Compilation": "trt.compiler.compile_model",
+    "CompileOptions": "trt.compiler.options",
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
     "Evaluation": "evaluation.comparison",
@@ -91,6 +98,7 @@ _HOMES = {
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "compare": "scale_source",
+    "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",
     "diff_caches": "trt.cache_ops",
     "evaluate": "evaluation.evaluate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import importlib.metadata
 import importlib.util
 import io
 import json
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers import toys
+from helpers.compiler import needs_compiler
 from onnx import numpy_helper
 from PIL import Image
 
@@ -53,25 +55,38 @@ def test_the_tables_are_those_that_are_generated() -> None:
     assert sorted(re.split(r"[`:]", row)[1] for row in rows) == sorted(METHODS)
 
 
-def test_the_sample_output_is_that_of_the_run_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def assert_prints(command: str, sample: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a command line in a folder that holds the bundled models; a `…` in the sample stands for anything."""
     for name in ("digits_resnet.onnx", "digits_calib"):
-        source, target = ROOT / "models" / name, tmp_path / "models" / name
+        source, target = ROOT / "models" / name, folder / "models" / name
         target.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     # On a machine this slow there would be lines of progress among the others.
     monkeypatch.setattr("onnx_trtcal.cli.console._SECONDS_BETWEEN_LINES", 1e9)
-    command = block("run command")[0].partition("-m onnx_trtcal ")[2]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         assert main(command.split()) == 0
     pattern = "".join(
-        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
-        for line in block("sample output")
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in sample
     )
     assert re.fullmatch(pattern, printed.getvalue()), printed.getvalue()
+
+
+def test_the_sample_output_is_that_of_the_run_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = block("run command")[0].partition("-m onnx_trtcal ")[2]
+    assert_prints(command, block("sample output"), tmp_path, monkeypatch)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_verification_is_that_of_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = block("verify command")[0].removeprefix("onnx-trtcal ")
+    version = importlib.metadata.version("tensorrt-rtx-cu12")
+    sample = [re.sub(r"RTX [0-9.]+ for", f"RTX {version} for", line) for line in block("verify output")]
+    assert_prints(command, sample, tmp_path, monkeypatch)
 
 
 def test_the_commands_that_others_read_are_marked() -> None:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["why_unpaired"]
 
-_NO_RULE = "no Q/DQ pair: excluded, or its input has no scale"
+# Below it ModelOpt, for one, leaves layers alone.
+_FEW = 16
+_NO_RULE = "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
 
 
 def why_unpaired(path: str | Path) -> dict[str, str]:
-    """Layers that quantize leaves in floating point by default -> why.
+    """Layers that quantize leaves in floating point, by default or by an option -> why.
 
     Nodes go by name, or by first output where they have none; those that read a DequantizeLinear are left out. Of a
     node that no rule leaves, it can only be said that it was excluded or that its input had no scale. Empty for a
@@ -34,7 +36,10 @@ def why_unpaired(path: str | Path) -> dict[str, str]:
         graph = import_graph(model)
     except ModelError:
         return {}
-    options, constants = QdqOptions(), Constants(graph, model.proto.functions)
+    options, constants = (
+        QdqOptions(min_channels=_FEW, attention=False),
+        Constants(graph, model.proto.functions),
+    )
     return {
         node.name or node.outputs[0].name: why_left(node, options, constants) or _NO_RULE
         for node in graph.nodes

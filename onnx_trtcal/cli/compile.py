@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report_missing
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.support.destinations import check_destinations
-from onnx_trtcal.trt.compiler.options import GPUS, CompileOptions, parse_shapes
 
 if TYPE_CHECKING:
     import argparse
@@ -19,41 +18,22 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.trt.compiler.compile_model import Compilation
     from onnx_trtcal.trt.compiler.layers import Layer
+    from onnx_trtcal.trt.compiler.options import CompileOptions
     from onnx_trtcal.trt.compiler.problems import Problem
     from onnx_trtcal.trt.compiler.summary import Summary
 
 __all__ = ["configure", "run"]
 
-_MISSING = 3  # exit status: an optional package is not installed
 _ROWS = 10  # layers shown, unless verbose
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("models", metavar="MODEL", nargs="+", help="ONNX model, or two to compare")
-    parser.add_argument(
-        "--gpu",
-        choices=GPUS,
-        default=CompileOptions.gpu,
-        help=f"GPU to build for (default {CompileOptions.gpu})",
-    )
-    parser.add_argument(
-        "--shapes",
-        metavar="NAME:1x3x224x224",
-        action="append",
-        default=[],
-        help="shape of an input whose dimensions the model leaves open (default: batch 1); repeatable",
-    )
+    add_compiler(parser)
     parser.add_argument("--engine", metavar="PATH", help="write the engine, which TensorRT for RTX loads")
     parser.add_argument(
         "--require-int8", action="store_true", help="exit with 1 when a layer with Q/DQ pairs is not in INT8"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        default=CompileOptions.timeout,
-        help=f"give a build up after this time (default {CompileOptions.timeout:g})",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -68,13 +48,12 @@ def run(args: argparse.Namespace) -> int:
         if len(args.models) > 1:
             raise OptionError("--engine is for one model, and these are two")
         check_destinations([args.engine], args.models)
-    options = CompileOptions(gpu=args.gpu, shapes=parse_shapes(args.shapes), timeout=args.timeout)
+    options = compile_options(args)
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     try:
         made = [_compiled(model, options, args.engine) for model in args.models]
     except CompilerMissingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return _MISSING
+        return report_missing(error)
     _print(made, console, args)
     lost = args.require_int8 and any(each.lost for each in made)
     return 1 if lost or not all(each.built for each in made) else 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["configure", "run"]
+
+_LEVELS = {"error": "error", "float": "not in INT8", "limited": "not everywhere", "advice": "advice"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the findings; 1 when TensorRT would refuse the model."""
+    """Prints the findings; 1 when TensorRT refuses the model, or builds it without INT8 in a layer with pairs."""
     from dataclasses import asdict
 
     from onnx_trtcal import lint
@@ -26,12 +29,16 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     findings = lint(args.model)
-    errors = sum(finding.level == "error" for finding in findings)
+    counts = Counter(finding.level for finding in findings)
+    failed = bool(counts["error"] or counts["float"])
     if args.json:
         console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
-        return 1 if errors else 0
+        return 1 if failed else 0
     for finding in findings:
-        console.result(f"{finding.level} [{finding.rule}] {finding.node}: {finding.what}")
+        console.result(f"{_LEVELS[finding.level]} [{finding.rule}] {finding.node}: {finding.what}")
         console.result(f"    {finding.consequence}")
-    console.line(f"{errors} errors, {len(findings) - errors} recommendations")
-    return 1 if errors else 0
+    parts = [f"{counts['error']} errors"]
+    parts += [f"{counts['float']} that cost INT8"] if counts["float"] else []
+    parts += [f"{counts['limited']} that not every TensorRT takes"] if counts["limited"] else []
+    console.line(", ".join([*parts, f"{counts['advice']} recommendations"]))
+    return 1 if failed else 0

@@ -100,7 +100,7 @@ def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Conso
 
     options = qdq_from(args)
     made = quantize_calibrated(calibration, options)
-    print_quantization(made, made.save(_qdq_path(args)), console, float32=options.high_precision == "fp32")
+    print_quantization(made, made.save(_qdq_path(args)), console, options)
 
 
 def _formats(args: argparse.Namespace) -> list[TableFormat]:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report_missing
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -17,13 +18,17 @@ from onnx_trtcal.cli.flags import (
     qdq_from,
 )
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.verified import print_verification, verification_fields
 from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.trt.compiler.build import CompilerMissingError, check_installed
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from onnx_trtcal.audit.verification import Verification
+    from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.scale_source import ScaleSource
 
@@ -44,6 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="PATH", help="Q/DQ model to write (default: ./MODEL.int8.onnx)"
     )
     parser.add_argument("--json", action="store_true", help="print what became of every layer as JSON")
+    group = parser.add_argument_group("verification")
+    group.add_argument(
+        "--verify",
+        action="store_true",
+        help="build what was written with NVIDIA's compiler; exit with 1 when a quantized layer is not in INT8",
+    )
+    add_compiler(group)
     add_qdq(parser)
     add_options(parser)
     add_preprocess(parser)
@@ -51,6 +63,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the Q/DQ model and says which layers it quantizes."""
+    if args.verify:
+        try:
+            check_installed()
+        except CompilerMissingError as error:
+            return report_missing(error)
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
     check_destinations([output], [args.model, *args.data])
@@ -61,7 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
     made = quantize(args.model, data_from(args), options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
-    print_quantization(made, written, console, float32=qdq.high_precision == "fp32")
+    print_quantization(made, written, console, qdq)
+    verified = _verified(made, written[0], qdq, args) if args.verify else None
+    if verified is not None and not args.json:
+        print_verification(verified, console)
     if args.json:
         layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]
         fields: dict[str, object] = {
@@ -70,12 +90,26 @@ def run(args: argparse.Namespace) -> int:
             "layers": layers,
         }
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
+        if verified is not None:
+            fields["verified"] = verification_fields(verified)
         console.result(json_text(fields))
-    return 0
+    return 0 if verified is None or verified.holds else 1
+
+
+def _verified(made: Quantization, path: Path, qdq: QdqOptions, args: argparse.Namespace) -> Verification:
+    """What was written, built for the flags' shapes, or for those of the data at batch 1."""
+    from onnx_trtcal.audit.verification import verify
+    from onnx_trtcal.trt.trtexec import dynamic_shapes
+
+    calibration = made.source.calibration
+    seen = calibration.seen_shapes if calibration else {}
+    known = {name: each.smallest for name, each in dynamic_shapes(made.source.model.inputs, seen).items()}
+    quantized = {layer.name for layer in made.layers if not layer.reason}
+    return verify(path, quantized, qdq.target, compile_options(args, known))
 
 
 def print_quantization(
-    made: Quantization, written: Sequence[Path], console: Console, *, float32: bool
+    made: Quantization, written: Sequence[Path], console: Console, qdq: QdqOptions
 ) -> None:
     """Which layers run in INT8, which do not and why, the files written, and what to run next.
 
@@ -83,7 +117,7 @@ def print_quantization(
         made: what came out.
         written: its files, the model first.
         console: where to print.
-        float32: whether what is not quantized is float32.
+        qdq: the options it was made with.
     """
     console.line()
     _print_origin(made.source, console)
@@ -98,7 +132,8 @@ def print_quantization(
         )
     for path in written:
         console.line(f"wrote {path} ({path.stat().st_size:,} bytes)")
-    _print_next(made, str(written[0]), console, float32=float32)
+    if qdq.target != "rtx":
+        _print_next(made, str(written[0]), console, qdq)
 
 
 def _print_origin(source: ScaleSource, console: Console) -> None:
@@ -147,7 +182,7 @@ def _print_layers(made: Quantization, console: Console) -> None:
         console.detail(f"  {layer.op} {layer.name}: {layer.reason or 'quantized'}")
 
 
-def _print_next(made: Quantization, path: str, console: Console, *, float32: bool) -> None:
+def _print_next(made: Quantization, path: str, console: Console, qdq: QdqOptions) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
     dynamic = [
@@ -159,7 +194,8 @@ def _print_next(made: Quantization, path: str, console: Console, *, float32: boo
     console.line()
     console.line("build an engine:")
     # Strongly typed builds, which float16 in the model is for, came with TensorRT 9 and 10.
-    older = "TensorRT 8 to 10:" if float32 else "TensorRT 10:"
+    float32 = qdq.high_precision == "fp32"
+    older = "TensorRT 8 to 10:" if float32 and qdq.target == "tensorrt" else "TensorRT 10:"
     console.line(f"  {'TensorRT 11:':<17}  {explicit_line(path, 11, shapes, float32=float32)}")
     console.line(f"  {older:<17}  {explicit_line(path, 10, shapes, float32=float32)}")
     unseen = [name for name in dynamic if name not in shapes]

@@ -84,9 +84,12 @@ class WeightedOp(ABC):
     def is_gemv(
         self, attributes: Mapping[str, Any], left: Sequence[object] | None, right: Sequence[object] | None
     ) -> bool:
-        """Whether it multiplies a matrix by one vector, whatever the free dimensions are.
+        """Whether it multiplies a matrix by one vector, whatever the batch is.
 
-        A dimension that is unknown or symbolic is not 1.
+        A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows when
+        the right one is a plain matrix, because the product is then one matrix product over all of them; one row is
+        then a batch of 1, and the layer is treated as at every other batch: what it reads is mostly weights, and INT8
+        quarters them.
 
         Args:
             attributes: of the node.
@@ -173,21 +176,9 @@ class _Product(WeightedOp):
     ) -> bool:
         if any(side is not None and len(side) == 1 for side in (left, right)):
             return True
-        if right is not None and len(right) >= 2:
-            columns = right[-2] if self._is_transposed(attributes, 1) else right[-1]
-            if columns == 1:
-                return True
-        if left is None or len(left) < 2:
+        if right is None or len(right) < 2:
             return False
-        rows = self._rows(attributes, left, right)
-        return all(isinstance(size, int) for size in rows) and math.prod(int(str(size)) for size in rows) == 1
-
-    def _rows(
-        self, attributes: Mapping[str, Any], left: Sequence[object], right: Sequence[object] | None
-    ) -> Sequence[object]:
-        """The dimensions that count rows of the left operand."""
-        # A plain matrix on the right makes one product of all leading dimensions.
-        return left[:-1] if right is not None and len(right) == 2 else left[-2:-1]
+        return (right[-2] if self._is_transposed(attributes, 1) else right[-1]) == 1
 
     def _is_transposed(self, attributes: Mapping[str, Any], slot: int) -> bool:
         """Whether an operand is transposed before it is multiplied."""
@@ -200,11 +191,6 @@ class _Gemm(_Product):
 
     bias_factor: str = "beta"
     obsolete_attribute: str = "broadcast"
-
-    def _rows(
-        self, attributes: Mapping[str, Any], left: Sequence[object], right: Sequence[object] | None
-    ) -> Sequence[object]:
-        return (left[1] if self._is_transposed(attributes, 0) else left[0],)
 
     def _is_transposed(self, attributes: Mapping[str, Any], slot: int) -> bool:
         return bool(attributes.get("transB" if slot else "transA", 0))
@@ -219,6 +205,13 @@ class _MatMul(_Product):
 
     def output_rank(self, weight: int, output: int | None) -> int | None:
         return output
+
+    def is_gemv(
+        self, attributes: Mapping[str, Any], left: Sequence[object] | None, right: Sequence[object] | None
+    ) -> bool:
+        if super().is_gemv(attributes, left, right):
+            return True
+        return left is not None and right is not None and len(left) > 1 and len(right) > 2 and left[-2] == 1
 
 
 def _groups(attributes: Mapping[str, Any]) -> int:

@@ -10,8 +10,9 @@ from onnx_trtcal.options import check_fields
 
 __all__ = ["QdqOptions"]
 
-WEIGHTS = ("int8", "float")
+WEIGHTS = ("auto", "int8", "float")
 HIGH_PRECISIONS = ("fp32", "fp16")
+TARGETS = ("tensorrt", "tensorrt10", "rtx")
 
 
 def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
@@ -22,28 +23,38 @@ def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar
 class QdqOptions:
     """How Q/DQ pairs are placed and stored.
 
-    `min_channels`, `gemv` and `attention` are rules that leave layers in floating point where INT8 is known
-    to cost time: turning a rule off quantizes more layers.
+    `min_channels`, `gemv` and `attention` leave layers in floating point where INT8 may cost time. NVIDIA's compiler
+    moves fewer bytes with few channels and attentions in INT8, so both are quantized by default; only a product with a
+    single vector is not.
 
         >>> from onnx_trtcal import QdqOptions
         >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
-        'int8'
+        'auto'
     """
 
+    target: str = _option(
+        "tensorrt",
+        "what builds the model: TensorRT 8 to 11, TensorRT 10 and 11 (grouped ConvTranspose in INT8, too), or TensorRT "
+        "for RTX (no ConvTranspose in INT8)",
+        choices=TARGETS,
+    )
     weights: str = _option(
-        "int8", "store weights as INT8 with DQ only, or as float with Q and DQ", choices=WEIGHTS
+        "auto",
+        "store weights as INT8 with DQ only, or as float with Q and DQ; auto: INT8, but for products that are split "
+        "or reshaped next, such as a packed QKV",
+        choices=WEIGHTS,
     )
     high_precision: str = _option(
         "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS
     )
     min_channels: int = _option(
-        16,
+        1,
         "leave a layer alone when its input and its output channels are both fewer; 1 quantizes all",
         metavar="N",
     )
     gemv: bool = _option(default=False, help_text="quantize matrix-vector products, too")
     attention: bool = _option(
-        default=False, help_text="quantize the two activation products around an attention's Softmax, too"
+        default=True, help_text="quantize the two activation products around an attention's Softmax, too"
     )
     share_concat: bool = _option(
         default=True,

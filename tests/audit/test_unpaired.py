@@ -26,7 +26,7 @@ def test_rules_and_exclusions(tmp_path: Path) -> None:
     why = explained(quantized(pattern.model("c"), exclude=("n_c",)), tmp_path)
     assert set(why) == {"n_b", "n_c"}
     assert why["n_b"] == "8 input and 8 output channels, both fewer than 16"
-    assert why["n_c"] == "no Q/DQ pair: excluded, or its input has no scale"
+    assert why["n_c"] == "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
 
 
 def test_attention(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from helpers.compiler import Pattern, attention, needs_compiler, values
 
 from onnx_trtcal.cli import main
 from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
@@ -93,6 +95,64 @@ def test_flags_reach_the_model(cache: str, tmp_path: Path, capsys: Capture) -> N
     assert (
         f"  TensorRT 10:       trtexec --onnx={path} --stronglyTyped --minShapes=" in capsys.readouterr().out
     )
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_verifying_what_was_written(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "q.onnx")
+    assert main(["quantize", MODEL, cache, "-o", path, "--verify"]) == 0
+    assert "verified: 10 of 10 quantized layers run in INT8, by the compiler" in capsys.readouterr().out
+    assert main(["quantize", MODEL, cache, "-o", path, "--verify", "--json", "--gpu", "sm89"]) == 0
+    verified = json.loads(capsys.readouterr().out)["verified"]
+    assert verified["holds"] and len(verified["int8"]) == 10 and verified["gpu"] == "sm89"
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_verifying_names_the_layers_that_are_not_in_int8(tmp_path: Path, capsys: Capture) -> None:
+    source, data = str(tmp_path / "qkv.onnx"), str(tmp_path / "data.npy")
+    onnx.save(attention(packed=True), source)
+    np.save(data, values(3, 20, 32, spread=1.0))
+    flags = ["-o", str(tmp_path / "q.onnx"), "--provider", "cpu", "--verify"]
+    assert main(["quantize", source, data, *flags, "--weights", "int8"]) == 1
+    said = capsys.readouterr().out
+    assert "not verified: 3 of 4 quantized layers run in INT8" in said
+    assert "MatMul n_qkv: " in said and "add --exclude n_qkv" in said
+    assert main(["quantize", source, data, *flags]) == 0
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_conv_transpose_is_undecided_unless_the_target_is_rtx(tmp_path: Path, capsys: Capture) -> None:
+    source, data = str(tmp_path / "up.onnx"), str(tmp_path / "data.npy")
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 16)
+    pattern.store("w", values(16, 20, 2, 2))
+    pattern.op("ConvTranspose", "a w", "u", kernel_shape=[2, 2], strides=[2, 2])
+    onnx.save(pattern.model("u"), source)
+    np.save(data, values(3, 24, 10, 14))
+    flags = ["-o", str(tmp_path / "q.onnx"), "--provider", "cpu", "--verify"]
+    assert main(["quantize", source, data, *flags]) == 0
+    said = capsys.readouterr().out
+    assert "verified: 1 of 2 quantized layers run in INT8" in said
+    assert (
+        "ConvTranspose n_u: this compiler has no INT8 kernel for ConvTranspose; that of TensorRT may" in said
+    )
+    assert main(["quantize", source, data, *flags, "--target", "rtx"]) == 0
+    said = capsys.readouterr().out
+    assert "verified: 1 of 1 quantized layers" in said and "trtexec" not in said
+
+
+def test_verifying_without_the_compiler_says_how_to_install_it(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("onnx_trtcal.trt.compiler.build._PACKAGE", "no_such_package")
+    path = tmp_path / "q.onnx"
+    assert main(["quantize", MODEL, cache, "-o", str(path), "--verify"]) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "pip install" in said[0]
+    assert not path.exists()
 
 
 def test_options_from_toml(cache: str, tmp_path: Path, capsys: Capture) -> None:

@@ -7,19 +7,25 @@ from typing import Literal
 
 __all__ = ["AdviceRule", "Finding", "Level", "ParserRule"]
 
-Level = Literal["error", "advice"]
+Level = Literal["error", "float", "limited", "advice"]
 
 ParserRule = Literal[
     "axis",
     "axis-missing",
+    "blocked-scales",
     "channel-axis",
     "data-type",
+    "fp8",
+    "microsoft-domain",
+    "mixed-types",
     "opset",
     "output-dtype",
     "per-channel-activation",
+    "scalar-constant",
     "scale-constant",
     "scale-missing",
     "scale-positive",
+    "scale-shape",
     "scale-type",
     "sizes",
     "unsupported-op",
@@ -48,7 +54,10 @@ class Finding:
     """One fault.
 
     Attributes:
-        level: `error` if TensorRT refuses the model; `advice` if it builds a slower or less accurate engine.
+        level: `error` if TensorRT refuses the model; `float` if it builds, but a layer does not run in INT8; `limited`
+            if it builds in INT8, though not with every version or for every GPU; `advice` if the engine is slower or
+            less accurate than it could be. Which of the first three was tried with the compiler of TensorRT for RTX
+            1.7, of the TensorRT 11 family.
         rule: short name of the rule.
         node: name of the node concerned, or of its first output when it has no name.
         what: what is wrong there.

@@ -1,6 +1,7 @@
-"""TensorRT's parser rules for Q/DQ nodes: what it refuses.
+"""The rules for Q/DQ nodes: what TensorRT refuses, what it builds without INT8, and what only newer parsers take.
 
-Source: onnx-tensorrt, QuantDequantLinearHelper in onnxOpImporters.cpp.
+Sources: onnx-tensorrt, QuantDequantLinearHelper in onnxOpImporters.cpp (TensorRT 8 to 10), and models with one fault
+each, built with the compiler of TensorRT for RTX 1.7 (the TensorRT 11 family).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import onnx
 from onnx import helper
 
 from onnx_trtcal.graph.constants import Constants
-from onnx_trtcal.graph.ops import KEEPS_AXES, QUANTIZED
+from onnx_trtcal.graph.ops import QUANTIZED
 from onnx_trtcal.graph.view import kind
-from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
-from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis
+from onnx_trtcal.qdq.lint.channel_rules import per_channel_faults, weight_shape
+from onnx_trtcal.qdq.lint.faults import Fault, finding_of, limited, not_int8, refused
+from onnx_trtcal.qdq.lint.readers import layers_behind
+from onnx_trtcal.qdq.lint.type_rules import type_faults
 from onnx_trtcal.qdq.read.quantizer import (
     Quantizer,
     has_scale,
@@ -31,144 +34,133 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.qdq.lint.finding import Finding
+
 __all__ = ["ParserFindings", "parser_findings"]
 
-_Fault = tuple[ParserRule, str]
-_PAIRS = ("QuantizeLinear", "DequantizeLinear")
 _TYPES = frozenset({"int8", "int4", "float8_e4m3fn", "float4_e2m1fn"})
 _SCALE_TYPES = frozenset({"float32", "float16", "bfloat16"})
-_REFUSED = "TensorRT's parser refuses the model"
 _FIRST_OPSET, _PER_CHANNEL_OPSET, _FLOAT16_OPSET = 10, 13, 19
+_ORDER = ("error", "float", "limited")
 
 
 @dataclass(frozen=True)
 class ParserFindings:
-    """Errors, and the number of Q/DQ nodes and quantized operators that were checked."""
+    """Findings, and the number of Q/DQ nodes and quantized operators that were checked."""
 
     findings: tuple[Finding, ...]
     quantized_nodes: int
 
 
 def parser_findings(graph: gs.Graph) -> ParserFindings:
-    """Every violation of the parser's rules in a graph and its subgraphs, in graph order."""
+    """Every violation in a graph and its subgraphs, the gravest first, each level in graph order."""
     findings: list[Finding] = []
     count = 0
     constants = Constants(graph, opaque=QUANTIZED)
     for part in (graph, *graph.subgraphs(recursive=True)):
         for node in part.nodes:
-            if kind(node) not in QUANTIZED:
-                continue
-            count += 1
-            if kind(node) in _PAIRS:
-                faults = _faults(node, graph.opset, constants)
-            else:
-                faults = iter([("unsupported-op", f"{kind(node)} is not an operator that TensorRT imports")])
-            label = node.name or (node.outputs[0].name if node.outputs else node.op)
-            findings += [Finding("error", rule, label, what, _REFUSED) for rule, what in faults]
+            count += kind(node) in QUANTIZED
+            faults = [*_faults(node, graph.opset, constants), *type_faults(node, constants)]
+            findings += [finding_of(fault, node) for fault in faults]
+    findings.sort(key=lambda finding: _ORDER.index(finding.level))
     return ParserFindings(tuple(findings), count)
 
 
-def _faults(node: gs.Node, opset: int, constants: Constants) -> Iterator[_Fault]:
-    if opset < _FIRST_OPSET:
-        yield "opset", f"{node.op} exists since opset {_FIRST_OPSET}; the model has {opset}"
+def _faults(node: gs.Node, opset: int, constants: Constants) -> Iterator[Fault]:
+    if kind(node) not in QUANTIZED:
+        return
+    if not is_quantizer(node) and not is_dequantizer(node):
+        yield refused("unsupported-op", f"{kind(node)} is not an operator that TensorRT imports")
+        return
+    if kind(node) != node.op:
+        yield limited("microsoft-domain", f"it is ONNX Runtime's {kind(node)}")
+    elif opset < _FIRST_OPSET:
+        yield limited("opset", f"{node.op} exists since opset {_FIRST_OPSET}; the model has {opset}")
     if not has_scale(node):
-        yield "scale-missing", "it has no scale"
+        yield refused("scale-missing", "it has no scale")
         return
     quantizer = read_quantizer(node, constants)
     if quantizer is None:
-        if constants.value(node.inputs[1]) is None:
-            yield "scale-constant", "its scale is computed; it must be a constant"
-        if has_zero_point(node) and constants.value(node.inputs[2]) is None:
-            yield "zero-point-constant", "its zero-point is computed; it must be a constant"
+        yield from _computed(node, constants)
         return
     yield from _zero_point(node, quantizer)
-    yield from _scale(quantizer, opset)
+    yield from _scale(quantizer)
+    yield from _shape(node, quantizer, constants)
+    if kind(node) == node.op:
+        yield from _opset(quantizer, opset)
     if not quantizer.per_tensor:
-        yield from _per_channel(node, quantizer, constants)
-    if _type_name(node.inputs[0].dtype) == "uint8" and quantizer.zero.dtype != np.uint8:
-        yield "data-type", "its data is uint8; TensorRT reads int8"
+        yield from per_channel_faults(node, quantizer, constants)
 
 
-def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[_Fault]:
+def _computed(node: gs.Node, constants: Constants) -> Iterator[Fault]:
+    if constants.value(node.inputs[1]) is None:
+        fault = refused if layers_behind(node) else not_int8
+        yield fault("scale-constant", "its scale is computed; it must be a constant")
+    if has_zero_point(node) and constants.value(node.inputs[2]) is None:
+        yield refused("zero-point-constant", "its zero-point is computed; it must be a constant")
+
+
+def _zero_point(node: gs.Node, quantizer: Quantizer) -> Iterator[Fault]:
     zero, stated = quantizer.zero, has_zero_point(node)
-    if zero.dtype.name not in _TYPES:
-        found = (
-            f"its zero-point is {zero.dtype}" if stated else f"it has no zero-point, which means {zero.dtype}"
+    found = f"its zero-point is {zero.dtype}" if stated else f"it has no zero-point, which means {zero.dtype}"
+    if np.asarray(zero, np.float32).any():
+        yield refused("zero-point-value", "its zero-point is not 0; TensorRT only quantizes symmetrically")
+    elif zero.dtype.name == "float8_e4m3fn":
+        yield limited(
+            "fp8",
+            "it quantizes to FP8 (E4M3), not to INT8",
+            "it builds for SM89 (Ada) and later GPUs; those before are refused",
         )
-        yield "zero-point-type", f"{found}; give an int8 zero-point of zeros"
-    elif np.asarray(zero, np.float32).any():
-        yield "zero-point-value", "its zero-point is not 0; TensorRT only quantizes symmetrically"
+    elif zero.dtype.name == "uint8":
+        yield limited("zero-point-type", f"{found}; give an int8 zero-point of zeros")
+    elif zero.dtype.name not in _TYPES:
+        yield refused("zero-point-type", f"{found}; give an int8 zero-point of zeros")
+    data = node.inputs[0]
+    # What a Q makes may be called uint8, but stored or given integers may not be.
+    if is_dequantizer(node) and not data.inputs and _type_name(data.dtype) == "uint8":
+        yield refused("data-type", "its data is uint8; TensorRT reads int8")
     if stated and zero.size != quantizer.scale.size:
-        yield "sizes", f"it has {quantizer.scale.size} scales and {zero.size} zero-points"
+        yield refused("sizes", f"it has {quantizer.scale.size} scales and {zero.size} zero-points")
     output_type = node.attrs.get("output_dtype", 0)
-    if node.op == "QuantizeLinear" and stated and output_type:
+    if is_quantizer(node) and stated and output_type:
         wanted = helper.tensor_dtype_to_np_dtype(output_type)
         if wanted != zero.dtype:
-            yield "output-dtype", f"its output_dtype is {wanted} and its zero-point {zero.dtype}"
+            yield refused("output-dtype", f"its output_dtype is {wanted} and its zero-point {zero.dtype}")
 
 
-def _scale(quantizer: Quantizer, opset: int) -> Iterator[_Fault]:
+def _scale(quantizer: Quantizer) -> Iterator[Fault]:
     scale = quantizer.scale
     if quantizer.dtype.name not in _SCALE_TYPES:
-        yield "scale-type", f"its scale is {quantizer.dtype}; make it float32"
-    bad = scale[~(np.isfinite(scale) & (scale > 0))].ravel()
+        yield limited("scale-type", f"its scale is {quantizer.dtype}; make it float32")
+    bad = scale[~(scale > 0)].ravel()
     if bad.size:
-        yield (
+        yield refused(
             "scale-positive",
             f"{bad.size} of its {scale.size} scales are not positive, for example {bad[0]:g}",
         )
+    elif not np.isfinite(scale).all():
+        yield limited("scale-positive", "it has an infinite scale, which makes every value 0")
+
+
+def _shape(node: gs.Node, quantizer: Quantizer, constants: Constants) -> Iterator[Fault]:
+    """One scale may be a scalar anywhere; in a list of its own it costs a convolution its INT8."""
+    shape = quantizer.scale.shape
+    if len(shape) > 1 and not int(node.attrs.get("block_size", 0)):
+        yield refused("scale-shape", f"its scale has the shape {list(shape)}; make it a scalar or a list")
+    elif shape == (1,) and is_dequantizer(node) and weight_shape(node, constants) is None:
+        reader = next((each for each in layers_behind(node) if each.op == "Conv"), None)
+        if reader is not None:
+            label = reader.name or reader.outputs[0].name
+            yield not_int8(
+                "scale-shape", f"its scale has the shape [1], and Conv {label!r} reads it; make it a scalar"
+            )
+
+
+def _opset(quantizer: Quantizer, opset: int) -> Iterator[Fault]:
     if not quantizer.per_tensor and _FIRST_OPSET <= opset < _PER_CHANNEL_OPSET:
-        yield "opset", f"scales per channel need opset {_PER_CHANNEL_OPSET}; the model has {opset}"
+        yield limited("opset", f"scales per channel need opset {_PER_CHANNEL_OPSET}; the model has {opset}")
     if quantizer.dtype == np.float16 and _FIRST_OPSET <= opset < _FLOAT16_OPSET:
-        yield "opset", f"a float16 scale needs opset {_FLOAT16_OPSET}; the model has {opset}"
-
-
-def _per_channel(node: gs.Node, quantizer: Quantizer, constants: Constants) -> Iterator[_Fault]:
-    shape, axis, count = _weight_shape(node, constants), quantizer.axis, quantizer.scale.size
-    if shape is None:
-        yield (
-            "per-channel-activation",
-            f"it has {count} scales on an activation; only weights may have several",
-        )
-        return
-    if int(node.attrs.get("block_size", 0)):
-        return
-    if "axis" not in node.attrs:
-        yield "axis-missing", "it has no axis: ONNX then takes axis 1, TensorRT's parser axis 0"
-    if not -len(shape) <= axis < len(shape):
-        yield "axis", f"axis {axis} does not exist in a weight of {len(shape)} dimensions"
-    elif shape[axis] != count:
-        yield "axis", f"it has {count} scales, but axis {axis} of its weight has {shape[axis]} slices"
-    elif "axis" in node.attrs:
-        yield from _channels(node, axis % len(shape), len(shape))
-
-
-def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[_Fault]:
-    """Whether the scales run along the output channels of every layer that reads the weight."""
-    pending = [(tensor, axis) for tensor in node.outputs]
-    while pending:
-        tensor, at = pending.pop()
-        for reader in tensor.outputs:
-            index = next(i for i, each in enumerate(reader.inputs) if each is tensor)
-            if is_layer(reader) and index < 2:
-                wanted = weight_axis(reader, index, rank)
-                if wanted not in (None, at):
-                    label = reader.name or reader.outputs[0].name
-                    what = f"its scales are along axis {at} of the weight that {reader.op} {label!r} reads"
-                    yield "channel-axis", f"{what}, whose output channels are axis {wanted}"
-            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) in KEEPS_AXES:
-                pending += [(each, at) for each in reader.outputs]
-            elif kind(reader) == "Transpose":
-                order = list(reader.attrs.get("perm", range(rank)[::-1]))
-                pending += [(each, order.index(at)) for each in reader.outputs]
-
-
-def _weight_shape(node: gs.Node, constants: Constants) -> tuple[int, ...] | None:
-    """The shape of the weight a Q or DQ works on; None when it works on an activation."""
-    tensor = node.inputs[0]
-    while len(tensor.inputs) == 1 and kind(tensor.inputs[0]) == "QuantizeLinear" and tensor.inputs[0].inputs:
-        tensor = tensor.inputs[0].inputs[0]
-    return constants.shape(tensor)
+        yield limited("opset", f"a float16 scale needs opset {_FLOAT16_OPSET}; the model has {opset}")
 
 
 def _type_name(dtype: Any) -> str:

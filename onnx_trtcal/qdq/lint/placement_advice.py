@@ -74,12 +74,10 @@ class _Advice:
     def _inputs(self, node: gs.Node) -> Iterator[Finding]:
         quantized = [self._read(node, index) for index in (0, 1)]
         if any(quantized) and not all(quantized):
-            yield _advice(
-                "one-input",
-                node,
-                f"only input {quantized.index(True)} of this {node.op} is quantized",
-                "it runs in floating point, after a dequantization that costs time",
-            )
+            label = node.name or node.outputs[0].name
+            what = f"only input {quantized.index(True)} of this {node.op} is quantized"
+            consequence = "it runs in floating point, after a dequantization that costs time"
+            yield Finding("float", "one-input", label, what, consequence)
         bias = WEIGHTED[kind(node)].bias_input
         if bias is not None and self._read(node, bias):
             yield _advice(

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.constants import Constants
+    from onnx_trtcal.graph.flow import Flow
     from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["is_layer", "weight_axis", "why_left"]
+__all__ = ["is_layer", "is_rearranged", "weight_axis", "why_left"]
+
+# A product in front of these may be cut up, its weights with it.
+_REARRANGES = frozenset({"Gather", "Reshape", "Slice", "Split", "Transpose"})
+
+# A bias or a factor may stand between.
+_KEEP_LAYOUT = frozenset({"Add", "Cast", "Div", "Identity", "Mul", "Sub"})
 
 
 def is_layer(node: gs.Node) -> bool:
@@ -29,6 +36,31 @@ def is_layer(node: gs.Node) -> bool:
 def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
     """The output-channel axis of the constant operand at input `index`; None if it has none."""
     return WEIGHTED[kind(node)].weight_axis(node.attrs, index, rank)
+
+
+def is_rearranged(flow: Flow, node: gs.Node, output: str) -> bool:
+    """Whether a matrix product's result is reshaped, transposed or cut up next, as that of a packed QKV is.
+
+    NVIDIA's compiler then cuts up the weights instead. Weights stored as INT8 with DQ only are dequantized at run time
+    for that, and the product runs in floating point; those stored as float are cut up first and quantized after.
+
+    Args:
+        flow: the graph.
+        node: a layer.
+        output: what its fused group writes.
+    """
+    if node.op not in ("Gemm", "MatMul"):
+        return False
+    pending, seen = [output], {output}
+    while pending:
+        for reader, index in flow.consumers(pending.pop()):
+            if index == 0 and kind(reader) in _REARRANGES:
+                return True
+            made = reader.outputs[0].name
+            if index >= 0 and kind(reader) in _KEEP_LAYOUT and made not in seen:
+                seen.add(made)
+                pending.append(made)
+    return False
 
 
 def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | None:
@@ -53,6 +85,11 @@ def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | 
 def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions) -> str | None:
     group = int(node.attrs.get("group", 1))
     into, out = WEIGHTED[kind(node)].channels(node.attrs, 1, shape)
+    if kind(node) == "ConvTranspose":
+        if options.target == "rtx":
+            return "ConvTranspose, for which TensorRT for RTX has no INT8 kernel"
+        if options.target == "tensorrt" and group > 1:
+            return "grouped ConvTranspose, which TensorRT 8 may refuse to build in INT8 (see target)"
     if max(into, out) < options.min_channels:
         return f"{into} input and {out} output channels, both fewer than {options.min_channels}"
     if group > 1 and options.min_channels > 1 and out % 8:
@@ -62,7 +99,7 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
 
 def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
     if not options.attention and all(shape is None for shape in constants) and _near_softmax(node):
-        return "one of the two products of an attention, which TensorRT fuses in floating point"
+        return "one of the two products around the Softmax of an attention (option attention)"
     sides = [
         tuple(shape) if shape is not None else _shape(tensor)
         for shape, tensor in zip(constants, node.inputs[:2], strict=True)

@@ -40,6 +40,12 @@ class PairReads:
         """Lets one input of a node read a tensor through the tensor's pair."""
         self.reads.setdefault(tensor, []).append(Read(node, index))
 
+    def remove(self, tensor: str, node: str, index: int) -> None:
+        """Takes back what `add` did."""
+        self.reads[tensor].remove(Read(node, index))
+        if not self.reads[tensor]:
+            del self.reads[tensor]
+
     def is_read_as_int8(self, tensor: str) -> bool:
         """Whether all readers of a tensor, past any ops that commute with Q, read it through a pair."""
         pending, seen = [tensor], {tensor}
@@ -98,6 +104,15 @@ class PairReads:
             ):
                 self.lifted[between[at]] = tuple(self.reads.pop(name))
                 self.add(chain[at].inputs[0].name, between[at], 0)
+
+    def raw_readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
+        """The inputs that read a tensor's values, and not through its pair."""
+        pair = set(self.reads.get(tensor, ()))
+        return [
+            (node, index)
+            for node, index in self._readers(tensor)
+            if Read(node.outputs[0].name, index) not in pair
+        ]
 
     def _readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
         """The nodes that read a tensor's values, not just its shape."""

@@ -18,9 +18,10 @@ from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.concat_ties import concat_ties
-from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis, why_left
+from onnx_trtcal.qdq.place.layer_rules import is_layer, is_rearranged, weight_axis, why_left
 from onnx_trtcal.qdq.place.pair_reads import PairReads
 from onnx_trtcal.qdq.place.placement import Activation, Placement, Read, Weight
+from onnx_trtcal.qdq.place.shared_pairs import share_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -82,7 +83,11 @@ class _Placer:
         for node in reversed(self.flow.nodes):
             if kind(node) in INT8_CAPABLE and node.outputs[0].name not in grouped:
                 self._capable(node)
-        self.pairs.lift_through_moves(lambda node: self._excluded(node) is not None)
+        for node in self.flow.nodes:
+            if kind(node) == "AveragePool" and node.outputs[0].name not in grouped:
+                self._pool(node)
+        self.pairs.lift_through_moves(self._stays_float)
+        share_pairs(self.flow, self.pairs, self._stays_float)
         ordered = [tensor for tensor in self.flow.tensors if tensor in self.pairs.reads]
         return Placement(
             activations=tuple(Activation(tensor, tuple(self.pairs.reads[tensor])) for tensor in ordered),
@@ -124,8 +129,15 @@ class _Placer:
                 self.pairs.add(tensor.name, name, index)
             else:
                 axis = weight_axis(node, index, len(shape))
-                self.weights.append(Weight(Read(name, index), tensor.name, axis))
+                self.weights.append(Weight(Read(name, index), tensor.name, axis, self._stored_as_float(node)))
         self._skip(self.groups.get(name))
+
+    def _stored_as_float(self, node: gs.Node) -> bool:
+        """Whether the weights of a layer keep their type in the file."""
+        if self.options.weights != "auto":
+            return self.options.weights == "float"
+        group = self.groups.get(node.outputs[0].name)
+        return is_rearranged(self.flow, node, group.output if group else node.outputs[0].name)
 
     def _skip(self, group: Group | None) -> None:
         """The skip input of a residual Add, never the convolution's side.
@@ -158,6 +170,33 @@ class _Placer:
                 self.pairs.add(name, output, index)
             self.pairs.int8_outputs.add(output)
 
+    def _pool(self, node: gs.Node) -> None:
+        """Pairs around an AveragePool whose input is INT8 for all others, whatever reads its output.
+
+        No kernel of it reads INT8 and writes floating point, so that without them its large input would be written in
+        both types; its output is small.
+        """
+        data, output = node.inputs[0].name, node.outputs[0].name
+        readers = self.pairs.raw_readers(output)
+        if (
+            self._excluded(node)
+            or Read(output, 0) in self.pairs.reads.get(data, ())
+            or not (self._has_scale(data) and self._has_scale(output))
+            or not self.pairs.comes_as_int8(data)
+            or self.flow.is_output(output)
+            or any(index < 0 or self._excluded(reader) for reader, index in readers)
+            # What is joined in floating point, and read on its own, is written in place of the Concat as it is.
+            or (len(readers) > 1 and any(kind(reader) == "Concat" for reader, _ in readers))
+        ):
+            return
+        self.pairs.add(data, output, 0)
+        if not self.pairs.is_read_as_int8(data):
+            self.pairs.remove(data, output, 0)
+            return
+        self.pairs.int8_outputs.add(output)
+        for reader, index in readers:
+            self.pairs.add(output, reader.outputs[0].name, index)
+
     def _has_scale(self, tensor: str) -> bool:
         return tensor not in self.unseen and (self.available is None or tensor in self.available)
 
@@ -165,6 +204,9 @@ class _Placer:
         if tensor in self.unseen:
             return f"the range of its {what} {tensor!r} was never seen"
         return f"no scale for its {what} {tensor!r}"
+
+    def _stays_float(self, node: gs.Node) -> bool:
+        return self._excluded(node) is not None
 
     def _excluded(self, node: gs.Node) -> str | None:
         pattern = next((each for each in self.options.exclude if _matches(each, node)), None)

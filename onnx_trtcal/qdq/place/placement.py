@@ -32,11 +32,19 @@ class Activation:
 
 @dataclass(frozen=True)
 class Weight:
-    """A constant operand with a scale per slice along `axis`, or one scale where `axis` is None."""
+    """A constant operand of a layer.
+
+    Attributes:
+        read: the layer's input.
+        tensor: the constant.
+        axis: there is a scale per slice along it; one scale where it is None.
+        stays_float: whether it is stored as float with Q and DQ, and not as INT8 with DQ.
+    """
 
     read: Read
     tensor: str
     axis: int | None
+    stays_float: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def quantize_graph(
     for activation in placement.activations:
         for read in activation.reads:
             writer.connect(read.node, read.index, activation.tensor)
+            writer.count_padding(read.node)
     for weight in placement.weights:
         writer.weight(weight)
     writer.finish()
@@ -100,7 +101,7 @@ class _Writer:
         self.pairs: dict[str, gs.Tensor] = {}
         self.behind: dict[str, list[gs.Node]] = {}
         self.before: dict[str, list[gs.Node]] = {}
-        self.shared_weights: dict[tuple[str, int | None], gs.Tensor] = {}
+        self.shared_weights: dict[tuple[str, int | None, bool], gs.Tensor] = {}
         self.dead: dict[str, int] = {}
 
     def opset(self, placement: Placement) -> int:
@@ -131,9 +132,20 @@ class _Writer:
         """Lets a node read a tensor's pair instead of the tensor."""
         self.node[node].inputs[index] = self.pairs[tensor]
 
+    def count_padding(self, node: str) -> None:
+        """States that an AveragePool without padding counts its padding, which changes nothing.
+
+        NVIDIA's compiler has INT8 kernels for an AveragePool that counts it, and for few of the others.
+        """
+        pool = self.node[node]
+        if pool.op != "AveragePool" or any(pool.attrs.get("pads", ())) or pool.attrs.get("ceil_mode", 0):
+            return
+        if pool.attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"):
+            pool.attrs["count_include_pad"] = 1
+
     def weight(self, weight: Weight) -> None:
         """Stores a weight as INT8 with DQ, or as float with Q and DQ, once for all that read it alike."""
-        key = (weight.tensor, weight.axis)
+        key = (weight.tensor, weight.axis, weight.stays_float)
         if key not in self.shared_weights:
             self.shared_weights[key] = self._weight(weight)
         self.node[weight.read.node].inputs[weight.read.index] = self.shared_weights[key]
@@ -152,7 +164,7 @@ class _Writer:
         scale = round_up(found.scales, dtype)
         if weight.axis is None:
             scale = scale.reshape(())
-        if self.options.weights == "float":
+        if weight.stays_float:
             source = tensor
             if not isinstance(tensor, gs.Constant):
                 source = gs.Constant(self.names.fresh(f"{weight.tensor}_constant"), values)
@@ -185,7 +197,7 @@ class _Writer:
     def _unread(self) -> set[int]:
         """Nodes that computed nothing but weights which are stored in INT8 now; taken apart here."""
         outputs = {tensor.name for tensor in self.graph.outputs}
-        pending = [node for name, _ in self.shared_weights for node in self.tensors[name].inputs]
+        pending = [node for name, *_ in self.shared_weights for node in self.tensors[name].inputs]
         found: set[int] = set()
         while pending:
             node = pending.pop()

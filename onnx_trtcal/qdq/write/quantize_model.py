@@ -90,7 +90,7 @@ def quantize_model(
         )
         raise ModelError(
             f"no layer of the model can be quantized: {reasons}",
-            fix="see min_channels, gemv, attention and exclude; do the scales belong to this model?",
+            fix="see target, min_channels, gemv and exclude; do the scales belong to this model?",
         )
     inserted = quantize_graph(graph, placement, scales, options)
     recorded = {name: float(np.float32(scale)) for name, scale in scales.items()}

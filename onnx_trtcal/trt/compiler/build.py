@@ -19,7 +19,7 @@ from onnx_trtcal.support.files import atomic_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INSTALL", "Build", "CompilerMissingError", "Message", "ParserError", "build"]
+__all__ = ["INSTALL", "Build", "CompilerMissingError", "Message", "ParserError", "build", "check_installed"]
 
 INSTALL = "pip install 'onnx_trtcal[compiler]' (in a clone: pip install '.[compiler]')"
 _PACKAGE = "tensorrt_rtx"
@@ -89,6 +89,16 @@ class Build:
     crash: str = ""
 
 
+def check_installed() -> None:
+    """Does nothing where the compiler's package is installed.
+
+    Raises:
+        CompilerMissingError: where it is not.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise CompilerMissingError("NVIDIA's compiler, TensorRT for RTX, is not installed", fix=INSTALL)
+
+
 def build(
     model: Path, gpu: str, shapes: Mapping[str, tuple[int, ...]], timeout: float, engine: Path | None = None
 ) -> Build:
@@ -105,8 +115,7 @@ def build(
         CompilerMissingError: when the package is not installed or cannot be loaded.
         CalibrationError: when the engine cannot be written.
     """
-    if importlib.util.find_spec(_PACKAGE) is None:
-        raise CompilerMissingError("NVIDIA's compiler, TensorRT for RTX, is not installed", fix=INSTALL)
+    check_installed()
     with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
         folder = Path(name)
         request = {

@@ -81,7 +81,14 @@ def compile_model(
 ) -> Compilation:
     """Builds a model with TensorRT for RTX's compiler, on the CPU, and tells what runs in INT8.
 
-        compile_model("model.int8.onnx").summary.int8_share
+        >>> from onnx_trtcal import Cache, compile_model, quantize
+        >>> scales = {"input": 0.01, "/fc1/relu/Relu_output_0": 0.03, "/fc2/relu/Relu_output_0": 0.04}
+        >>> cache = Cache("TRT-100300-EntropyCalibration2", scales)
+        >>> compiled = compile_model(quantize("models/digits_mlp.onnx", cache).proto())
+        >>> [layer.precision for layer in compiled.layers]
+        ['INT8', 'INT8', 'INT8']
+        >>> compiled.summary.int8_share
+        1.0
 
     Args:
         model: path of an ONNX file, or a model in memory.
@@ -167,7 +174,8 @@ def _fitting(proto: onnx.ModelProto, given: Mapping[str, tuple[int, ...]]) -> di
             fix = did_you_mean(name, inputs) or f"its inputs are {listed(list(inputs), 10)}"
             raise OptionError(f"the model has no input {name!r}", fix=fix)
     for name, value in inputs.items():
-        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        # Some exporters write an open dimension as -1.
+        sizes = [max(dim.dim_value, 0) for dim in value.type.tensor_type.shape.dim]
         names = [dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim]
         written = "x".join(str(size or text) for size, text in zip(sizes, names, strict=True))
         if name in given:

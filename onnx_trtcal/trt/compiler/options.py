@@ -21,6 +21,10 @@ GPUS = ("sm86", "sm89", "sm120")
 class CompileOptions:
     """What to compile for.
 
+        >>> from onnx_trtcal import CompileOptions
+        >>> CompileOptions(gpu="sm120", shapes={"input": (1, 3, 224, 224)}).timeout
+        900.0
+
     Attributes:
         gpu: compute capability, one of `GPUS`.
         shapes: input -> its shape, for inputs with dimensions that the model leaves open; for an input that the

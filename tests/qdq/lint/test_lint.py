@@ -128,38 +128,124 @@ def unsigned_data(model: onnx.ModelProto) -> None:
     set_values(model, "w_quantized", np.full((16, 16, 3, 3), 7, np.uint8))
 
 
-ERRORS: dict[Callable[[onnx.ModelProto], None], tuple[str, str]] = {
-    uint8_zero_point: ("zero-point-type", "x_QuantizeLinear"),
-    no_zero_point: ("zero-point-type", "x_QuantizeLinear"),
-    shifted_zero_point: ("zero-point-value", "x_QuantizeLinear"),
-    computed_zero_point: ("zero-point-constant", "x_QuantizeLinear"),
-    computed_scale: ("scale-constant", "x_QuantizeLinear"),
-    zero_scale: ("scale-positive", "x_QuantizeLinear"),
-    nan_scale: ("scale-positive", "w_DequantizeLinear"),
-    wrong_sizes: ("sizes", "w_DequantizeLinear"),
-    wrong_axis: ("axis", "w_DequantizeLinear"),
-    no_such_axis: ("axis", "w_DequantizeLinear"),
-    other_axis: ("channel-axis", "w_DequantizeLinear"),
-    no_axis: ("axis-missing", "w_DequantizeLinear"),
-    no_scale: ("scale-missing", "x_QuantizeLinear"),
-    unnamed_scale: ("scale-missing", "x_DequantizeLinear"),
-    float64_scale: ("scale-type", "x_QuantizeLinear"),
-    per_channel_activation: ("per-channel-activation", "x_QuantizeLinear"),
-    integer_operator: ("unsupported-op", "dynamic"),
-    old_opset: ("opset", "w_DequantizeLinear"),
-    float16_scale: ("opset", "x_QuantizeLinear"),
-    other_output_type: ("output-dtype", "x_QuantizeLinear"),
-    unsigned_data: ("data-type", "w_DequantizeLinear"),
+def single_scale_list(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.full(1, 0.1, np.float32))
+    set_values(model, "x_zero_point", np.zeros(1, np.int8))
+
+
+def square_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.full((1, 1), 0.1, np.float32))
+    set_values(model, "x_zero_point", np.zeros((1, 1), np.int8))
+
+
+def infinite_scale(model: onnx.ModelProto) -> None:
+    set_values(model, "x_scale", np.array(np.inf, np.float32))
+
+
+def microsoft_pairs(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+
+
+def scalar_constant(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array(3, np.int8), "offset_quantized"))
+    inputs = "offset_quantized x_scale x_zero_point"
+    model.graph.node.append(toys.node("DequantizeLinear", inputs, "offset", name="offset_DequantizeLinear"))
+    model.graph.node.append(toys.node("Add", "y offset", "moved", name="moved"))
+    model.graph.output[0].name = "moved"
+
+
+def block(model: onnx.ModelProto, axis: int, size: int) -> None:
+    model.opset_import[0].version, model.ir_version = 21, 10
+    shape = [16, 16, 3, 3]
+    shape[axis] //= size
+    set_values(model, "w_scale", np.full(shape, 0.1, np.float32))
+    set_values(model, "w_zero_point", np.zeros(shape, np.int8))
+    node = node_of(model, "w_DequantizeLinear")
+    node.attribute[0].i = axis
+    node.attribute.append(onnx.helper.make_attribute("block_size", size))
+
+
+def blocks_of_input_channels(model: onnx.ModelProto) -> None:
+    block(model, 1, 8)
+
+
+def blocks_of_rows(model: onnx.ModelProto) -> None:
+    block(model, 2, 3)
+
+
+def half_weights(model: onnx.ModelProto) -> None:
+    set_values(model, "w_scale", np.full(16, 0.1, np.float16))
+
+
+def half_skip(model: onnx.ModelProto) -> None:
+    model.graph.node.append(toys.node("Cast", "y", "half", to=onnx.TensorProto.FLOAT16))
+    model.graph.node.append(toys.node("Relu", "half", "skip"))
+    model.graph.node.append(toys.node("Add", "x_DequantizeLinear_Output skip", "total", name="sum"))
+
+
+def retype(model: onnx.ModelProto, name: str, elem_type: int, size: int = 1) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == name)
+    dims = list(tensor.dims)
+    tensor.CopyFrom(onnx.helper.make_tensor(name, elem_type, dims, [0] * size))
+
+
+def four_bit_activation(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version, model.ir_version = 21, 10
+    retype(model, "x_zero_point", onnx.TensorProto.INT4)
+
+
+def eight_bit_floats(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 19
+    retype(model, "x_zero_point", onnx.TensorProto.FLOAT8E4M3FN)
+
+
+FAULTS: dict[Callable[[onnx.ModelProto], None], tuple[str, str, str]] = {
+    uint8_zero_point: ("limited", "zero-point-type", "x_QuantizeLinear"),
+    no_zero_point: ("limited", "zero-point-type", "x_QuantizeLinear"),
+    shifted_zero_point: ("error", "zero-point-value", "x_QuantizeLinear"),
+    computed_zero_point: ("error", "zero-point-constant", "x_QuantizeLinear"),
+    computed_scale: ("error", "scale-constant", "x_QuantizeLinear"),
+    zero_scale: ("error", "scale-positive", "x_QuantizeLinear"),
+    nan_scale: ("error", "scale-positive", "w_DequantizeLinear"),
+    wrong_sizes: ("error", "sizes", "w_DequantizeLinear"),
+    wrong_axis: ("error", "axis", "w_DequantizeLinear"),
+    no_such_axis: ("error", "axis", "w_DequantizeLinear"),
+    other_axis: ("float", "channel-axis", "w_DequantizeLinear"),
+    no_axis: ("limited", "axis-missing", "w_DequantizeLinear"),
+    no_scale: ("error", "scale-missing", "x_QuantizeLinear"),
+    unnamed_scale: ("error", "scale-missing", "x_DequantizeLinear"),
+    float64_scale: ("limited", "scale-type", "x_QuantizeLinear"),
+    per_channel_activation: ("float", "per-channel-activation", "x_QuantizeLinear"),
+    integer_operator: ("error", "unsupported-op", "dynamic"),
+    old_opset: ("limited", "opset", "w_DequantizeLinear"),
+    float16_scale: ("limited", "opset", "x_QuantizeLinear"),
+    other_output_type: ("error", "output-dtype", "x_QuantizeLinear"),
+    unsigned_data: ("error", "data-type", "w_DequantizeLinear"),
+    single_scale_list: ("float", "scale-shape", "x_DequantizeLinear"),
+    square_scale: ("error", "scale-shape", "x_DequantizeLinear"),
+    infinite_scale: ("limited", "scale-positive", "x_QuantizeLinear"),
+    microsoft_pairs: ("limited", "microsoft-domain", "x_QuantizeLinear"),
+    scalar_constant: ("error", "scalar-constant", "offset_DequantizeLinear"),
+    blocks_of_input_channels: ("error", "blocked-scales", "w_DequantizeLinear"),
+    blocks_of_rows: ("float", "blocked-scales", "w_DequantizeLinear"),
+    half_weights: ("error", "mixed-types", "node_a"),
+    half_skip: ("error", "mixed-types", "sum"),
+    four_bit_activation: ("error", "mixed-types", "node_a"),
+    eight_bit_floats: ("limited", "fp8", "x_QuantizeLinear"),
 }
 
 
-@pytest.mark.parametrize("plant", ERRORS, ids=lambda plant: plant.__name__)
-def test_planted_errors_are_found(plant: Callable[[onnx.ModelProto], None]) -> None:
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_planted_faults_are_found(plant: Callable[[onnx.ModelProto], None]) -> None:
     model = good()
     assert lint_model(model) == ()
     plant(model)
-    found = {(f.rule, f.node) for f in lint_model(model) if f.level == "error"}
-    assert ERRORS[plant] in found
+    findings = lint_model(model)
+    assert FAULTS[plant] in {(f.level, f.rule, f.node) for f in findings}
+    assert all(f.what and f.consequence for f in findings)
 
 
 @pytest.mark.parametrize(("perm", "faults"), [([1, 0], 0), ([0, 1], 1)])
@@ -269,7 +355,8 @@ def test_planted_bad_placements_are_found(rule: str) -> None:
         "g": np.ones(16, np.float32),
     }
     findings = lint_model(toys.model(nodes, X, ["y"], constants))
-    assert [(f.level, f.rule, f.node) for f in findings] == [("advice", rule, where)]
+    level = "float" if rule == "one-input" else "advice"
+    assert [(f.level, f.rule, f.node) for f in findings] == [(level, rule, where)]
     assert findings[0].what and findings[0].consequence
 
 

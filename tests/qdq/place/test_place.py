@@ -123,10 +123,60 @@ def test_moved_tensor_that_is_also_read_in_float_keeps_its_own_pair() -> None:
         conv("x", "a", "w"),
         toys.node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]),
         conv("p", "b", "w"),
-        toys.node("Exp", "p", "e"),
+        toys.node("Softmax", "p", "e"),
     ]
     model = toys.model(nodes, X, ["a", "b", "e"], {"w": weights(16, 16, 3, 3)})
     assert pairs(placed(model)) == {"x": [("a", 0)], "p": [("b", 0)]}
+
+
+@pytest.mark.parametrize(("op", "shared"), [("Exp", True), ("Softmax", False), ("MaxPool", False)])
+def test_a_pointwise_reader_takes_the_pair_that_a_layer_has(op: str, shared: bool) -> None:
+    attributes = {"kernel_shape": [1, 1]} if op == "MaxPool" else {}
+    nodes = [conv("x", "a", "w"), toys.node(op, "x", "e", **attributes)]
+    placement = placed(toys.model(nodes, X, ["a", "e"], {"w": weights(16, 16, 3, 3)}))
+    assert pairs(placement) == {"x": [("a", 0), ("e", 0)] if shared else [("a", 0)]}
+
+
+def test_no_reader_takes_a_pair_where_another_needs_the_float_tensor_anyway() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        conv("a", "b", "w"),
+        toys.node("Exp", "a", "e"),
+        toys.node("Softmax", "a", "s"),
+    ]
+    constants = {"w": weights(16, 16, 3, 3)}
+    assert pairs(placed(toys.model(nodes, X, ["b", "e", "s"], constants)))["a"] == [("b", 0)]
+    assert pairs(placed(toys.model(nodes[:3], X, ["a", "b", "e"], constants)))["a"] == [("b", 0)]
+    assert pairs(placed(toys.model(nodes[:3], X, ["b", "e"], constants)))["a"] == [("b", 0), ("e", 0)]
+
+
+def test_an_excluded_reader_reads_floats() -> None:
+    nodes = [conv("x", "a", "w"), toys.node("Exp", "x", "e")]
+    model = toys.model(nodes, X, ["a", "e"], {"w": weights(16, 16, 3, 3)})
+    assert pairs(placed(model, QdqOptions(exclude=("Exp",)))) == {"x": [("a", 0)]}
+
+
+def pooled_beside_a_layer(*after: object) -> object:
+    nodes = [
+        conv("x", "a", "w"),
+        conv("a", "b", "w"),
+        toys.node("AveragePool", "a", "p", kernel_shape=[4, 4], strides=[4, 4]),
+        *after,
+    ]
+    return toys.model(nodes, X, ["b", "y"], {"w": weights(16, 16, 3, 3)})
+
+
+def test_an_average_pool_of_what_is_int8_for_all_others_has_pairs_around_it() -> None:
+    model = pooled_beside_a_layer(toys.node("Softmax", "p", "y"))
+    assert pairs(placed(model)) == {"x": [("a", 0)], "a": [("b", 0), ("p", 0)], "p": [("y", 0)]}
+
+
+def test_an_average_pool_that_is_joined_and_read_besides_has_none_behind_it() -> None:
+    after = [
+        toys.node("Softmax", "p", "s"),
+        toys.node("Concat", "p s", "y", axis=1),
+    ]
+    assert "p" not in pairs(placed(pooled_beside_a_layer(*after)))
 
 
 def test_conv_transpose_with_residual_quantizes_the_skip() -> None:
@@ -141,24 +191,70 @@ def test_conv_transpose_with_residual_quantizes_the_skip() -> None:
     assert {weight.tensor: weight.axis for weight in placement.weights} == {"w1": 0, "w2": 1}
 
 
-def test_small_grouped_conv_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("target", "plain", "grouped"),
+    [("tensorrt", True, False), ("tensorrt10", True, True), ("rtx", False, False)],
+)
+def test_conv_transpose_by_target(target: str, plain: bool, grouped: bool) -> None:
+    nodes = [
+        toys.node("ConvTranspose", "x w", "u", kernel_shape=[2, 2], strides=[2, 2]),
+        toys.node("ConvTranspose", "x w_grouped", "v", kernel_shape=[2, 2], strides=[2, 2], group=4),
+    ]
+    constants = {"w": weights(16, 12, 2, 2), "w_grouped": weights(16, 5, 2, 2)}
+    placement = placed(toys.model(nodes, X, ["u", "v"], constants), QdqOptions(target=target))
+    assert placement.quantized == (("u",) if plain else ()) + (("v",) if grouped else ())
+    assert all("ConvTranspose" in reason for reason in placement.left.values())
+
+
+def linear_behind(op: str, *, bias: bool = True, **attributes: object) -> object:
+    nodes = [toys.node("MatMul", "x w", "p")]
+    nodes += [toys.node("Add", "p b", "s")] if bias else []
+    inputs = f"{'s' if bias else 'p'} {'shape' if op == 'Reshape' else ''}"
+    nodes.append(toys.node(op, inputs, "y", **attributes))
+    constants = {"w": weights(16, 24), "b": weights(24), "shape": np.array([0, 0, 4, 6])}
+    return toys.model(nodes, {"x": ["N", 5, 16]}, ["y"], constants)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "stays_float"),
+    [
+        ("Reshape", {}, True),
+        ("Transpose", {"perm": [0, 2, 1]}, True),
+        ("Split", {}, True),
+        ("Relu", {}, False),
+    ],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_of_a_product_that_is_rearranged_next_are_stored_as_float(
+    op: str, attributes: dict[str, object], stays_float: bool, bias: bool
+) -> None:
+    model = linear_behind(op, bias=bias, **attributes)
+    assert [weight.stays_float for weight in placed(model).weights] == [stays_float]
+    for stored in ("int8", "float"):
+        (weight,) = placed(model, QdqOptions(weights=stored)).weights
+        assert weight.stays_float == (stored == "float")
+
+
+def test_small_grouped_conv_is_left_alone_when_asked() -> None:
     nodes = [conv("x", "a", "w1", group=4), conv("a", "y", "w2")]
     model = toys.model(
         nodes, {"x": ["N", 8, 8, 8]}, ["y"], {"w1": weights(8, 2, 3, 3), "w2": weights(16, 8, 3, 3)}
     )
     placement = placed(model)
+    assert pairs(placement) == {"x": [("a", 0)], "a": [("y", 0)]}
+    placement = placed(model, QdqOptions(min_channels=16))
     assert pairs(placement) == {"a": [("y", 0)]}
     assert "fewer than 16" in placement.left["a"]
-    assert pairs(placed(model, QdqOptions(min_channels=1))) == {"x": [("a", 0)], "a": [("y", 0)]}
 
 
-def test_depthwise_conv_is_quantized_and_a_ragged_grouped_one_is_not() -> None:
+def test_depthwise_conv_is_quantized_and_a_ragged_grouped_one_when_all_are() -> None:
     depthwise = toys.model([conv("x", "y", "w", group=16)], X, ["y"], {"w": weights(16, 1, 3, 3)})
     assert pairs(placed(depthwise)) == {"x": [("y", 0)]}
     ragged = toys.model(
         [conv("x", "y", "w", group=18)], {"x": ["N", 18, 8, 8]}, ["y"], {"w": weights(18, 1, 3, 3)}
     )
-    assert "not a multiple of 8" in placed(ragged).left["y"]
+    assert "not a multiple of 8" in placed(ragged, QdqOptions(min_channels=16)).left["y"]
+    assert pairs(placed(ragged)) == {"x": [("y", 0)]}
 
 
 def product(left: list[object], weight: tuple[int, ...], op: str = "MatMul", **attributes: int) -> object:
@@ -166,15 +262,17 @@ def product(left: list[object], weight: tuple[int, ...], op: str = "MatMul", **a
 
 
 def test_matrix_vector_products_are_left_alone() -> None:
-    assert "matrix-vector" in placed(product([1, 64], (64, 32))).left["y"]
+    assert "matrix-vector" in placed(product([64], (64, 32))).left["y"]
     assert "matrix-vector" in placed(product(["N", 64], (64, 1))).left["y"]
-    assert "matrix-vector" in placed(product([1, 64], (32, 64), "Gemm", transB=1)).left["y"]
-    assert pairs(placed(product([1, 64], (64, 32)), QdqOptions(gemv=True))) == {"x": [("y", 0)]}
+    assert "matrix-vector" in placed(product(["N", 64], (1, 64), "Gemm", transB=1)).left["y"]
+    assert "matrix-vector" in placed(product(["N", 4, 1, 64], (4, 64, 32))).left["y"]
+    assert pairs(placed(product(["N", 64], (64, 1)), QdqOptions(gemv=True))) == {"x": [("y", 0)]}
 
 
-@pytest.mark.parametrize("batch", ["N", None, 2])
-def test_a_free_batch_dimension_is_no_vector(batch: object) -> None:
+@pytest.mark.parametrize("batch", ["N", None, 2, 1])
+def test_the_batch_does_not_decide_whether_a_layer_is_quantized(batch: object) -> None:
     assert placed(product([batch, 64], (64, 32))).quantized == ("y",)
+    assert placed(product([batch, 64], (32, 64), "Gemm", transB=1)).quantized == ("y",)
     assert placed(product([batch, 1, 64], (64, 32))).quantized == ("y",)
     assert placed(product([batch, 64], (64, 32), "Gemm")).quantized == ("y",)
 
@@ -186,7 +284,7 @@ def test_constant_left_operand_is_quantized_by_rows() -> None:
     assert placement.weights[0].axis == 0
 
 
-def test_attention_products_are_left_alone_and_other_activation_products_are_not() -> None:
+def test_attention_products_are_quantized_unless_asked() -> None:
     nodes = [
         toys.node("MatMul", "q k", "logits"),
         toys.node("Mul", "logits scale", "scaled"),
@@ -195,10 +293,14 @@ def test_attention_products_are_left_alone_and_other_activation_products_are_not
     ]
     inputs = {"q": ["N", 16, 32], "k": ["N", 32, 16], "v": ["N", 16, 32]}
     model = toys.model(nodes, inputs, ["y"], {"scale": np.float32(0.1)})
-    placement = placed(model)
+    placement = placed(model, QdqOptions(attention=False))
     assert set(placement.left) == {"logits", "y"} and pairs(placement) == {}
-    both = pairs(placed(model, QdqOptions(attention=True)))
-    assert both == {"q": [("logits", 0)], "k": [("logits", 1)], "p": [("y", 0)], "v": [("y", 1)]}
+    assert pairs(placed(model)) == {
+        "q": [("logits", 0)],
+        "k": [("logits", 1)],
+        "p": [("y", 0)],
+        "v": [("y", 1)],
+    }
 
 
 def concat_model(*, nested: bool = False) -> object:
@@ -301,5 +403,5 @@ def test_excluding_the_add_leaves_its_skip_in_float_only() -> None:
 
 def test_a_layer_whose_input_has_no_scale_is_left_alone() -> None:
     placement = placed(basic_block(downsample=False), available={"x", "y"})
-    assert pairs(placement) == {"x": [("a_bn", 0)], "y": [("z", 0)]}
+    assert pairs(placement) == {"x": [("a_bn", 0), ("sum", 1)], "y": [("z", 0)]}
     assert placement.left["c_bn"] == "no scale for its input 'b'"

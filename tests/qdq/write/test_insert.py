@@ -62,11 +62,31 @@ def test_agrees_with_fake_quantization(case: str, stored: str) -> None:
     node, shape, data_shape, axis = CASES[case]
     values, scale = data(*data_shape), float(np.float32(0.021))
     model = toys.model([node], {"x": list(data_shape)}, ["y"], {"w": weights(*shape)})
-    made = quantized(model, {"x": scale}, weights=stored)
+    made = quantized(model, {"x": scale}, weights=stored, target="tensorrt10")
     reference = float_reference(model, "w", fake_quant_channels(weights(*shape), axis))
     (wanted,) = toys.run(reference, {"x": fake_quant(values, np.float32(scale))})
     (got,) = float_arithmetic(made, {"x": values}, ["y"])
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "counts"),
+    [
+        ({}, 1),
+        ({"pads": [0] * 4}, 1),
+        ({"pads": [1] * 4}, None),
+        ({"auto_pad": "SAME_UPPER"}, None),
+        ({"ceil_mode": 1}, None),
+    ],
+)
+def test_an_average_pool_without_padding_counts_it(attributes: dict[str, object], counts: int | None) -> None:
+    pool = toys.node("AveragePool", "a", "p", kernel_shape=[2, 2], name="pool", **attributes)
+    model = toys.model(
+        [conv("x", "a", "w"), pool, conv("p", "y", "w")], X, ["y"], {"w": weights(16, 16, 3, 3)}
+    )
+    made = quantized(model, {"x": 0.02, "a": 0.02, "p": 0.02})
+    (node,) = [each for each in made.graph.node if each.name == "pool"]
+    assert {a.name: a.i for a in node.attribute}.get("count_include_pad") == counts
 
 
 def test_int8_and_float_storage_compute_the_same_bits() -> None:
