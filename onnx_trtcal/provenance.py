@@ -62,6 +62,8 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
     """
     fields = dataclasses.asdict(options)
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
+    if not options.item_axis:
+        del kept["item_axis"]  # what an item is was found out by a trial
     return {**kept, **counted_with}
 
 

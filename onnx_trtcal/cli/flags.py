@@ -84,7 +84,7 @@ def options_from(args: argparse.Namespace) -> Options:
     for item in dataclasses.fields(Preprocess):
         if item.name in said:
             images[item.name] = said[item.name]
-    for name in ("method_for", "ort_custom_ops"):
+    for name in ("method_for", "ort_custom_ops", "item_axis"):
         if name in values:
             values[name] = tuple(values[name])
     return Options(preprocess=Preprocess(**images), **values)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_trtcal.data.batching import batches, effective_batch_size
-from onnx_trtcal.data.layout import feeding_of
+from onnx_trtcal.data.batching import batches
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
@@ -60,14 +59,14 @@ def choose_chunking(
         DataError: from reading the first sample.
         ModelError: from running it.
     """
-    inputs, observed = prepared.model.inputs, prepared.plan.observed
-    batch_size = effective_batch_size(inputs, options.batch_size)
+    observed = prepared.plan.observed
+    feeding = source.feeding
+    batch_size = feeding.batch_size(options.batch_size)
     limit = options.memory_limit
     if limit is None and options.batch_size is None:
         free = device.free_memory()
         # Half of it: the model's own intermediate results and the next batch need room as well.
         limit = None if free is None else free // 2
-    feeding = feeding_of(inputs)
     fixed = bool(feeding.verbatim) or feeding.batch is not None
     samples = batch_size if fixed else 1
     sizes = _inferred_sizes(prepared, samples)
@@ -151,7 +150,7 @@ def _measured_sizes(
     model, observed = prepared.model, prepared.plan.observed
     shown = probe(prepared.observed, model, observed, shapes_only=True)
     session = Session(shown, provider, options.threads, options.ort_custom_ops)
-    with closing(batches(replace(source, max_samples=samples), model.inputs, samples)) as stream:
+    with closing(batches(replace(source, max_samples=samples), samples)) as stream:
         batch = next(stream)
         shapes = session.run(batch.feeds, batch.names[0])
     return {

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from onnx_trtcal.collect.chunking import choose_chunking
+from onnx_trtcal.collect.chunking import Chunking, choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
@@ -18,7 +18,7 @@ from onnx_trtcal.stats.counting_device import open_counting_device
 from onnx_trtcal.stats.host import HostDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.methods import SecondPass
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
@@ -43,15 +44,22 @@ class Measured:
         collection: the statistics of every observed tensor.
         seen_shapes: per input, the shapes it was fed with.
         movement: how far the scales moved over the last samples; None when there were too few to tell.
+        source: the data, with what an item of it is.
     """
 
     collection: Collection
     seen_shapes: Mapping[str, SeenShapes]
     movement: Movement | None
+    source: Source
 
 
 def measure(
-    prepared: Prepared, data: Any, options: Options, listener: Listener, checkpoint: Path | None = None
+    prepared: Prepared,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    checkpoint: Path | None = None,
+    keep: Callable[[Batch], None] | None = None,
 ) -> Measured:
     """Runs the data through the model and counts every observed tensor.
 
@@ -61,13 +69,16 @@ def measure(
         options: how.
         listener: receives what is to be said of the data and the provider, and the progress.
         checkpoint: file to save progress in, and to resume from when it is there.
+        keep: receives every batch; its arrays are valid until it returns.
 
     Raises:
         DataError: from reading the data; samples counted until then are in the checkpoint.
         ModelError: when ONNX Runtime fails on the model; likewise.
         ProviderError: when the provider asked for cannot run.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
+    source = open_source(
+        data, prepared.model.inputs, options.preprocess, options.max_samples, options.item_axis
+    )
     for line in source.description:
         listener.say(line)
     provider = choose_provider(options.provider)
@@ -75,13 +86,17 @@ def measure(
     device, how_counted = open_counting_device(provider.device)
     if how_counted:
         listener.say(how_counted)
+    runs = ObservedRuns(prepared, source, options, provider, device.memory, keep)
     chunking = choose_chunking(prepared, source, options, provider, device)
+    runs.settle(chunking.passes, listener, _tried_together(chunking))
+    if runs.source is not source:
+        source = runs.source
+        chunking = choose_chunking(prepared, source, options, provider, device)
     if chunking.reason:
         listener.say(chunking.reason)
     scales = ScaleWatch(prepared, options, source.count, len(chunking.passes))
     if options.until_stable and scales.obstacle:
         listener.warn(f"--until-stable is ignored: {scales.obstacle}")
-    runs = ObservedRuns(prepared, source, options, provider, device.memory)
     whole = Collection(
         prepared.plan.observed,
         model=prepared.model.sha256,
@@ -94,17 +109,17 @@ def measure(
         )
         if len(chunking.passes) == 1:
             whole, movement = counting.count(whole, checkpoint)
-            return Measured(whole, runs.seen_shapes, movement)
+            return Measured(whole, runs.seen_shapes, movement, source)
         for index, tensors in enumerate(chunking.passes, 1):
             part = Collection(tensors, model=whole.model, rule=whole.rule, options=whole.options)
             path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{index}")
             whole.take(counting.count(part, path)[0])
-    return Measured(whole, runs.seen_shapes, None)
+    return Measured(whole, runs.seen_shapes, None, source)
 
 
 def measure_again(
     prepared: Prepared,
-    data: Any,
+    source: Source,
     options: Options,
     accumulators: Mapping[str, SecondPass],
     listener: Listener,
@@ -113,7 +128,7 @@ def measure_again(
 
     Args:
         prepared: the model and its plan.
-        data: whatever `open_source` takes, as in the first pass.
+        source: that of the first pass.
         options: how.
         accumulators: per observed tensor to count, what counts it, from `Method.second_pass`.
         listener: receives the progress.
@@ -122,7 +137,6 @@ def measure_again(
         DataError: from reading the data.
         ModelError: when ONNX Runtime fails on the model.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
     provider = choose_provider(options.provider)
     runs = ObservedRuns(prepared, source, options, provider)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
@@ -141,6 +155,11 @@ def measure_again(
                     runs.every_batch(wanted, chunking.batch_size, count, advance)
 
 
+def _tried_together(chunking: Chunking) -> int:
+    """How many items a trial may run together; their activations and those of one more are alive at a time."""
+    return 2 if chunking.reason else 16
+
+
 def _threads(options: Options) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
 
@@ -148,6 +167,8 @@ def _threads(options: Options) -> ThreadPoolExecutor:
 def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
     images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
-    belonging = {"observe": options.observe, "preprocess": images}
+    belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
+    if options.item_axis:
+        belonging["item_axis"] = sorted(options.item_axis)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}

@@ -9,10 +9,17 @@ __all__ = ["SeenShapes"]
 
 @dataclass
 class SeenShapes:
-    """The smallest and largest size of each axis among the shapes one input was fed with."""
+    """The smallest and largest size of each axis among the shapes one input was fed with.
+
+    Attributes:
+        smallest: size of each axis.
+        largest: size of each axis.
+        item_axis: the axis along which any number of items may be stacked; None where there is none.
+    """
 
     smallest: tuple[int, ...] = ()
     largest: tuple[int, ...] = ()
+    item_axis: int | None = None
 
     def add(self, shape: tuple[int, ...]) -> None:
         """Takes another shape in; its rank is that of the others."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,8 +15,9 @@ from onnx_trtcal.data.formats import content_of
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
 from onnx_trtcal.data.iterables import AGAIN, items_of
 from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
+from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.samples import Sample, count_samples, sample_tasks
-from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.errors import CalibrationError, DataError, OptionError
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.items import Item
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Sample", "Source", "open_source"]
+__all__ = ["Sample", "Source", "feeding_lines", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Source:
         description: what was found and what is applied to it, in words.
         inputs: the model's inputs.
         feeding: how samples become feeds (see `data.layout`).
-        items: starts a pass over the files or elements.
+        items: starts a pass over the files or elements; what was looked at before is part of the first pass.
         max_samples: how many samples to give at most, None for all.
         countable: whether samples can be counted without running through the data.
     """
@@ -43,7 +45,7 @@ class Source:
     description: tuple[str, ...]
     inputs: tuple[InputSpec, ...]
     feeding: Feeding
-    items: Callable[[], Iterator[Item]]
+    items: Lookahead
     max_samples: int | None
     countable: bool
 
@@ -82,6 +84,19 @@ class Source:
     def __iter__(self) -> Iterator[Sample]:
         return (task() for task in self.tasks())
 
+    def first_samples(self) -> Iterator[Sample]:
+        """The first samples, however many are wanted; a later pass gives them once more, and what is wrong with
+        the data is left to that pass to say.
+        """
+        with suppress(CalibrationError):
+            for item in self.items.look():
+                for task in sample_tasks(item, self.inputs, self.feeding):
+                    yield task()
+
+    def settled(self, feeding: Feeding) -> Source:
+        """The same data fed in another way."""
+        return replace(self, feeding=feeding)
+
     def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
         for item in self.items():
             yield from sample_tasks(item, self.inputs, self.feeding)
@@ -92,6 +107,7 @@ def open_source(
     inputs: Sequence[InputSpec],
     preprocess: Preprocess = Preprocess(),
     max_samples: int | None = None,
+    item_axis: Sequence[str] = (),
 ) -> Source:
     """Opens calibration data; the samples are checked against the model as they stream.
 
@@ -101,16 +117,18 @@ def open_source(
         inputs: the model's inputs.
         preprocess: how images become inputs; arrays are fed as they are.
         max_samples: use the first so many samples only.
+        item_axis: along which axes items are stacked, see `onnx_trtcal.data.layout.feeding_of`; otherwise shapes
+            say so as far as they can, and `onnx_trtcal.collect.trial` settles the rest.
 
     `onnx_trtcal.data.layout` defines how arrays split into samples.
 
     Raises:
         DataError: when there is no such path, nothing usable in it, or the data is of an unknown kind.
-        OptionError: when preprocessing flags contradict each other or the model.
+        OptionError: when preprocessing flags or item axes contradict each other or the model.
     """
     if max_samples is not None and max_samples < 1:
         raise OptionError(f"max_samples is {max_samples}, wanted a positive number")
-    feeding = feeding_of(inputs)
+    feeding = feeding_of(inputs, item_axis)
 
     @cache
     def recipes(spec: InputSpec) -> Recipe:
@@ -134,10 +152,10 @@ def open_source(
     if not applied and preprocess != Preprocess() and isinstance(data, (str, os.PathLike)):
         applied = ["image preprocessing flags do nothing here: arrays are fed as they are"]
     return Source(
-        (*found, *applied, *_feeding_lines(inputs, feeding)),
+        (*found, *applied, *feeding_lines(inputs, feeding)),
         tuple(inputs),
         feeding,
-        items,
+        Lookahead(items),
         max_samples,
         countable,
     )
@@ -147,7 +165,14 @@ def _recipe_line(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -
     return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.describe()}"
 
 
-def _feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+def feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+    """What is to be said of how items are fed; nothing where axis 0 is the batch axis."""
+    if feeding.asked and not feeding.verbatim:
+        axes = (
+            f"{name!r} along axis {axis}" if axis is not None else f"{name!r} as it is"
+            for name, axis in feeding.axes.items()
+        )
+        return (f"items are stacked as {feeding.asked} says: {', '.join(axes)}",)
     if not feeding.verbatim:
         return ()
     shapes = ", ".join(

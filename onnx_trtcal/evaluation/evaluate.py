@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.comparison import Comparison
@@ -71,11 +70,12 @@ def evaluate(
             f"the model has no output {request.output!r}",
             fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
-    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
+    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, options.item_axis)
     for line in stream.description:
         listener.say(line)
+    stream = run.settle(stream, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = effective_batch_size(float_model.inputs, options.batch_size)
+    size = stream.feeding.batch_size(options.batch_size)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)

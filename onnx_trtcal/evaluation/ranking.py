@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.batching import batches
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from onnx_trtcal.options import Options
+    from onnx_trtcal.data.sources import Source
 
 __all__ = ["Sensitivity", "Spared", "sensitivity"]
 
@@ -121,7 +120,12 @@ def sensitivity(
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     variants = Variants(switched, choose_provider(options.provider), options, labels, request.output)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
-    first = _run_variants(variants, {**tried, "": everything}, data, options, listener)
+    source = open_source(
+        data, switched.model.inputs, options.preprocess, options.max_samples, options.item_axis
+    )
+    source = variants.settle(source, listener)
+    size = source.feeding.batch_size(options.batch_size)
+    first = _run_variants(variants, {**tried, "": everything}, source, size, listener)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
@@ -129,7 +133,7 @@ def sensitivity(
         str(count): without_groups(switched, ranked[:count], found.scales, qdq)
         for count in range(1, shown + 1)
     }
-    second = _run_variants(variants, smaller, data, options, listener)
+    second = _run_variants(variants, smaller, source, size, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
@@ -137,16 +141,13 @@ def sensitivity(
 def _run_variants(
     variants: Variants,
     tried: Mapping[str, Iterable[str]],
-    data: Any,
-    options: Options,
+    source: Source,
+    batch_size: int,
     listener: Listener,
 ) -> dict[str, Damage]:
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
-    inputs = variants.switched.model.inputs
-    stream = open_source(data, inputs, options.preprocess, options.max_samples)
-    size = effective_batch_size(inputs, options.batch_size)
     variants.start(tried)
-    with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
+    with closing(batches(source, batch_size)) as fed, listener.progress(source.count) as advance:
         for batch in fed:
             variants.take(batch)
             advance(batch.count)
