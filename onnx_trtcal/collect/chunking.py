@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,11 +34,29 @@ class Chunking:
         batch_size: samples per run.
         passes: the observed tensors of each pass over the data.
         reason: what was split and why, for the user; empty when nothing was.
+        limit: how many bytes of activations may be alive; None for any number.
+        sizes: bytes of each observed tensor for one sample, in graph order; empty where that is not known.
     """
 
     batch_size: int
     passes: tuple[tuple[str, ...], ...]
     reason: str = ""
+    limit: int | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+    def fitting(self, samples: int) -> tuple[str, ...]:
+        """The observed tensors of which so many samples may be alive, all if possible; else late ones first."""
+        observed = tuple(name for tensors in self.passes for name in tensors)
+        if self.limit is None:
+            return observed
+        if not self.sizes:
+            return observed[-1:]
+        chosen, left = set(), self.limit / samples
+        for name in reversed(observed):
+            if self.sizes[name] <= left:
+                chosen.add(name)
+                left -= self.sizes[name]
+        return tuple(name for name in observed if name in chosen)
 
 
 def choose_chunking(
@@ -71,13 +89,15 @@ def choose_chunking(
     samples = batch_size if fixed else 1
     sizes = _inferred_sizes(prepared, samples)
     if limit is None or (sizes and sum(sizes.values()) * batch_size <= limit * samples):
-        return Chunking(batch_size, (observed,))
+        return Chunking(batch_size, (observed,), "", limit, _per_sample(sizes, samples))
     if not source.countable:
         # Data that may be read only once leaves no sample to try, and no second pass.
         reason = "" if fixed else "batches of 1: memory is short, and the data may not be read twice"
-        return Chunking(batch_size if fixed else 1, (observed,), reason)
+        size = batch_size if fixed else 1
+        return Chunking(size, (observed,), reason, limit, _per_sample(sizes, samples))
     sizes = sizes or _measured_sizes(prepared, source, options, provider, samples)
-    return chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+    chosen = chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+    return replace(chosen, limit=limit, sizes=_per_sample(sizes, samples))
 
 
 def chunk(
@@ -114,6 +134,10 @@ def chunk(
         f"{len(passes)} passes over the data with batches of {least}: the activations of one batch take "
         f"{_size_text(whole * least // samples)}, more than {_size_text(limit)}",
     )
+
+
+def _per_sample(sizes: Mapping[str, int], samples: int) -> dict[str, float]:
+    return {name: size / samples for name, size in sizes.items()}
 
 
 def _split(sizes: Mapping[str, int], limit: int) -> tuple[tuple[str, ...], ...]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from onnx_trtcal.collect.chunking import Chunking, choose_chunking
+from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
@@ -88,7 +88,7 @@ def measure(
         listener.say(how_counted)
     runs = ObservedRuns(prepared, source, options, provider, device.memory, keep)
     chunking = choose_chunking(prepared, source, options, provider, device)
-    runs.settle(chunking.passes, listener, _tried_together(chunking))
+    runs.settle(chunking, listener)
     if runs.source is not source:
         source = runs.source
         chunking = choose_chunking(prepared, source, options, provider, device)
@@ -101,7 +101,7 @@ def measure(
         prepared.plan.observed,
         model=prepared.model.sha256,
         rule=options.range,
-        options=_belonging(options, chunking.batch_size),
+        options=_belonging(options, source, chunking.batch_size),
     )
     with _threads(options) as pool:
         counting = CountingPass(
@@ -155,20 +155,15 @@ def measure_again(
                     runs.every_batch(wanted, chunking.batch_size, count, advance)
 
 
-def _tried_together(chunking: Chunking) -> int:
-    """How many items a trial may run together; their activations and those of one more are alive at a time."""
-    return 2 if chunking.reason else 16
-
-
 def _threads(options: Options) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
 
 
-def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
+def _belonging(options: Options, source: Source, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
     images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
     belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
-    if options.item_axis:
-        belonging["item_axis"] = sorted(options.item_axis)
+    if source.feeding.asked:
+        belonging["item_axis"] = dict(source.feeding.axes)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}

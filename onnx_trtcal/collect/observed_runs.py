@@ -7,15 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.batch_loop import collect
-from onnx_trtcal.collect.trial import Trial, settle, tolerance
+from onnx_trtcal.collect.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
+    from onnx_trtcal.collect.chunking import Chunking
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
@@ -111,23 +112,28 @@ class ObservedRuns:
         with closing(stream):
             collect(self._observing(tensors), stream, count_and_advance, self.seen_shapes, self._memory)
 
-    def settle(self, passes: Sequence[tuple[str, ...]], listener: Listener, most: int) -> None:
-        """Finds out what an item of the data is, with the sessions that count it.
+    def settle(self, chunking: Chunking, listener: Listener) -> None:
+        """Finds out what an item of the data is, with the session that counts it where memory allows that.
 
         Args:
-            passes: the observed tensors of each pass over the data.
+            chunking: the observed tensors, and how much of them may be alive.
             listener: receives what was found.
-            most: how many items may be run together for that.
         """
-        elem_types = [self._prepared.model.elem_types.get(name, 0) for tensors in passes for name in tensors]
-        allowed = tolerance(elem_types, self._provider)
-
-        def trials() -> Iterator[Trial]:
-            for tensors in passes:
-                session = self._observing(tensors)
-                yield Trial(tensors, partial(session.run, sample="the trial"), allowed, most)
-
-        self.source = settle(self.source, trials(), listener)
+        if not self.source.feeding.open:
+            return
+        model, fixed = self._prepared.model, self.source.feeding.batch
+        # A run of several items is alive together with that of one of them.
+        alive = 2 * fixed if fixed else MOST_TRIED + 1
+        tensors = chunking.fitting(alive)
+        if not fixed and len(tensors) < len(self._prepared.plan.observed):
+            alive = max(3, min(alive, chunking.batch_size))
+            tensors = chunking.fitting(alive)
+        if not tensors:
+            listener.say("axis 0 is taken for the batch axis: --memory-limit leaves no room to try that")
+            return
+        allowed = tolerance((model.elem_types.get(name, 0) for name in tensors), self._provider)
+        run = partial(self._observing(tensors).run, sample=TRIAL)
+        self.source = settle(self.source, Trial(tensors, run, allowed, alive - 1), listener)
 
     def _observing(self, tensors: tuple[str, ...]) -> Session:
         """The session that observes these tensors; the one before it is freed first."""

@@ -14,9 +14,9 @@ be run together at all (a Reshape that is fixed to one item), each is run by its
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import TensorProto
 
 from onnx_trtcal.data.batching import batch_of, sample_hash
@@ -27,17 +27,18 @@ from onnx_trtcal.fidelity.rows import RowCheck, apart
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import numpy as np
-
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.samples import Sample
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Trial", "settle", "tolerance"]
+__all__ = ["MOST_TRIED", "TRIAL", "Trial", "settle", "tolerance"]
 
-_FEW, _MANY = 3, 16
+MOST_TRIED = 16
+TRIAL = "the trial"  # names its runs in error messages
+
+_FEW = 3
 # Items of at most so many values are tried by the dozen: rows that lie apart may meet in a dilated convolution.
 _SMALL = 1024
 _LOOKED_AT = 64
@@ -64,7 +65,7 @@ class Trial:
     names: Sequence[str]
     run: Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
     tolerance: float
-    most: int = _MANY
+    most: int = MOST_TRIED
 
 
 def tolerance(elem_types: Iterable[int], provider: Provider) -> float:
@@ -80,12 +81,12 @@ def tolerance(elem_types: Iterable[int], provider: Provider) -> float:
     return max(_TOLERANCE, _ROUNDINGS * max(spacing, default=0.0))
 
 
-def settle(source: Source, trials: Iterable[Trial], listener: Listener) -> Source:
+def settle(source: Source, trial: Trial, listener: Listener) -> Source:
     """The source with its items settled: by shapes or `--item-axis` where those say enough, else by trial.
 
     Args:
         source: the data; items that are looked at here are not lost to it.
-        trials: of the model, each for some of its observed tensors; later ones are made only if they are needed.
+        trial: of the model.
         listener: receives what was found, where it is not that axis 0 is a batch axis.
     """
     if not source.feeding.open:
@@ -93,49 +94,43 @@ def settle(source: Source, trials: Iterable[Trial], listener: Listener) -> Sourc
     items = _items(source)
     if items is None:
         return source
-    for trial in trials:
-        feeding, line = (
-            _padded(source, items, trial) if source.feeding.batch else _tried(source, items, trial)
-        )
-        for text in (line,) if line else feeding_lines(source.inputs, feeding):
-            listener.say(text)
-        if feeding != source.feeding:
-            return source.settled(feeding)
-    return source
+    feeding, line = _padded(source, items, trial) if source.feeding.batch else _tried(source, items, trial)
+    for text in (line,) if line else feeding_lines(source.inputs, feeding):
+        listener.say(text)
+    return source if feeding == source.feeding else source.settled(feeding)
 
 
 def _items(source: Source) -> list[Sample] | None:
     """Items of one shape and different contents; None when no two items of the data can be run together."""
     groups: dict[tuple[tuple[int, ...], ...], dict[str, Sample]] = {}
-    looked, size, more = 0, 0, False
-    twice: list[Sample] = []
-    for sample in source.first_samples():
+    size, more, again = 0, False, None
+    for looked, sample in enumerate(source.first_samples()):
         if looked == _LOOKED_AT or size > _MOST_BYTES:
             more = True
             break
-        looked += 1
         size += sum(array.nbytes for array in sample.arrays.values())
         group = groups.setdefault(tuple(array.shape for array in sample.arrays.values()), {})
-        if group and not twice:
-            twice = [sample]
+        again = again or (sample if group else None)
         group[sample_hash(sample)] = sample
         values = max((array.size for array in sample.arrays.values()), default=0)
-        if len(group) == (_MANY if values <= _SMALL else _FEW):
+        if len(group) == (MOST_TRIED if values <= _SMALL else _FEW):
             return list(group.values())
     largest = max(groups.values(), key=len, default={})
-    if len(largest) > 1:
-        return list(largest.values())
-    if twice:
-        return [twice[0], _changed(twice[0])]
-    return [*islice(largest.values(), 1)] if more else None
+    if len(largest) < 2 and again is not None:
+        return [again, _changed(again)]
+    return list(largest.values()) if len(largest) > 1 or more else None
 
 
 def _changed(sample: Sample) -> Sample:
     """Another item of the same kind, where those at hand are all equal."""
-    arrays = {
-        name: array / array.dtype.type(2) if array.dtype.kind == "f" else array
-        for name, array in sample.arrays.items()
-    }
+    arrays = {}
+    for name, array in sample.arrays.items():
+        if array.dtype.kind == "f":
+            most = float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) or 1.0
+            wave = np.cos(np.arange(array.size, dtype=np.float64)).reshape(array.shape)
+            arrays[name] = ((array + most * wave) / 2).astype(array.dtype)
+        else:
+            arrays[name] = array.ravel()[::-1].reshape(array.shape)
     return replace(sample, arrays=arrays)
 
 

@@ -116,7 +116,7 @@ def feeding_of(inputs: Sequence[InputSpec], item_axis: Sequence[str] = ()) -> Fe
         return _asked(inputs, item_axis)
     reason = _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _single_image(inputs)
     if reason:
-        return Feeding(dict.fromkeys((spec.name for spec in inputs)), verbatim=reason)
+        return Feeding(dict.fromkeys(spec.name for spec in inputs), verbatim=reason)
     first = inputs[0].shape[0]
     return Feeding({spec.name: 0 for spec in inputs}, first if isinstance(first, int) and first > 0 else None)
 

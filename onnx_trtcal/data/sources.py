@@ -85,8 +85,9 @@ class Source:
         return (task() for task in self.tasks())
 
     def first_samples(self) -> Iterator[Sample]:
-        """The first samples, however many are wanted; a later pass gives them once more, and what is wrong with
-        the data is left to that pass to say.
+        """The first samples, whatever `max_samples` is.
+
+        A later pass gives them once more, and what is wrong with the data is left to that pass to say.
         """
         with suppress(CalibrationError):
             for item in self.items.look():

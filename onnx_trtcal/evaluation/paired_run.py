@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.trial import Trial, settle, tolerance
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces
 from onnx_trtcal.graph.model.importer import import_graph
@@ -98,8 +98,8 @@ class PairedRun:
         """The source with what an item of it is, see `collect.trial`."""
         names = self._fp32.outputs
         types = (self.model.elem_types.get(name, 0) for name in names)
-        trial = Trial(names, partial(self._fp32.run, sample="the trial"), tolerance(types, self._provider))
-        return settle(source, (trial,), listener)
+        trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))
+        return settle(source, trial, listener)
 
     def batches(self, source: Source, batch_size: int) -> Iterator[PairedBatch]:
         """Runs both models on batch after batch; the arrays are valid until the next batch is asked for."""

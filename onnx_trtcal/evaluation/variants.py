@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.collect.trial import Trial, settle, tolerance
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, class_output, class_values
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
@@ -104,9 +104,9 @@ class Variants:
         off = self.switched.feeds(())
 
         def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-            return self._session.run({**feeds, **off}, "the trial")
+            return self._session.run({**feeds, **off}, TRIAL)
 
-        return settle(source, (Trial(names, run, tolerance(types, self._provider)),), listener)
+        return settle(source, Trial(names, run, tolerance(types, self._provider)), listener)
 
     def start(self, tried: Mapping[str, Iterable[str]]) -> None:
         """Begins a pass over the data.

@@ -85,6 +85,8 @@ def test_one_batch_of_activations_is_alive_at_a_time(data, given, monkeypatch):
     class Watched(Session):
         def run(self, feeds, sample):
             # The second model runs the same batch while the first one's activations are there.
+            if sample == TRIAL:
+                return super().run(feeds, sample)
             if sample not in seen:
                 assert not any(ref() is not None for ref in alive)
             seen.add(sample)
