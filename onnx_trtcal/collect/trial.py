@@ -8,7 +8,8 @@ batch axis, and some models mix their batch inside. So the first items that the 
 
 every observed tensor must come out the same (see `fidelity.rows`). If it does, axis 0 holds items, and how many are
 run at a time makes no difference. If it does not, a file or element is one item and is fed as it is. If they cannot
-be run together at all (a Reshape that is fixed to one item), each is run by itself.
+be run together at all (a Reshape that is fixed to one item), or share a tensor that depends on none of them (and that
+would count once a batch), each is run by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from onnx import TensorProto
 from onnx_trtcal.data.batching import batch_of, sample_hash
 from onnx_trtcal.data.sources import feeding_lines
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.fidelity.rows import RowCheck, apart
+from onnx_trtcal.fidelity.rows import RowCheck, relative_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -158,6 +159,11 @@ def _tried(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feedi
         except ModelError as error:
             difference = f"one row of axis 0 does not run alone: {error.what}"
     difference = difference or check.finish()
+    if not difference and check.apart:
+        return replace(feeding, batch=1), (
+            f"items are run one at a time: tensor {next(iter(check.apart))!r} depends on none of them, and would "
+            "be counted less often in larger batches"
+        )
     return (
         (feeding.as_given(f"axis 0 holds no independent items: {difference}"), "")
         if difference
@@ -181,7 +187,7 @@ def _padded(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feed
             continue
         if one.ndim and one.shape[0] == rows:
             one, other = one[:1], other[:1]
-        if one.shape != other.shape or apart(one, other, one) > trial.tolerance:
+        if one.shape != other.shape or relative_distance(one, other, one) > trial.tolerance:
             count = source.count
             line = (
                 ""

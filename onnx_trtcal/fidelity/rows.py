@@ -9,19 +9,23 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RowCheck", "apart"]
+__all__ = ["RowCheck", "relative_distance"]
 
 
 class RowCheck:
     """Compares the tensors of a joint run with those of each of its items alone, one item after the other.
 
     They agree when the tensors of the items, put together along the one axis in which the shapes differ, have the
-    shape of the joint one, and the same values up to a tolerance. Tensors that hold no floats are ignored.
+    shape of the joint one, and the same values up to a tolerance. Tensors that hold no floats are ignored. One that
+    has the same values for every item alone, and in the joint run their shape, depends on no item: it is set apart.
 
     Args:
         names: of the tensors.
         together: their values in the joint run.
         tolerance: how far values may be apart, as a share of the largest magnitude of the joint tensor.
+
+    Attributes:
+        apart: the tensors that depend on no item, and that a joint run computes only once.
     """
 
     def __init__(self, names: Sequence[str], together: Sequence[np.ndarray], tolerance: float) -> None:
@@ -33,6 +37,7 @@ class RowCheck:
         self._axes: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         self._items = 0
+        self.apart: dict[str, np.ndarray] = {}
 
     def take(self, alone: Sequence[np.ndarray]) -> str:
         """Compares the tensors of the next item.
@@ -62,9 +67,7 @@ class RowCheck:
                 axis for axis, size in enumerate(joint.shape) if alone.shape[axis : axis + 1] != (size,)
             ]
             if alone.shape == joint.shape:
-                if not joint.size:
-                    return ""
-                return f"tensor {name!r} has shape {_text(joint)} for one item and for several alike"
+                return self._set_apart(name, alone)
             if alone.ndim != joint.ndim or len(growing) > 1:
                 return f"tensor {name!r} has shape {_text(alone)} for one item, {_text(joint)} for several"
             self._axes[name] = growing[0]
@@ -73,7 +76,7 @@ class RowCheck:
         part = joint[(slice(None),) * axis + (slice(start, end),)]
         if part.shape != alone.shape:
             return f"tensor {name!r} has shape {_text(alone)} for one item, {_text(joint)} for several"
-        distance = apart(alone, part, joint)
+        distance = relative_distance(alone, part, joint)
         if distance <= self._tolerance:
             return ""
         return (
@@ -81,8 +84,13 @@ class RowCheck:
             "magnitude"
         )
 
+    def _set_apart(self, name: str, alone: np.ndarray) -> str:
+        if not alone.size or np.array_equal(self.apart.setdefault(name, alone), alone, equal_nan=True):
+            return ""
+        return f"tensor {name!r} has shape {_text(alone)} for one item and for several alike"
 
-def apart(one: np.ndarray, other: np.ndarray, whole: np.ndarray) -> float:
+
+def relative_distance(one: np.ndarray, other: np.ndarray, whole: np.ndarray) -> float:
     """The largest |one - other| as a share of the largest finite magnitude in `whole`; NaN and Inf must be equal.
 
     Args:

@@ -32,7 +32,7 @@ def measured(data: object, options: Options = CPU, listener: RecordingListener |
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
-    """Of every run of a session but those of the trial: rows fed, tensors observed, arrays of earlier runs still alive."""
+    """Of every run but the trial's: rows fed, tensors observed, arrays of earlier runs still alive."""
     noted: list[tuple[int, int, int]] = []
     alive: list[weakref.ref[np.ndarray]] = []
     plain = Session.run

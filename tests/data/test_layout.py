@@ -79,3 +79,60 @@ def test_refusals():
 def test_shape_text():
     assert shape_text(("batch", 3, None, -1, 224, "?")) == "(batch, 3, ?, ?, 224, ?)"
     assert shape_text(()) == "()"
+
+
+PAIR = [InputSpec("x", FLOAT, ("N", 4)), InputSpec("state", FLOAT, (2, "N", 3)), InputSpec("sr", FLOAT, ())]
+
+
+@pytest.mark.parametrize(
+    ("asked", "axes", "batch"),
+    [
+        (["x=0", "state=1"], {"x": 0, "state": 1, "sr": None}, None),
+        (["state=1"], {"x": 0, "state": 1, "sr": None}, None),
+        (["1"], {"x": 1, "state": 1, "sr": None}, None),
+        (["1", "x=none"], {"x": None, "state": 1, "sr": None}, None),
+        (["state=0", "x=none"], {"x": None, "state": 0, "sr": None}, 2),
+        (["sr=none", "x=0", "state=none"], {"x": 0, "state": None, "sr": None}, None),
+    ],
+)
+def test_asked_axes(asked, axes, batch):
+    if asked == ["1"]:
+        inputs = [InputSpec("x", FLOAT, ("M", "N")), *PAIR[1:]]
+    else:
+        inputs = PAIR
+    feeding = feeding_of(inputs, asked)
+    assert feeding.axes == axes and feeding.batch == batch
+    assert not feeding.open and not feeding.verbatim
+    assert feeding.sample_shape(inputs[2]) == ()
+
+
+def test_no_axis_at_all_is_verbatim():
+    feeding = feeding_of(PAIR, ["none"])
+    assert feeding.verbatim == "--item-axis none" and feeding.batch_size(8) == 1
+    assert feeding.sample_shape(PAIR[0]) == ("N", 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["y=0"], "names no input"),
+        (["x=two"], "neither the number of an axis nor none"),
+        (["x=-1"], "neither the number"),
+        (["x"], "neither the number"),
+        (["x=2"], "'x' has shape (N, 4), and no axis 2"),
+        (["2"], "no axis 2"),
+        (["sr=0"], "no axis 0"),
+        (["x=0"], "the item axes differ in length: 'x' N, 'state' 2"),
+    ],
+)
+def test_axes_that_cannot_be(asked, message):
+    with pytest.raises(OptionError) as caught:
+        feeding_of(PAIR, asked)
+    assert message in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "names", [("batch", "seq"), ("seq_len", "batch"), (None, None), ("n", "n"), ("", "?")]
+)
+def test_names_mean_nothing(names):
+    assert feeding_of(specs((*names, 4))) == feeding_of(specs(("a", "b", 4)))
