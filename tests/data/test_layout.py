@@ -96,10 +96,7 @@ PAIR = [InputSpec("x", FLOAT, ("N", 4)), InputSpec("state", FLOAT, (2, "N", 3)),
     ],
 )
 def test_asked_axes(asked, axes, batch):
-    if asked == ["1"]:
-        inputs = [InputSpec("x", FLOAT, ("M", "N")), *PAIR[1:]]
-    else:
-        inputs = PAIR
+    inputs = [InputSpec("x", FLOAT, ("M", "N")), *PAIR[1:]] if asked == ["1"] else PAIR
     feeding = feeding_of(inputs, asked)
     assert feeding.axes == axes and feeding.batch == batch
     assert not feeding.open and not feeding.verbatim
