@@ -308,6 +308,13 @@ def _from_cache(
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:
     """The statistics, and what to call them in error messages."""
+    from onnx_trtcal.stats.collection import Collection
+
     if isinstance(statistics, (str, Path)):
         return load_statistics(statistics), str(statistics)
+    if not isinstance(statistics, Collection):
+        raise StatisticsError(
+            f"statistics are a path or a Collection, and this is {type(statistics).__name__}",
+            fix="pass a file that --save-stats wrote, or Calibration.collection",
+        )
     return statistics, ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import toys
 
-from onnx_trtcal import Options, calibrate, quantize
+from onnx_trtcal import Options, calibrate, compare, quantize, solve
 from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
 from onnx_trtcal.scale_source import find_scales, source_kind
 from onnx_trtcal.stats import store
@@ -69,6 +69,13 @@ def test_statistics_of_another_model_are_refused(data, tmp_path):
     with pytest.raises(StatisticsError, match="another model") as caught:
         find_scales(other, tmp_path / "a.stats", CPU)
     assert caught.value.where.endswith("a.stats")
+
+
+@pytest.mark.parametrize("verb", [solve, compare])
+def test_a_calibration_is_not_its_statistics(verb, data):
+    with pytest.raises(StatisticsError, match="this is Calibration") as caught:
+        verb(calibrate(net(), data, CPU), net())
+    assert "Calibration.collection" in caught.value.fix
 
 
 def test_what_a_cache_lacks_is_propagated_or_missing():

@@ -32,6 +32,7 @@ VERBS = {
     "cache": "show, diff, merge, rename or re-head calibration caches",
     "quantize": "write the calibrated model with Q/DQ nodes, for TensorRT 8 to 11",
     "lint": "check a Q/DQ model against TensorRT's rules",
+    "compile": "build a model with NVIDIA's own compiler, without a GPU, and tell what runs in INT8",
     "dequantize": "turn a Q/DQ model into a float model and a calibration cache",
     "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
     "sensitivity": "rank the groups of a model by the damage INT8 does there",

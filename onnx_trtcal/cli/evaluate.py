@@ -8,7 +8,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
@@ -23,8 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
     parser.add_argument("data", metavar="DATA", help="data to compare on")
-    sources = add_simulation(parser)
+    sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
+    add_answers(parser)
     parser.add_argument(
         "--metric",
         metavar="FILE.py:NAME",

@@ -9,7 +9,7 @@ from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", help="data to measure damage on; a few dozen samples (--max-samples) will do"
     )
-    add_simulation(parser)
+    add_source(parser)
+    add_answers(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",

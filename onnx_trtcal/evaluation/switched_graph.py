@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.evaluation.node_switcher import NodeSwitcher
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.ops import QUANTIZED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,8 +102,11 @@ def build_switched_graph(
         float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
+    constants = Constants(float_model.folded, opaque=QUANTIZED)
     weights = {
-        (weight.read.node, weight.read.index): plain[weight.read.node].inputs[weight.read.index]
+        (weight.read.node, weight.read.index): _as_stored(
+            plain[weight.read.node].inputs[weight.read.index], constants
+        )
         for weight in quantized.placement.weights
     }
     switcher = NodeSwitcher(quantized.graph, weights, quantized.placement.lifted)
@@ -117,3 +122,13 @@ def build_switched_graph(
         {name: node.name for name, node in plain.items() if node.name},
         {name: node.op for name, node in plain.items()},
     )
+
+
+def _as_stored(weight: gs.Tensor, constants: Constants) -> gs.Tensor:
+    """A weight as a constant: the nodes that compute it are not in the Q/DQ graph any more."""
+    import onnx_graphsurgeon as gs
+
+    if isinstance(weight, gs.Constant):
+        return weight
+    values = constants.value(weight)
+    return weight if values is None else gs.Constant(weight.name, values)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
 
@@ -110,9 +110,12 @@ def merge(paths: Sequence[str | Path]) -> Collection:
         paths: one statistics file or more.
 
     Raises:
+        OptionError: when no file is given.
         StatisticsError: when a file cannot be read, when two do not belong together (another model, range
             rule, preprocessing …), or when two count the same content; both files are named.
     """
+    if not paths:
+        raise OptionError("there are no statistics to merge", fix="give one statistics file or more")
     total = load_statistics(paths[0])
     counted = dict.fromkeys((content for _, content in total.samples), paths[0])
     for path in paths[1:]:

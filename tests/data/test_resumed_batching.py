@@ -1,4 +1,4 @@
-"""Batches that go on behind what an earlier run has counted, and that end at given sample counts."""
+"""Batches that resume after what an earlier run has counted, and that end at given sample counts."""
 
 from __future__ import annotations
 

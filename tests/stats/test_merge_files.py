@@ -10,7 +10,7 @@ import pytest
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.options import Options, Preprocess
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.store import merge
@@ -99,3 +99,8 @@ class TestRefusals:
         other.write_bytes(onnx.ModelProto().SerializeToString() + b"x" * 64)
         error = self.refused(collect(tmp_path, "a", range(2)), other)
         assert "not a statistics file" in error.what and error.where == str(other)
+
+
+def test_nothing_cannot_be_merged() -> None:
+    with pytest.raises(OptionError, match="no statistics to merge"):
+        merge([])

@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from onnx_trtcal.graph.constants import Constants
-from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.graph.ops import KEEPS_AXES, QUANTIZED
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
 from onnx_trtcal.qdq.place.layer_rules import is_layer, weight_axis
@@ -156,7 +156,7 @@ def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[_Fault]:
                     label = reader.name or reader.outputs[0].name
                     what = f"its scales are along axis {at} of the weight that {reader.op} {label!r} reads"
                     yield "channel-axis", f"{what}, whose output channels are axis {wanted}"
-            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) == "Identity":
+            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) in KEEPS_AXES:
                 pending += [(each, at) for each in reader.outputs]
             elif kind(reader) == "Transpose":
                 order = list(reader.attrs.get("perm", range(rank)[::-1]))

@@ -1,4 +1,4 @@
-"""Reading a model: what is known of it afterwards, and what the user hears when it cannot be read."""
+"""Reading a model: what is known of it afterwards, and the message when it cannot be read."""
 
 from __future__ import annotations
 

@@ -1,0 +1,199 @@
+"""Running NVIDIA's compiler on a model file, in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.support.files import atomic_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["INSTALL", "Build", "CompilerMissingError", "Message", "ParserError", "build"]
+
+INSTALL = "pip install 'onnx_trtcal[compiler]' (in a clone: pip install '.[compiler]')"
+_PACKAGE = "tensorrt_rtx"
+_WORKER = Path(__file__).with_name("worker.py")
+_LAST_WORDS = 2000  # characters of what a crashed compiler printed
+
+
+class CompilerMissingError(CalibrationError):
+    """The package with NVIDIA's compiler is not installed, or cannot be loaded here."""
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.what}: {self.fix}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of the compiler's log: `severity` is VERBOSE, INFO, WARNING, ERROR or INTERNAL_ERROR."""
+
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ParserError:
+    """What the ONNX parser objects to.
+
+    Attributes:
+        code: name of its error code.
+        text: its description.
+        node: the node's name; empty when it has none, or when the error is not about a node.
+        op: the node's op type.
+        index: the node's position in the graph, -1 when the error is not about a node.
+        function: the parser's function that found the error.
+    """
+
+    code: str
+    text: str
+    node: str
+    op: str
+    index: int
+    function: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """What came of one build.
+
+    Attributes:
+        version: version of the compiler's package; empty when it crashed.
+        parsed: whether the parser took the model.
+        errors: what the parser objects to.
+        missing_shapes: inputs whose shape, or values where they are read as a shape, must be given.
+        engine_bytes: size of the engine; None when there is none.
+        seconds: how long the builder took.
+        messages: the log, in order.
+        crash: how the compiler's process ended when it did not end well; empty otherwise.
+    """
+
+    version: str
+    parsed: bool
+    errors: tuple[ParserError, ...]
+    missing_shapes: tuple[str, ...]
+    engine_bytes: int | None
+    seconds: float
+    messages: tuple[Message, ...]
+    crash: str = ""
+
+
+def build(
+    model: Path, gpu: str, shapes: Mapping[str, tuple[int, ...]], timeout: float, engine: Path | None = None
+) -> Build:
+    """Parses and builds a model for one GPU, with the builder's detailed log.
+
+    Args:
+        model: an ONNX file; its external weights lie beside it.
+        gpu: compute capability, such as `sm86`.
+        shapes: input -> the one shape, or the values, to build for, for inputs that need it.
+        timeout: seconds after which the compiler is stopped.
+        engine: where to write the engine.
+
+    Raises:
+        CompilerMissingError: when the package is not installed or cannot be loaded.
+        CalibrationError: when the engine cannot be written.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise CompilerMissingError("NVIDIA's compiler, TensorRT for RTX, is not installed", fix=INSTALL)
+    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
+        folder = Path(name)
+        request = {
+            "model": str(model.resolve()),
+            "gpu": gpu,
+            "shapes": {key: list(shape) for key, shape in shapes.items()},
+            "engine": str(folder / "engine") if engine else None,
+            "log": str(folder / "log"),
+            "answer": str(folder / "answer"),
+        }
+        crash = _run(request, folder, timeout)
+        built = _read(folder, crash)
+        if engine is not None and built.engine_bytes is not None:
+            with open(folder / "engine", "rb") as source, atomic_file(engine) as target:
+                shutil.copyfileobj(source, target)
+    return built
+
+
+def _run(request: Mapping[str, Any], folder: Path, timeout: float) -> str:
+    """Runs the worker; returns how it failed, or nothing."""
+    # -P keeps the worker's own folder off the path, whose modules would hide others of the same name.
+    command = [sys.executable, "-P", str(_WORKER)]
+    with open(folder / "printed", "wb") as printed:
+        try:
+            ended = subprocess.run(
+                command,
+                input=json.dumps(request).encode(),
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"it was still at work after {timeout:g} s and was stopped"
+    if ended.returncode == 0:
+        return ""
+    said = (folder / "printed").read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
+    return f"it ended with {_ending(ended.returncode)}" + (f": {said.splitlines()[-1]}" if said else "")
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _read(folder: Path, crash: str) -> Build:
+    messages = tuple(_messages(folder / "log"))
+    if crash:
+        return Build(
+            version="",
+            parsed=False,
+            errors=(),
+            missing_shapes=(),
+            engine_bytes=None,
+            seconds=0.0,
+            messages=messages,
+            crash=crash,
+        )
+    answer = json.loads((folder / "answer").read_text(encoding="utf-8"))
+    if "unusable" in answer:
+        raise CompilerMissingError(
+            f"NVIDIA's compiler, TensorRT for RTX, cannot be loaded ({answer['unusable']})",
+            fix=f"install it again, {INSTALL}",
+        )
+    return Build(
+        version=answer["version"],
+        parsed=answer["parsed"],
+        errors=tuple(ParserError(**error) for error in answer["errors"]),
+        missing_shapes=tuple(answer["missing_shapes"]),
+        engine_bytes=answer["engine_bytes"],
+        seconds=answer["seconds"],
+        messages=messages,
+    )
+
+
+def _messages(path: Path) -> list[Message]:
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            severity, text = json.loads(line)
+        except ValueError:
+            break  # a crash cut the last line short
+        found.append(Message(severity, text))
+    return found
