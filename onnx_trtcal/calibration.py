@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
@@ -38,6 +39,7 @@ class Calibration:
         scales: per float tensor of the original and the folded model, in graph order.
         seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
+        feeding: what an item of the data is; None when solved from a file.
     """
 
     prepared: Prepared
@@ -47,6 +49,7 @@ class Calibration:
     scales: Mapping[str, Scale]
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
+    feeding: Feeding | None = None
 
     @property
     def options(self) -> Options:

@@ -82,7 +82,12 @@ def calibrate(
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
     calibration = solve(prepared, measured.collection, second, chosen)
-    return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
+    return replace(
+        calibration,
+        seen_shapes=measured.seen_shapes,
+        movement=measured.movement,
+        feeding=measured.source.feeding,
+    )
 
 
 def _second_pass(

@@ -95,8 +95,6 @@ class ObservedRuns:
             return more
 
         axes = self.source.feeding.axes
-        for name, axis in axes.items():
-            self.seen_shapes.setdefault(name, SeenShapes(item_axis=axis))
 
         def see(batch: Batch) -> None:
             # Items are stacked as the run that counted them fed them.
@@ -104,7 +102,7 @@ class ObservedRuns:
             for name, array in batch.feeds.items():
                 axis = axes[name]
                 shape = array.shape if axis is None else array.shape[:axis] + rows + array.shape[axis + 1 :]
-                self.seen_shapes[name].add(shape)
+                self.seen_shapes.setdefault(name, SeenShapes(item_axis=axis)).add(shape)
             if self._keep:
                 self._keep(batch)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel
@@ -61,7 +62,7 @@ def evaluate(
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
-    folded, graph, target = _models(model, data, request, listener)
+    folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)
     run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
@@ -73,7 +74,7 @@ def evaluate(
     stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, options.item_axis)
     for line in stream.description:
         listener.say(line)
-    stream = run.settle(stream, listener)
+    stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
     size = stream.feeding.batch_size(options.batch_size)
     with comparison, listener.progress(stream.count) as advance:
@@ -87,8 +88,8 @@ def evaluate(
 
 def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
-) -> tuple[FoldedModel, gs.Graph, Model]:
-    """The float model, the quantized graph, and what that is exported against."""
+) -> tuple[FoldedModel, gs.Graph, Model, Feeding | None]:
+    """The float model, the quantized graph, what that is exported against, and how the data was calibrated with."""
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.prepared import fold_model
@@ -97,10 +98,12 @@ def _models(
     if request.quantized is None:
         source = data if request.source is None else request.source
         made = quantize(model, source, request.options, request.qdq, listener=listener)
-        return made.source.folded, made.quantized.graph, made.quantized.model
+        calibration = made.source.calibration if request.source is None else None
+        feeding = calibration.feeding if calibration else None
+        return made.source.folded, made.quantized.graph, made.quantized.model, feeding
     libraries = request.options.ort_custom_ops
     other = load(request.quantized, libraries)
-    return fold_model(load(model, libraries)), import_graph(other), other
+    return fold_model(load(model, libraries)), import_graph(other), other, None
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -123,7 +123,8 @@ def sensitivity(
     source = open_source(
         data, switched.model.inputs, options.preprocess, options.max_samples, options.item_axis
     )
-    source = variants.settle(source, listener)
+    calibrated = found.calibration.feeding if found.calibration and request.source is None else None
+    source = source.settled(calibrated) if calibrated else variants.settle(source, listener)
     size = source.feeding.batch_size(options.batch_size)
     first = _run_variants(variants, {**tried, "": everything}, source, size, listener)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)

@@ -12,6 +12,7 @@ from helpers.small import CPU, RecordingListener
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+from PIL import Image
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.collect.trial import tolerance
@@ -190,6 +191,24 @@ def test_images_that_a_reshape_joins_are_fed_one_by_one() -> None:
     data = [normal(4, 8, seed=seed) for seed in range(7)]
     (line,) = check(attention(), data, [each[None] for each in data])
     assert "tensor 's' has shape (1, 4, 4) for one item, " in line
+
+
+def test_image_files_are_one_item_each(tmp_path: Path) -> None:
+    model = toys.model(
+        [
+            toys.node("ReduceMean", "x", "m", axes=[0], keepdims=1),
+            toys.node("Add", "x m", "y"),
+        ],
+        {"x": ["N", 3, 8, 8]},
+        ["y"],
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    for batch_size in (1, 8):
+        got = calibrate(model, tmp_path, replace(ALL, batch_size=batch_size))
+        assert len(got.collection.samples) == 5
+        assert got.thresholds["y"] == pytest.approx(2 * float(pixels.max()) / 255, rel=1e-6)
 
 
 def test_what_does_not_run_together_runs_one_at_a_time_from_a_stack_too() -> None:
