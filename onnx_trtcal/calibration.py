@@ -37,7 +37,8 @@ class Calibration:
         histograms: per observed tensor, what its method solved: the histograms of a tie added up.
         thresholds: per observed tensor, the largest magnitude kept.
         scales: per float tensor of the original and the folded model, in graph order.
-        seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
+        seen_shapes: per input, the shapes of the batches it was fed with; when solved from a file, those of batches of
+            the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
         feeding: what an item of the data is; None when solved from a file.
     """
@@ -57,6 +58,11 @@ class Calibration:
         return self.prepared.options
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """The tensors whose scale is made up, because their owner held no finite value in any sample."""
+        return tuple(name for name, item in self.scales.items() if not item.seen)
+
+    @property
     def provenance(self) -> Provenance:
         """Where the scales came from, as the sidecar says it."""
         model = self.prepared.model
@@ -67,6 +73,7 @@ class Calibration:
             options=provenance_options(self.options, self.collection.options),
             scales=self.scales,
             skipped=self.prepared.plan.skipped,
+            shapes=self.collection.shapes,
         )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:

@@ -96,13 +96,18 @@ def _second_pass(
     methods: Mapping[str, Method],
     listener: Listener,
 ) -> dict[str, SecondPass]:
-    """What the methods that read the data twice count the second time; empty without any."""
-    histograms = measured.collection.histograms
+    """What the methods that read the data twice count the second time, ties added up; empty without any."""
+    histograms = measured.collection.tied_histograms(prepared.ties)
     accumulators = {name: method.second_pass(histograms[name].amax) for name, method in methods.items()}
     if accumulators:
         # The first pass may have stopped early, and the second must count the same samples.
         same = replace(measured.source, max_samples=len(measured.collection.samples))
         measure_again(prepared, same, prepared.options, accumulators, listener)
+    for first, *others in prepared.ties:
+        if first in accumulators:
+            for name in others:
+                accumulators[first].merge(accumulators[name])
+            accumulators.update(dict.fromkeys(others, accumulators[first]))
     return accumulators
 
 
@@ -154,7 +159,10 @@ def solve(
     Raises:
         StatisticsError: when a method needs a second pass over the data and `second` lacks its result.
     """
-    methods, histograms, chosen = prepared.methods, collection.tied_histograms(prepared.ties), chosen or {}
+    methods, chosen = prepared.methods, chosen or {}
+    tied = collection.tied_histograms(prepared.ties)
+    # Statistics of a run without --tie-concat may hold more than a plan with it observes.
+    histograms = {name: tied[name] for name in prepared.plan.observed}
     counted: dict[str, Histogram | SecondPass] = {**histograms, **(second or {})}
     solved = solve_all(
         {name: each for name, each in counted.items() if name not in chosen},
@@ -168,5 +176,6 @@ def solve(
         {name: histogram.amax for name, histogram in histograms.items()},
         {name: method.label(chosen.get(name)) for name, method in methods.items()},
         zero_scales=prepared.options.zero_scales,
+        unseen={name for name, histogram in histograms.items() if not histogram.total},
     )
     return Calibration(prepared, collection, histograms, thresholds, scales)

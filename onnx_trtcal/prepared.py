@@ -84,7 +84,9 @@ class Prepared(FoldedModel):
         for name in ("observe", "tie_concat"):
             if getattr(options, name) != getattr(self.options, name):
                 raise ValueError(f"the plan depends on {name}: prepare the model again")
-        return replace(self, options=options, methods=assign_methods(options, self.plan.op_types))
+        return replace(
+            self, options=options, methods=assign_methods(options, self.plan.op_types, self.plan.ties)
+        )
 
 
 def prepare(
@@ -127,7 +129,7 @@ def prepare(
         observed=observed,
         plan=planned,
         options=options,
-        methods=assign_methods(options, planned.op_types),
+        methods=assign_methods(options, planned.op_types, planned.ties),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
 
@@ -43,6 +44,7 @@ class Provenance:
         options: what had a part in the result, from `provenance_options`.
         scales: per tensor.
         skipped: tensors without a scale -> why.
+        shapes: per input, the shapes that it was fed with, one sample at a time; empty where they are not known.
     """
 
     model_file: str | None
@@ -51,6 +53,7 @@ class Provenance:
     options: Mapping[str, Any]
     scales: Mapping[str, Scale]
     skipped: Mapping[str, str]
+    shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
 
 
 def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,20 +88,32 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
         },
         "options": dict(provenance.options),
         "versions": _versions(),
-        "tensors": {
-            name: {
-                "amax": item.amax,
-                "threshold": item.threshold,
-                "scale": item.scale,
-                "method": item.method,
-                "source": item.source,
-                "how": item.reason,
-            }
-            for name, item in provenance.scales.items()
-        },
+        **_shapes(provenance),
+        "tensors": {name: _fields(item) for name, item in provenance.scales.items()},
         "skipped": dict(provenance.skipped),
     }
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _fields(item: Scale) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "amax": item.amax,
+        "threshold": item.threshold,
+        "scale": item.scale,
+        "method": item.method,
+        "source": item.source,
+        "how": item.reason,
+    }
+    return fields if item.seen else {**fields, "values": 0}
+
+
+def _shapes(provenance: Provenance) -> dict[str, Any]:
+    """The entry `shapes`, where there are any."""
+    found: dict[str, Any] = {}
+    for name, seen in sorted(provenance.shapes.items()):
+        axis = {} if seen.item_axis is None else {"batch_axis": seen.item_axis}
+        found[name] = {"min": list(seen.smallest), "max": list(seen.largest), **axis}
+    return {"shapes": found} if found else {}
 
 
 def _hash_of_samples(hashes: Sequence[str]) -> str:

@@ -178,4 +178,4 @@ def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
-    return Quantization(quantize_model(source.model, source.scales, qdq), source)
+    return Quantization(quantize_model(source.model, source.scales, qdq, source.unseen), source)

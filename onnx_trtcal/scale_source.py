@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from onnx_trtcal.data.layout import DEFAULT_BATCH_SIZE
+from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
+from onnx_trtcal.scales import named_tensors, unseen_text
+from onnx_trtcal.sidecar import Sidecar, read_sidecar
 from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel, Prepared
     from onnx_trtcal.stats.collection import Collection
@@ -52,6 +57,10 @@ class ScaleSource:
         foreign: entries of the cache that name no tensor of the model, folded or not.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
+        unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
+            cache's sidecar says, and where there is neither, those whose scale in the cache is 0, with all that take
+            theirs.
+        seen_shapes: per input, the shapes that it was calibrated with; empty where they are not known.
     """
 
     folded: FoldedModel
@@ -62,6 +71,8 @@ class ScaleSource:
     missing: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -106,23 +117,34 @@ def find_scales(
     """
     from onnx_trtcal.pipeline import calibrate
 
+    listener = listener or LoggingListener()
     kind = source_kind(source)
     if kind == "cache":
-        cache = source if isinstance(source, Cache) else read_cache(source)
-        return _from_cache(model, cache, options, "" if isinstance(source, Cache) else str(source))
+        found = _from_cache(model, source, options, listener)
+        _warn_of_unseen(found, listener)
+        return found
     if kind == "statistics":
         named = isinstance(source, (str, Path))
         collection = load_statistics(source) if named else source
         calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
     else:
         calibration = calibrate(model, source, options, listener=listener)
-    return from_calibration(calibration, kind)
+    found = from_calibration(calibration, kind)
+    _warn_of_unseen(found, listener)
+    return found
 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
-    return ScaleSource(calibration.prepared, scales, kind, calibration)
+    return ScaleSource(
+        calibration.prepared,
+        scales,
+        kind,
+        calibration,
+        unseen=calibration.unseen,
+        seen_shapes=calibration.seen_shapes,
+    )
 
 
 def solve(
@@ -194,7 +216,8 @@ def compare(
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
     prepared = _prepare_for(model, collection, options, listener, where)
-    return compare_methods(collection.histograms, prepared.plan.op_types, chosen, options.threads)
+    histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
+    return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
 
 
 def from_statistics(
@@ -229,7 +252,13 @@ def from_statistics(
             f"method {method} runs the model on data, and there are statistics only: {fallback} stands in "
             f"for it; calibrate with the data and --method {method} for more"
         )
-    return solve_prepared(prepared, collection)
+    return replace(solve_prepared(prepared, collection), seen_shapes=_batch_shapes(prepared, collection))
+
+
+def _batch_shapes(prepared: Prepared, collection: Collection) -> dict[str, SeenShapes]:
+    """The shapes of batches of the usual size, as the statistics tell those of a sample."""
+    most = prepared.options.batch_size or DEFAULT_BATCH_SIZE
+    return in_batches(collection.shapes, min(most, max(len(collection.samples), 1)))
 
 
 def _prepare_for(
@@ -268,19 +297,25 @@ def _prepare_for(
         raise StatisticsError(
             f"the statistics lack {len(unmeasured)} tensors to observe, {unmeasured[0]!r} for one",
             where=name,
-            fix="collect them again with this version",
+            fix="collect them again with this version, and with or without --tie-concat as here",
         )
     return prepared
 
 
 def _from_cache(
-    model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str
+    model: str | Path | onnx.ModelProto, source: str | Path | Cache, options: Options, listener: Listener
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.propagate import propagate_scales
+    from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
+    if isinstance(source, Cache):
+        cache, sidecar, name = source, Sidecar(), ""
+    else:
+        cache, sidecar, name = read_cache(source), read_sidecar(source), str(source)
+    if sidecar.problem:
+        listener.warn(sidecar.problem)
     folded = fold_model(load(model, options.ort_custom_ops))
     check_not_quantized(quantized_ops(folded.folded), folded.model, options)
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
@@ -291,10 +326,16 @@ def _from_cache(
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )
+    if 2 * len(foreign) > len(cache.scales):
+        listener.warn(
+            f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor "
+            "of the model"
+        )
     usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = propagate_scales(folded.folded, folded.groups, known)
     propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
         scales={**usable, **propagated},
@@ -303,7 +344,22 @@ def _from_cache(
         missing=missing,
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
+        unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),
+        seen_shapes=sidecar.shapes(folded.model.inputs, options.batch_size),
     )
+
+
+def _warn_of_unseen(found: ScaleSource, listener: Listener) -> None:
+    """Names the tensors whose scale stands for no range."""
+    zero = [name for name in found.unseen if found.scales.get(name) == 0]
+    if found.kind == "cache" and zero:
+        listener.warn(
+            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
+            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
+        )
+    others = [name for name in found.unseen if found.kind != "cache" or name not in zero]
+    if others:
+        listener.warn(f"{unseen_text(others)}; the layers that read them stay in floating point")
 
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:

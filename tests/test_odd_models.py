@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_trtcal import calibrate
 from onnx_trtcal.errors import CacheError, ModelError
 from onnx_trtcal.prepared import prepare
+from onnx_trtcal.scales import SCALE_OF_ZEROS
 from onnx_trtcal.trt.cache import dumps, loads
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def test_tensors_without_elements() -> None:
     model = toys.model(nodes, X, ["y", "z"], {"start": np.int64([0, 0]), "end": np.int64([9, 0])})
     calibration = job(model)
     assert calibration.collection.histograms["z"].total == 0
-    assert calibration.scales["z"].all_zero
+    assert not calibration.scales["z"].seen and not calibration.scales["z"].all_zero
+    assert calibration.scales["z"].scale == SCALE_OF_ZEROS and calibration.unseen == ("z",)
     assert calibration.scales["y"].amax == calibration.scales["x"].amax > 0
 
 

@@ -44,6 +44,7 @@ class Gap:
         why: the reason.
         offer: a scale that can be written for it; None where only a calibration can tell.
         offer_from: where the offer comes from; empty without one.
+        partner: the tensor whose entry is offered; empty where the offer comes from elsewhere.
     """
 
     tensor: str
@@ -51,6 +52,7 @@ class Gap:
     why: str
     offer: float | None = None
     offer_from: str = ""
+    partner: str = ""
 
 
 def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Gap]:
@@ -77,7 +79,8 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
         if owner.reason == "constant":
             gap = replace(gap, offer=to_scale(plan.constants[name]), offer_from=_FROM_VALUES)
         elif partner is not None and (partner == owner.source or owner.reason not in ("group", "folded")):
-            gap = replace(gap, offer=cache.scales[partner], offer_from=f"the entry of {partner!r}")
+            source = f"the entry of {partner!r}"
+            gap = replace(gap, offer=cache.scales[partner], offer_from=source, partner=partner)
         yield gap
     for name, reason in plan.skipped.items():
         if name not in cache.scales:

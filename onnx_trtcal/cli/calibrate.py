@@ -73,6 +73,6 @@ def run(args: argparse.Namespace) -> int:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_report(calibration, args.model, tables, written, console)
+    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
     return 0

@@ -9,6 +9,7 @@ from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.comparison import Evaluation, TensorError
 
 __all__ = ["configure", "run"]
+
+_MOST_NAMES = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +85,7 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         ],
         title="INT8 against FP32, in graph order (as read: after the tensor's own Q/DQ pair):",
     )
+    _print_not_compared(found, console)
     if found.first is None:
         console.line("no tensor differs: is anything quantized?")
         return
@@ -92,11 +96,30 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         )
 
 
+def _print_not_compared(found: Evaluation, console: Console) -> None:
+    for name, each in found.differing.items():
+        sizes = f"{_shape(each.fp32)} against {_shape(each.int8)}"
+        console.line(
+            f"{name!r} is not compared for {each.samples} of {found.samples} samples: INT8 changes its size "
+            f"({sizes} in {each.first})"
+        )
+    if found.empty:
+        names = [repr(name) for name in found.empty]
+        console.line(f"no value in any sample, so nothing to compare: {listed(names, _MOST_NAMES)}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
 def _print_outputs(found: Evaluation, console: Console) -> None:
     console.line()
     console.line(f"end to end, {found.samples} samples:")
     for tensor in found.outputs:
         console.line(f"  output {tensor.name!r}: {_words(tensor)}")
+    for name in found.missing:
+        why = "INT8 changes its size in every sample" if name in found.differing else "no value in any sample"
+        console.line(f"  output {name!r}: nothing to compare: {why}")
     for name, share in found.equal.items():
         console.line(f"  output {name!r}: the same values for {share:.2%} of the samples")
     if found.agreement is not None:

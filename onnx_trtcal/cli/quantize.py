@@ -142,14 +142,12 @@ def _print_layers(made: Quantization, console: Console) -> None:
 def _print_next(made: Quantization, path: str, console: Console, *, float32: bool) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
-    calibration = made.source.calibration
-    seen = calibration.seen_shapes if calibration else {}
     dynamic = [
         spec.name
         for spec in made.source.model.inputs
         if any(not isinstance(size, int) for size in spec.shape)
     ]
-    shapes = dynamic_shapes(made.source.model.inputs, seen)
+    shapes = dynamic_shapes(made.source.model.inputs, made.source.seen_shapes)
     console.line()
     console.line("build an engine:")
     # Strongly typed builds, which float16 in the model is for, came with TensorRT 9 and 10.
@@ -160,5 +158,5 @@ def _print_next(made: Quantization, path: str, console: Console, *, float32: boo
     if unseen:
         console.line(
             f"  with --minShapes, --optShapes and --maxShapes for {listed(unseen, _MOST_NAMES)}: "
-            "no data was run, so none are known"
+            "no data was run and no sidecar beside the cache tells them, so none are known"
         )

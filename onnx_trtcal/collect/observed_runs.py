@@ -102,7 +102,9 @@ class ObservedRuns:
             for name, array in batch.feeds.items():
                 axis = axes[name]
                 shape = array.shape if axis is None else array.shape[:axis] + rows + array.shape[axis + 1 :]
-                self.seen_shapes.setdefault(name, SeenShapes(item_axis=axis)).add(shape)
+                self.seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(
+                    shape
+                )
             if self._keep:
                 self._keep(batch)
 

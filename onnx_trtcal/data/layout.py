@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Feeding", "Shape", "feeding_of", "is_fixed", "shape_text"]
+__all__ = ["DEFAULT_BATCH_SIZE", "Feeding", "Shape", "feeding_of", "is_fixed", "shape_text"]
 
 Shape = tuple[int | str | None, ...]
 
-_DEFAULT_BATCH_SIZE = 8
+DEFAULT_BATCH_SIZE = 8
 
 # What exporters write where an axis has no name of its own.
 _NAMELESS = {"", "?", "none", "unk", "-1"}
@@ -69,6 +69,10 @@ class Feeding:
         axis = self.axes[spec.name]
         return spec.shape if axis is None else (*spec.shape[:axis], *spec.shape[axis + 1 :])
 
+    def free_axis(self, name: str) -> int | None:
+        """The axis of an input along which any number of items may be stacked; None where there is none."""
+        return None if self.verbatim or self.batch is not None else self.axes[name]
+
     def batch_size(self, asked: int | None) -> int:
         """Items per run: what is fixed wins over what was asked, and a model fed verbatim takes 1.
 
@@ -79,7 +83,7 @@ class Feeding:
             OptionError: when `asked` is not a positive number.
         """
         if asked is None:
-            asked = _DEFAULT_BATCH_SIZE
+            asked = DEFAULT_BATCH_SIZE
         if asked < 1:
             raise OptionError(f"batch_size is {asked}, wanted a positive number")
         return 1 if self.verbatim else self.batch or asked

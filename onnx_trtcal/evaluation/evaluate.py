@@ -11,6 +11,7 @@ from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
@@ -76,7 +77,7 @@ def evaluate(
         listener.say(line)
     stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = stream.feeding.batch_size(options.batch_size)
+    size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces
+from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import kind, link
@@ -63,6 +64,7 @@ class PairedRun:
         outputs: the float model's outputs.
         read_as: tensor with a Q/DQ pair -> the name of what its quantized readers read.
         above: tensor -> the nearest tensors among `tensors` that the quantized model computes it from.
+        counted: the tensors and outputs whose size depends on values, so that INT8 may change it.
 
     Raises:
         ModelError: the two do not belong together.
@@ -79,14 +81,16 @@ class PairedRun:
     ) -> None:
         check_interfaces(model, quantized)
         float_graph = import_graph(model)
-        links = link(graph)
-        both = link(float_graph).tensors.keys() & links.tensors.keys()
+        links, float_links = link(graph), link(float_graph)
+        both = float_links.tensors.keys() & links.tensors.keys()
         self.model = model
         self.outputs = model.outputs
         self.tensors = tuple(name for name in wanted if name in both)
         self.read_as = _read_as(graph, frozenset(self.tensors))
         self.above = _above(graph, frozenset(self.tensors))
         shared = tuple(dict.fromkeys((*self.tensors, *self.outputs)))
+        counted = data_dependent(model, float_links)
+        self.counted = DataDependent(counted.tensors & {*shared}, counted.rowless & {*shared})
         fp32 = probe(float_graph, model, shared)
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
         self._provider = provider

@@ -11,6 +11,7 @@ from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
 from onnx_trtcal.evaluation.request import SensitivityOptions
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants
 from onnx_trtcal.run.provider import choose_provider
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.sources import Source
+    from onnx_trtcal.options import Options
 
 __all__ = ["Sensitivity", "Spared", "sensitivity"]
 
@@ -114,7 +116,8 @@ def sensitivity(
     listener = listener or LoggingListener()
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq)
+    switched = build_switched_graph(found.folded, found.scales, qdq, found.unseen)
+    usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
@@ -125,16 +128,16 @@ def sensitivity(
     )
     calibrated = found.calibration.feeding if found.calibration and request.source is None else None
     source = source.settled(calibrated) if calibrated else variants.settle(source, listener)
-    size = source.feeding.batch_size(options.batch_size)
-    first = _run_variants(variants, {**tried, "": everything}, source, size, listener)
+    first = _run_variants(variants, {**tried, "": everything}, source, options, listener)
+    for note in variants.notes():
+        listener.warn(note)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
-        for count in range(1, shown + 1)
+        str(count): without_groups(switched, ranked[:count], usable, qdq) for count in range(1, shown + 1)
     }
-    second = _run_variants(variants, smaller, source, size, listener)
+    second = _run_variants(variants, smaller, source, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
@@ -143,12 +146,13 @@ def _run_variants(
     variants: Variants,
     tried: Mapping[str, Iterable[str]],
     source: Source,
-    batch_size: int,
+    options: Options,
     listener: Listener,
 ) -> dict[str, Damage]:
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
+    size = batch_size_for(source.feeding, options.batch_size, variants.counted, listener)
     variants.start(tried)
-    with closing(batches(source, batch_size)) as fed, listener.progress(source.count) as advance:
+    with closing(batches(source, size)) as fed, listener.progress(source.count) as advance:
         for batch in fed:
             variants.take(batch)
             advance(batch.count)

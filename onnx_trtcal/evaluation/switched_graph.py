@@ -23,7 +23,7 @@ from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.ops import QUANTIZED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import onnx_graphsurgeon as gs
 
@@ -83,7 +83,7 @@ def quantized_nodes(placement: Placement) -> frozenset[str]:
 
 
 def build_switched_graph(
-    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions
+    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions, unseen: Collection[str] = ()
 ) -> SwitchedGraph:
     """Builds the switched graph of a float model.
 
@@ -91,6 +91,7 @@ def build_switched_graph(
         float_model: the float model, folded; not changed.
         scales: tensor -> scale.
         options: what is quantized with all switches on.
+        unseen: tensors whose scale is made up: the layers that read one stay in floating point.
 
     Raises:
         ModelError: no layer can be quantized.
@@ -99,7 +100,7 @@ def build_switched_graph(
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
     quantized = quantize_model(
-        float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
+        float_model.model, scales, replace(options, high_precision="fp32", weights="int8"), unseen
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
     constants = Constants(float_model.folded, opaque=QUANTIZED)

@@ -23,6 +23,7 @@ __all__ = [
     "AROUND_SOFTMAX",
     "COMMUTES",
     "COPIES",
+    "COUNTS",
     "FLOAT",
     "FLOATS",
     "INT8_CAPABLE",
@@ -36,6 +37,7 @@ __all__ = [
     "READ_NO_VALUES",
     "RESHAPES",
     "SATURATING",
+    "SCATTERS",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
@@ -178,6 +180,12 @@ SHAPE_CARRIERS = _names(
 
 # Ops that a computation of shapes starts from.
 SHAPE_SOURCES = _names("Constant ConstantOfShape NonZero Shape Size")
+
+# Ops whose outputs have as many rows as their values make them have; the bodies of an If or a Loop may differ so, too.
+COUNTS = _names("Compress If Loop NonMaxSuppression NonZero SequenceAt Unique")
+
+# Ops whose output has the shape of input 0, whatever the other inputs hold.
+SCATTERS = _names("Scatter ScatterElements ScatterND")
 
 # Generators whose output is another one in every run, although it depends on no input.
 RANDOM = _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")

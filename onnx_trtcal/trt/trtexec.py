@@ -27,9 +27,7 @@ def dynamic_shapes(
         seen = seen_shapes.get(spec.name)
         if seen is None or all(is_fixed(dim) for dim in spec.shape):
             continue
-        axis = seen.item_axis
-        batched = axis is not None and not is_fixed(spec.shape[axis])
-        smallest = tuple(1 if batched and at == axis else size for at, size in enumerate(seen.smallest))
+        smallest = tuple(1 if at == seen.item_axis else size for at, size in enumerate(seen.smallest))
         dynamic[spec.name] = SeenShapes(smallest, seen.largest)
     return dynamic
 

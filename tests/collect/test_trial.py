@@ -180,6 +180,18 @@ class TestSequences:
         check(model, data, data)
 
 
+def test_rows_that_do_not_run_alone_stay_together() -> None:
+    model = toys.model(
+        [toys.node("Reshape", "x fours", "r"), toys.node("Softmax", "r", "y", axis=1)],
+        {"x": ["N", 8]},
+        ["y"],
+        {"fours": np.array([-1, 4, 8], np.int64)},
+    )
+    data = [normal(length, 8, seed=length) for length in (8, 12)]
+    (line,) = check(model, data, data)
+    assert "one row of axis 0 does not run alone: ONNX Runtime fails" in line
+
+
 @pytest.mark.parametrize("shape", [("P", 3), ("batch", 3), (None, 3), ("num_points", 3)])
 def test_a_point_cloud_stays_whole(shape: tuple[int | str | None, ...]) -> None:
     data = [normal(count, 3, seed=count) for count in (50, 51, 53)]
