@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.html import html_table
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Calibration"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration:
-    """The scales of a model, with everything they came from.
+    """The scales of a model, with everything they came from. A notebook shows them as a table.
 
     Attributes:
         prepared: model, graphs, plan, options and methods.
@@ -51,6 +52,34 @@ class Calibration:
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
     feeding: Feeding | None = None
+
+    def __repr__(self) -> str:
+        return f"<Calibration of {self._title}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("tensor", "scale", "threshold", "amax", "method", "from")
+        rows = [
+            (
+                item.tensor,
+                item.scale,
+                item.threshold,
+                item.amax,
+                item.method,
+                item.reason if item.source == item.tensor else f"{item.reason}: {item.source}",
+            )
+            for item in self.scales.values()
+        ]
+        return html_table(self._title, columns, rows)
+
+    @property
+    def _title(self) -> str:
+        path = self.prepared.model.path
+        methods = ", ".join(dict.fromkeys(item.method for item in self.scales.values()))
+        samples = len(self.collection.samples)
+        return (
+            f"{path.name if path else 'a model in memory'}: {samples} sample{'s' * (samples != 1)}, "
+            f"{len(self.scales)} scales by {methods}"
+        )
 
     @property
     def options(self) -> Options:
@@ -135,4 +164,5 @@ class Calibration:
         """
         from onnx_trtcal.graph.model.save import save_model
 
-        save_model(self.prepared.folded, self.prepared.model, path)
+        whole = self.prepared.whole()
+        save_model(whole.folded, whole.model, path)

@@ -8,7 +8,7 @@ solve     thresholds and scales: a pure function of all that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
@@ -23,15 +24,18 @@ from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.search import Search
-from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import onnx
 
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["calibrate", "check_finite", "check_options", "solve"]
 
@@ -46,6 +50,8 @@ def calibrate(
     *,
     listener: Listener | None = None,
     checkpoint: str | Path | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Calibration:
     """Calibrates a model: what `onnx-trtcal MODEL DATA` does, without writing a file.
 
@@ -59,16 +65,20 @@ def calibrate(
 
     Args:
         model: path of an ONNX file, or a model in memory.
-        data: a directory, a file, or an iterable of arrays or of `{input name: array}`.
+        data: a path or a list of paths (directories, files, globs, lists of files), or Python data: an array, an
+            iterable or a map-style data set of arrays, tensors, PIL images, `(image, label)` or `{input name: array}`.
         options: how; see Options.
         listener: receives the provider, the preprocessing, warnings and progress.
         checkpoint: file to save progress in every `options.checkpoint_every` samples, and to resume from when
             an earlier call of the same job has left it there; the caller removes it when the result is safe.
+        transform: makes of each element of `data` what is fed; of a path, it receives each image file as a PIL image.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
-    listener = listener or LoggingListener()
+    listener = listener_for(listener, progress=progress)
+    data = transformed(data, transform)
     check_options(options)
     prepared = prepare(model, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}

@@ -29,6 +29,8 @@ _NOT_PROVENANCE = {
     "provider",
     "preprocess",
     "ort_custom_ops",
+    # Where it was given it is among what the statistics say of themselves.
+    "until",
 }
 _PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon", "onnxruntime-gpu", "onnxruntime")
 
@@ -81,7 +83,7 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
     named = {"header": table.split(b"\n", 1)[0].decode()} if form == "trt" else {"format": form}
     content = {
         "cache": {"sha256": hashlib.sha256(table).hexdigest(), **named},
-        "model": {"file": provenance.model_file, "sha256": provenance.model_sha256},
+        "model": {"file": _in_utf8(provenance.model_file), "sha256": provenance.model_sha256},
         "data": {
             "samples": len(provenance.sample_hashes),
             "sha256": _hash_of_samples(provenance.sample_hashes),
@@ -93,6 +95,11 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
         "skipped": dict(provenance.skipped),
     }
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _in_utf8(name: str | None) -> str | None:
+    """A file's name as it is where the locale can hold it, that is in UTF-8."""
+    return None if name is None else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _fields(item: Scale) -> dict[str, Any]:

@@ -40,7 +40,7 @@ __all__ = [
     "source_kind",
 ]
 
-SourceKind = Literal["data", "statistics", "cache"]
+SourceKind = Literal["data", "statistics", "cache", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ScaleSource:
         kind: what they came from.
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
-        missing: float tensors without a scale.
+        missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
         foreign: entries of the cache that name no tensor of the model, folded or not.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
@@ -82,8 +82,11 @@ class ScaleSource:
 
 def source_kind(source: Any) -> SourceKind:
     """What `source` is; a file is recognized by its first bytes."""
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.stats.collection import Collection
 
+    if isinstance(source, Calibration):
+        return "calibration"
     if isinstance(source, Cache):
         return "cache"
     if isinstance(source, Collection):
@@ -108,7 +111,7 @@ def find_scales(
     Args:
         model: path of an ONNX file, or a model in memory.
         source: data (whatever `calibrate` takes), the path of a statistics file or a Collection, the path of
-            a calibration cache or a Cache.
+            a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
 
@@ -119,6 +122,8 @@ def find_scales(
 
     listener = listener or LoggingListener()
     kind = source_kind(source)
+    if kind == "calibration":
+        return _of_model(source, model)
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
         _warn_of_unseen(found, listener)
@@ -134,11 +139,25 @@ def find_scales(
     return found
 
 
+def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> ScaleSource:
+    """The scales of a calibration, if it is one of this model."""
+    from onnx_trtcal.graph.model.load import load
+
+    calibrated = calibration.prepared.model
+    if calibrated.sha256 != load(model, calibration.options.ort_custom_ops).sha256:
+        raise StatisticsError(
+            f"the calibration is of another model, {calibrated.path or 'one in memory'}",
+            where=str(model) if isinstance(model, (str, Path)) else "",
+            fix="give the model that was calibrated, or calibrate this one",
+        )
+    return from_calibration(calibration, "calibration")
+
+
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
     return ScaleSource(
-        calibration.prepared,
+        calibration.prepared.whole(),
         scales,
         kind,
         calibration,
@@ -168,7 +187,7 @@ def solve(
     Args:
         statistics: a statistics file, or statistics in memory.
         model: the model they were collected from, byte for byte: its path, or the model in memory.
-        options: the methods, and what the scales are for. `observe` and `range` are those of the statistics;
+        options: the methods, and what the scales are for. `observe`, `range` and `until` are those of the statistics;
             options that concern data play no part.
         listener: receives warnings and what is said of the model.
 
@@ -273,7 +292,7 @@ def _prepare_for(
     Args:
         model: path of the ONNX file they were collected from, or that model in memory.
         collection: the statistics.
-        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        options: what is asked for; `observe`, `range` and `until` give way to those of the statistics.
         listener: receives what is said of the model.
         name: the statistics file, for error messages.
 
@@ -283,8 +302,9 @@ def _prepare_for(
     from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
-    collected = replace(options, observe=observe, range=collection.rule)
-    prepared = prepare(model, collected, listener)
+    until = tuple(collection.options.get("until", ()))
+    collected = replace(options, observe=observe, range=collection.rule, until=until)
+    prepared = prepare(model, collected, listener, stops=collection.options.get("unrunnable", ()))
     if collection.model != prepared.model.sha256:
         raise StatisticsError(
             "the statistics were collected from another model: its hash is "
@@ -307,6 +327,7 @@ def _from_cache(
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.reach import beyond_int8
     from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
@@ -335,13 +356,14 @@ def _from_cache(
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = propagate_scales(folded.folded, folded.groups, known)
     propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    beyond = beyond_int8(folded.model.proto)
     made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
         scales={**usable, **propagated},
         kind="cache",
         propagated=tuple(propagated),
-        missing=missing,
+        missing=tuple(tensor for tensor in missing if tensor not in beyond),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
         unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),

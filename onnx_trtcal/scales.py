@@ -36,7 +36,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scale:
     """How one tensor is quantized: q = clip(round(x / scale), -127, 127).
 
@@ -60,6 +60,10 @@ class Scale:
     source: str
     reason: Reason
     seen: bool = True
+
+    def __repr__(self) -> str:
+        owner = "" if self.source == self.tensor else f", {self.reason} of {self.source!r}"
+        return f"<Scale {self.scale:.6g} of {self.tensor!r} by {self.method}{owner}>"
 
     @property
     def all_zero(self) -> bool:

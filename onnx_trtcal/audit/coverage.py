@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
+from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, behind_plugin, log_gaps, model_gaps, with_log
 from onnx_trtcal.audit.log_audit import LogAudit, audit_log, constants_named
 from onnx_trtcal.graph.constants import constant_amax
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.reach import beyond_int8
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.scope import read_original
@@ -123,7 +124,8 @@ def check(
     planned = plan(loaded, import_graph(loaded), {})
     usable = {name for name, scale in entries.scales.items() if math.isfinite(scale)}
     constants = _constants(loaded, entries, build)
-    gaps = list(model_gaps(planned, entries, usable))
+    beyond = beyond_int8(loaded.proto)
+    gaps = [behind_plugin(gap, beyond) for gap in model_gaps(planned, entries, usable)]
     account = None
     if build is not None:
         account = audit_log(build, entries, constants, _largest(loaded, constants))

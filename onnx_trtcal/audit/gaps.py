@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, assert_never, cast
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from onnx_trtcal.audit.log_audit import LogAudit
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 
-__all__ = ["WHY_NONE_NEEDED", "Costs", "Gap", "log_gaps", "model_gaps", "with_log"]
+__all__ = ["WHY_NONE_NEEDED", "Costs", "Gap", "behind_plugin", "log_gaps", "model_gaps", "with_log"]
 
 Costs = Literal["yes", "maybe", "no"]
 # Why a tensor takes the scale of its owner.
@@ -85,6 +85,19 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
     for name, reason in plan.skipped.items():
         if name not in cache.scales:
             yield Gap(name, "no", WHY_NONE_NEEDED.get(reason, reason))
+
+
+def behind_plugin(gap: Gap, beyond: Mapping[str, str]) -> Gap:
+    """The gap, which costs nothing where it lies behind a plugin and no layer there can run in INT8.
+
+    Args:
+        gap: of the model.
+        beyond: such tensors -> the plugin, from `beyond_int8`.
+    """
+    if gap.costs == "no" or gap.tensor not in beyond:
+        return gap
+    why = f"behind {beyond[gap.tensor]}, a plugin, where there is no layer that can run in INT8"
+    return replace(gap, costs="no", why=why)
 
 
 def with_log(gap: Gap, account: LogAudit, log: TrtLog) -> Gap:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
@@ -25,7 +33,7 @@ _MOST_NAMES = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
-    parser.add_argument("data", metavar="DATA", help="data to compare on")
+    add_data(parser, "data to compare on")
     sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
     add_answers(parser)
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     if request.quantized is None:
         warn_of_own_data(request, console)
-    found = evaluate(args.model, args.data, request, listener=ConsoleListener(console, "comparing"))
+    found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
         console.result(json_text(asdict(found)))
     else:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import check_destinations
@@ -27,10 +35,10 @@ _MOST_NAMES = 5
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
-    parser.add_argument(
-        "source",
-        metavar="DATA|STATS|CACHE",
-        help="data to calibrate on, a statistics file, or a calibration cache, also one that TensorRT wrote",
+    add_data(
+        parser,
+        "data to calibrate on, a statistics file, or a calibration cache, also one that TensorRT wrote",
+        "DATA|STATS|CACHE",
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="Q/DQ model to write (default: ./MODEL.int8.onnx)"
@@ -45,13 +53,13 @@ def run(args: argparse.Namespace) -> int:
     """Writes the Q/DQ model and says which layers it quantizes."""
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
-    check_destinations([output], [args.model, args.source])
+    check_destinations([output], [args.model, *args.data])
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
     from onnx_trtcal import quantize
     from onnx_trtcal.cli.jsontext import json_text
 
-    made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
+    made = quantize(args.model, data_from(args), options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
     print_quantization(made, written, console, float32=qdq.high_precision == "fp32")
     if args.json:

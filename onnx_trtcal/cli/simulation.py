@@ -30,7 +30,10 @@ def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGr
 def add_answers(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say which answers are right, and where the model gives its own."""
     parser.add_argument(
-        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
+        "--labels",
+        metavar="PATH",
+        help="right classes: a table of file,label or index,label, one label a line, .npy, a folder per class, or YOLO "
+        "or COCO annotations with one class per image",
     )
     parser.add_argument(
         "--output",

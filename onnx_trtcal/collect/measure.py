@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
+from onnx_trtcal.collect.described import describe
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
 from onnx_trtcal.data.seen_shapes import per_sample
@@ -78,16 +79,15 @@ def measure(
         ProviderError: when the provider asked for cannot run.
     """
     source = open_source(
-        data, prepared.model.inputs, options.preprocess, options.max_samples, options.item_axis
+        data, prepared.model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
     )
-    for line in source.description:
-        listener.say(line)
+    describe(source, prepared.model, options.preprocess, listener)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     device, how_counted = open_counting_device(provider.device)
     if how_counted:
         listener.say(how_counted)
-    runs = ObservedRuns(prepared, source, options, provider, device.memory, keep)
+    runs = ObservedRuns(prepared, source, options, provider, device.memory, listener, keep)
     chunking = choose_chunking(prepared, source, options, provider, device)
     runs.settle(chunking, listener)
     if runs.source is not source:
@@ -102,7 +102,7 @@ def measure(
         prepared.plan.observed,
         model=prepared.model.sha256,
         rule=options.range,
-        options=_belonging(options, source, chunking.batch_size),
+        options=_belonging(prepared, options, source, chunking.batch_size),
     )
     with _threads(options) as pool:
         counting = CountingPass(
@@ -141,7 +141,7 @@ def measure_again(
         ModelError: when ONNX Runtime fails on the model.
     """
     provider = choose_provider(options.provider)
-    runs = ObservedRuns(prepared, source, options, provider)
+    runs = ObservedRuns(prepared, source, options, provider, listener=listener)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
     with _threads(options) as pool:
 
@@ -162,11 +162,24 @@ def _threads(options: Options) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
 
 
-def _belonging(options: Options, source: Source, batch_size: int) -> dict[str, Any]:
+def _belonging(prepared: Prepared, options: Options, source: Source, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
-    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
+    images = _said(asdict(options.preprocess))
     belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
     if source.feeding.asked:
         belonging["item_axis"] = dict(source.feeding.axes)
+    # Where the observed graph ends, short of the model's outputs.
+    if options.until:
+        belonging["until"] = list(options.until)
+    if prepared.stops:
+        belonging["unrunnable"] = list(prepared.stops)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
+
+
+def _said(images: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not at their default, of each input as well."""
+    said = {name: value for name, value in images.items() if value is not None}
+    if "per_input" in said:
+        said["per_input"] = {name: _said(each) for name, each in said["per_input"].items()}
+    return said

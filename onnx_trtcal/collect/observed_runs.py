@@ -37,6 +37,7 @@ class ObservedRuns:
         options: threads and custom ops of the session.
         provider: what to run on.
         memory: ONNX Runtime's name of the device that keeps the activations; None for the host.
+        listener: receives what is to be said of the session.
         keep: receives every batch that is counted, and every sample that an earlier run has counted.
 
     Attributes:
@@ -51,6 +52,7 @@ class ObservedRuns:
         options: Options,
         provider: Provider,
         memory: str | None = None,
+        listener: Listener | None = None,
         keep: Callable[[Batch], None] | None = None,
     ) -> None:
         self.source = source
@@ -59,6 +61,7 @@ class ObservedRuns:
         self._options = options
         self._provider = provider
         self._memory = memory
+        self._listener = listener
         self._keep = keep
         self._session: Session | None = None
 
@@ -141,5 +144,7 @@ class ObservedRuns:
             self._session = None
             observed = probe(self._prepared.observed, self._prepared.model, tensors)
             options = self._options
-            self._session = Session(observed, self._provider, options.threads, options.ort_custom_ops)
+            self._session = Session(
+                observed, self._provider, options.threads, options.ort_custom_ops, listener=self._listener
+            )
         return self._session

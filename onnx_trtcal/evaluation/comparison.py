@@ -14,6 +14,7 @@ from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_outp
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
 from onnx_trtcal.evaluation.row_counts import Differing, SizeCheck
 from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.support.html import html_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,9 +60,9 @@ class TensorError:
         return max(self.above - self.sqnr, 0.0) if self.above < CLEAN else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """FP32 against simulated INT8.
+    """FP32 against simulated INT8. A notebook shows the tensors as a table.
 
     Attributes:
         samples: how many were run.
@@ -89,6 +90,21 @@ class Evaluation:
     differing: Mapping[str, Differing] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self._title}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("tensor", "made by", "SQNR dB", "cosine", "max error")
+        rows = [(each.name, each.op, each.sqnr, each.cosine, each.max_error) for each in self.tensors]
+        return html_table(self._title, columns, rows)
+
+    @property
+    def _title(self) -> str:
+        parts = [f"{each.name} {each.sqnr:.1f} dB" for each in self.outputs]
+        parts += [] if self.agreement is None else [f"same top-1 {self.agreement:.2%}"]
+        parts += [f"{name} {score.fp32:.2%} to {score.int8:.2%}" for name, score in self.scores.items()]
+        return f"{self.samples} samples: {', '.join(parts)}"
 
     @property
     def first(self) -> TensorError | None:
@@ -198,7 +214,11 @@ class Comparison:
         fp32, int8 = (self._split(self.classes, values, batch) for values in (both.fp32, both.int8))
         for index, (one, other) in enumerate(zip(fp32, int8, strict=True)):
             values = class_values(self.classes, one, other, "name another --output, or give a --metric")
-            self.tally.add(*values, None if right is None else right[index], batch.names[index])
+            name = batch.names[index]
+            label = None
+            if self.labels is not None and right is not None:
+                label = self.labels.number(right[index], values[0].size, name)
+            self.tally.add(*values, label, name)
 
     def _are_classes(self, output: str, both: PairedBatch) -> bool:
         pairs = (self._split(output, values, both.batch) for values in (both.fp32, both.int8))

@@ -58,6 +58,7 @@ class PairedRun:
         wanted: tensors to compare, besides the outputs; those that only one model has are ignored.
         provider: runs both.
         options: threads and custom ops.
+        listener: receives what is to be said of the session.
 
     Attributes:
         tensors: the tensors compared, in the order of `wanted`.
@@ -78,6 +79,8 @@ class PairedRun:
         wanted: tuple[str, ...],
         provider: Provider,
         options: Options,
+        *,
+        listener: Listener | None = None,
     ) -> None:
         check_interfaces(model, quantized)
         float_graph = import_graph(model)
@@ -95,7 +98,7 @@ class PairedRun:
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
         self._provider = provider
         threads, libraries = options.threads, options.ort_custom_ops
-        self._fp32 = Session(fp32, provider, threads, libraries)
+        self._fp32 = Session(fp32, provider, threads, libraries, listener=listener)
         self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
 
     def settle(self, source: Source, listener: Listener) -> Source:

@@ -175,7 +175,10 @@ class Variants:
             return
         for one, other, label, sample in zip(fp32, int8, labels, batch.names, strict=True):
             values = class_values(self._classes, one, other, "name another --output")
-            self._tallies[variant].add(*values, label, sample)
+            right = label
+            if self._labels is not None and label is not None:
+                right = self._labels.number(label, values[0].size, sample)
+            self._tallies[variant].add(*values, right, sample)
 
     def _split(self, name: str, values: Mapping[str, np.ndarray], batch: Batch) -> list[np.ndarray]:
         return samples_of(values[name], batch, rowless=name in self.counted.rowless)

@@ -66,6 +66,9 @@ class Collection:
         self.shapes: dict[str, SeenShapes] = {}
         self._samples: set[tuple[str, str]] = set()
 
+    def __repr__(self) -> str:
+        return f"<Collection of {len(self._samples)} samples, {len(self._histograms)} tensors>"
+
     @property
     def histograms(self) -> dict[str, Histogram]:
         """Observed tensor -> its histogram, in graph order; counts on a device are fetched first."""

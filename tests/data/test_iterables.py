@@ -118,7 +118,8 @@ def test_paths_as_elements(tmp_path):
 @pytest.mark.parametrize(
     ("data", "inputs", "reason"),
     [
-        ([(ROWS[0], 3)], VECTOR, "a tuple of 2"),
+        ([(3, ROWS[0])], VECTOR, "a tuple of 2 was given, the model has 1 input: 'x'"),
+        ([(ROWS[0], ROWS[1])], VECTOR, "more than 1 could be the model's input 'x'"),
         ([ROWS[0]], PAIR, "a ndarray was given, the model has 2 inputs: 'x', 'y'"),
         ([{"x": ROWS[0]}], PAIR, "no key for the model's input 'y': found 'x'"),
         ([object()], VECTOR, "is not a numeric array"),
