@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.layout import batched_inputs
 from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
@@ -41,6 +41,7 @@ class Calibration:
         seen_shapes: per input, the shapes of the batches it was fed with; when solved from a file, those of batches of
             the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
+        feeding: what an item of the data is; None when solved from a file.
     """
 
     prepared: Prepared
@@ -50,6 +51,7 @@ class Calibration:
     scales: Mapping[str, Scale]
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
+    feeding: Feeding | None = None
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"
@@ -101,7 +103,6 @@ class Calibration:
             scales=self.scales,
             skipped=self.prepared.plan.skipped,
             shapes=self.collection.shapes,
-            batched=batched_inputs(model.inputs),
         )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:

@@ -225,6 +225,14 @@ class Options:
             metavar="N",
         ),
     )
+    item_axis: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "axis of an input along which items are stacked, or none where a file is one item; default: found out "
+            "by running a few items alone and together (repeatable)",
+            metavar="[NAME=]N|none",
+        ),
+    )
     max_samples: int | None = field(
         default=None, metadata=_about("use the first N samples only", metavar="N")
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.collect.measure import measure, measure_again
+from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
@@ -85,29 +85,34 @@ def calibrate(
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, data)
-    measured = measure(prepared, search.data, options, listener, Path(checkpoint) if checkpoint else None)
+    search = Search(prepared, once=isinstance(data, Iterator))
+    path = Path(checkpoint) if checkpoint else None
+    measured = measure(prepared, data, options, listener, path, search.keep)
     check_finite(measured.collection, options)
-    second = _second_pass(prepared, data, twice, measured.collection, listener)
-    chosen = search.solve(measured.collection, listener)
+    second = _second_pass(prepared, measured, twice, listener)
+    chosen = search.solve(measured.collection, measured.source, listener)
     calibration = solve(prepared, measured.collection, second, chosen)
-    return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
+    return replace(
+        calibration,
+        seen_shapes=measured.seen_shapes,
+        movement=measured.movement,
+        feeding=measured.source.feeding,
+    )
 
 
 def _second_pass(
     prepared: Prepared,
-    data: Any,
+    measured: Measured,
     methods: Mapping[str, Method],
-    collection: Collection,
     listener: Listener,
 ) -> dict[str, SecondPass]:
     """What the methods that read the data twice count the second time, ties added up; empty without any."""
-    histograms = collection.tied_histograms(prepared.ties)
+    histograms = measured.collection.tied_histograms(prepared.ties)
     accumulators = {name: method.second_pass(histograms[name].amax) for name, method in methods.items()}
     if accumulators:
         # The first pass may have stopped early, and the second must count the same samples.
-        same = replace(prepared.options, max_samples=len(collection.samples))
-        measure_again(prepared, data, same, accumulators, listener)
+        same = replace(measured.source, max_samples=len(measured.collection.samples))
+        measure_again(prepared, same, prepared.options, accumulators, listener)
     for first, *others in prepared.ties:
         if first in accumulators:
             for name in others:

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
@@ -47,7 +47,6 @@ class Provenance:
         scales: per tensor.
         skipped: tensors without a scale -> why.
         shapes: per input, the shapes that it was fed with, one sample at a time; empty where they are not known.
-        batched: the inputs whose axis 0 is a dynamic batch axis.
     """
 
     model_file: str | None
@@ -57,7 +56,6 @@ class Provenance:
     scales: Mapping[str, Scale]
     skipped: Mapping[str, str]
     shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
-    batched: Container[str] = ()
 
 
 def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +67,8 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
     """
     fields = dataclasses.asdict(options)
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
+    if not options.item_axis:
+        del kept["item_axis"]  # what an item is was found out by a trial
     return {**kept, **counted_with}
 
 
@@ -118,7 +118,7 @@ def _shapes(provenance: Provenance) -> dict[str, Any]:
     """The entry `shapes`, where there are any."""
     found: dict[str, Any] = {}
     for name, seen in sorted(provenance.shapes.items()):
-        axis = {"batch_axis": 0} if name in provenance.batched else {}
+        axis = {} if seen.item_axis is None else {"batch_axis": seen.item_axis}
         found[name] = {"min": list(seen.smallest), "max": list(seen.largest), **axis}
     return {"shapes": found} if found else {}
 

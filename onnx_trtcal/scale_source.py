@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnx_trtcal.data.layout import batched_inputs, effective_batch_size
+from onnx_trtcal.data.layout import DEFAULT_BATCH_SIZE
 from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
@@ -276,9 +276,8 @@ def from_statistics(
 
 def _batch_shapes(prepared: Prepared, collection: Collection) -> dict[str, SeenShapes]:
     """The shapes of batches of the usual size, as the statistics tell those of a sample."""
-    inputs = prepared.model.inputs
-    batch = min(effective_batch_size(inputs, prepared.options.batch_size), max(len(collection.samples), 1))
-    return in_batches(collection.shapes, batched_inputs(inputs), batch)
+    most = prepared.options.batch_size or DEFAULT_BATCH_SIZE
+    return in_batches(collection.shapes, min(most, max(len(collection.samples), 1)))
 
 
 def _prepare_for(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from onnx_trtcal.data.layout import effective_batch_size, is_fixed
-from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.data.layout import DEFAULT_BATCH_SIZE, is_fixed
+from onnx_trtcal.data.seen_shapes import SeenShapes, in_batches
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ class Sidecar:
                 another version of the model.
             batch_size: the most samples in a batch, as `Options` has it; no more than were counted.
         """
-        batch = effective_batch_size(inputs, batch_size) if inputs else 1
         specs = {spec.name: spec for spec in inputs}
-        shapes = self._shapes(batch)
+        shapes = self._shapes(batch_size or DEFAULT_BATCH_SIZE)
         return {name: seen for name, seen in shapes.items() if name in specs and _fits(specs[name], seen)}
 
     def _shapes(self, batch: int) -> dict[str, SeenShapes]:
@@ -89,10 +88,9 @@ class Sidecar:
             except (KeyError, TypeError, ValueError):
                 continue
             axis = item.get("batch_axis")
-            if isinstance(axis, int) and 0 <= axis < len(largest):
-                largest = (*largest[:axis], min(batch, int(samples)), *largest[axis + 1 :])
-            found[name] = SeenShapes(smallest, largest)
-        return found
+            known = axis if isinstance(axis, int) and 0 <= axis < len(largest) else None
+            found[name] = SeenShapes(smallest, largest, known)
+        return in_batches(found, min(batch, int(samples)))
 
     @property
     def _tensors(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_shapes_are_those_of_batches_of_one_sample_and_more(cache: Path) -> None
     assert content(cache)["shapes"] == {"x": {"min": [1, 2, 4, 4], "max": [1, 2, 4, 4], "batch_axis": 0}}
     inputs = load(network()).inputs
     sidecar = read_sidecar(cache)
-    assert sidecar.shapes(inputs) == {"x": SeenShapes((1, 2, 4, 4), (8, 2, 4, 4))}
+    assert sidecar.shapes(inputs) == {"x": SeenShapes((1, 2, 4, 4), (8, 2, 4, 4), 0)}
     assert sidecar.shapes(inputs, 64)["x"].largest == (20, 2, 4, 4)
     assert sidecar.shapes(load(network(3)).inputs) == {}
 
@@ -50,11 +50,11 @@ def test_shapes_of_different_samples_span_them_whatever_the_batches(tmp_path: Pa
         calibrate(model, data, replace(CPU, batch_size=size)).write_cache(tmp_path / f"{size}.cache")
     assert content(tmp_path / "1.cache") == content(tmp_path / "4.cache")
     shapes = read_sidecar(tmp_path / "1.cache").shapes(load(model).inputs)
-    assert shapes == {"x": SeenShapes((1, 2, 4), (5, 9, 4))}
+    assert shapes == {"x": SeenShapes((1, 2, 4), (5, 9, 4), 0)}
 
 
 def test_an_input_fed_as_it_is_has_no_batch_axis(tmp_path: Path) -> None:
-    model = toys.model([toys.node("Relu", "x", "y")], {"x": ["time", 4]}, {"y": ["time", 4]})
+    model = toys.model([toys.node("Softmax", "x", "y", axis=0)], {"x": ["time", 4]}, {"y": ["time", 4]})
     data = [np.ones((steps, 4), np.float32) * steps for steps in (7, 3)]
     calibrate(model, data, CPU).write_cache(tmp_path / "a.cache")
     assert content(tmp_path / "a.cache")["shapes"] == {"x": {"min": [3, 4], "max": [7, 4]}}

@@ -100,7 +100,7 @@ def options_from(args: argparse.Namespace) -> Options:
             (per_input.setdefault(name, {}) if name else images)[item.name] = value
     if per_input:
         images["per_input"] = {name: Preprocess(**fields) for name, fields in per_input.items()}
-    for name in ("method_for", "ort_custom_ops", "until"):
+    for name in ("method_for", "ort_custom_ops", "item_axis", "until"):
         if name in values:
             values[name] = tuple(values[name])
     return Options(preprocess=Preprocess(**images), **values)

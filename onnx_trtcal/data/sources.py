@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from onnx_trtcal.data.items import Intake, Rows, items_in
 from onnx_trtcal.data.iterables import AGAIN, items_of
 from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
 from onnx_trtcal.data.loader_script import is_loader, load_data
+from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.paths import open_paths, paths_of
 from onnx_trtcal.data.samples import Sample, count_samples, sample_tasks
 from onnx_trtcal.data.transform import Transformed
-from onnx_trtcal.errors import DataError, OptionError, did_you_mean
+from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you_mean
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.support.input_spec import InputSpec
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Sample", "Source", "open_source"]
+__all__ = ["Sample", "Source", "feeding_lines", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Source:
         description: what was found and what is applied to it, in words.
         inputs: the model's inputs.
         feeding: how samples become feeds (see `data.layout`).
-        items: starts a pass over the files or elements.
+        items: starts a pass over the files or elements; what was looked at before is part of the first pass.
         max_samples: how many samples to give at most, None for all.
         countable: whether samples can be counted without running through the data.
         image_inputs: the inputs that are known to be fed from image files.
@@ -49,7 +51,7 @@ class Source:
     description: tuple[str, ...]
     inputs: tuple[InputSpec, ...]
     feeding: Feeding
-    items: Callable[[], Iterator[Item]]
+    items: Lookahead
     max_samples: int | None
     countable: bool
     image_inputs: tuple[InputSpec, ...] = ()
@@ -89,6 +91,20 @@ class Source:
     def __iter__(self) -> Iterator[Sample]:
         return (task() for task in self.tasks())
 
+    def first_samples(self) -> Iterator[Sample]:
+        """The first samples, whatever `max_samples` is.
+
+        A later pass gives them once more, and what is wrong with the data is left to that pass to say.
+        """
+        with suppress(CalibrationError):
+            for item in self.items.look():
+                for task in sample_tasks(item, self.inputs, self.feeding):
+                    yield task()
+
+    def settled(self, feeding: Feeding) -> Source:
+        """The same data fed in another way."""
+        return replace(self, feeding=feeding)
+
     def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
         for item in self.items():
             yield from sample_tasks(item, self.inputs, self.feeding)
@@ -100,6 +116,7 @@ def open_source(
     preprocess: Preprocess = Preprocess(),
     max_samples: int | None = None,
     listener: Listener | None = None,
+    item_axis: Sequence[str] = (),
 ) -> Source:
     """Opens calibration data; the samples are checked against the model as they stream.
 
@@ -111,16 +128,18 @@ def open_source(
         preprocess: how images become inputs; arrays are fed as they are.
         max_samples: use the first so many samples only.
         listener: receives, once each, what is worth saying about the data while it is read.
+        item_axis: along which axes items are stacked, see `onnx_trtcal.data.layout.feeding_of`; otherwise shapes
+            say so as far as they can, and `onnx_trtcal.collect.trial` settles the rest.
 
     `onnx_trtcal.data.layout` defines how arrays split into samples.
 
     Raises:
         DataError: when there is no such path, nothing usable in it, or the data is of an unknown kind.
-        OptionError: when preprocessing flags contradict each other or the model.
+        OptionError: when preprocessing flags or item axes contradict each other or the model.
     """
     if max_samples is not None and max_samples < 1:
         raise OptionError(f"max_samples is {max_samples}, wanted a positive number")
-    feeding = feeding_of(inputs)
+    feeding = feeding_of(inputs, item_axis)
     inner, transform = (data.data, data.function) if isinstance(data, Transformed) else (data, None)
     per_input = _per_input(preprocess, inputs)
 
@@ -155,10 +174,10 @@ def open_source(
     if not applied and preprocess != Preprocess() and paths and countable:
         applied = ["image preprocessing flags do nothing here: arrays are fed as they are"]
     return Source(
-        (*found, *applied, *_feeding_lines(inputs, feeding)),
+        (*found, *applied, *feeding_lines(inputs, feeding)),
         tuple(inputs),
         feeding,
-        lambda: hinted(items(), inputs, notes),
+        Lookahead(lambda: hinted(items(), inputs, notes)),
         max_samples,
         countable,
         image_inputs,
@@ -186,7 +205,14 @@ def _recipe_line(recipe: Recipe | CustomRecipe, spec: InputSpec, inputs: Sequenc
     return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.describe()}"
 
 
-def _feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+def feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+    """What is to be said of how items are fed; nothing where axis 0 is the batch axis."""
+    if feeding.asked and not feeding.verbatim:
+        axes = (
+            f"{name!r} along axis {axis}" if axis is not None else f"{name!r} as it is"
+            for name, axis in feeding.axes.items()
+        )
+        return (f"items are stacked as {feeding.asked} says: {', '.join(axes)}",)
     if not feeding.verbatim:
         return ()
     shapes = ", ".join(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel
@@ -72,7 +73,7 @@ def evaluate(
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
-    folded, graph, target = _models(model, data, request, listener)
+    folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
     labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
@@ -83,12 +84,15 @@ def evaluate(
             f"the model has no output {request.output!r}",
             fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
-    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples, listener)
+    stream = open_source(
+        data, float_model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
+    )
     describe(stream, float_model, options.preprocess, listener)
+    stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
     if labels:
         labels.check_count(None if options.max_samples else stream.count, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = batch_size_for(float_model.inputs, options.batch_size, run.counted, listener)
+    size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)
@@ -100,8 +104,11 @@ def evaluate(
 
 def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
-) -> tuple[FoldedModel, gs.Graph, Model]:
-    """The float model, the quantized graph, and what that is exported against: of each, what ONNX Runtime runs."""
+) -> tuple[FoldedModel, gs.Graph, Model, Feeding | None]:
+    """The float model, the quantized graph and what that is exported against: of each, what ONNX Runtime runs.
+
+    The last is what an item of the data is, where the same data was calibrated with.
+    """
     from onnx_trtcal.graph.model.exporter import export_model
     from onnx_trtcal.graph.model.float32 import to_float32
     from onnx_trtcal.graph.model.importer import import_graph
@@ -116,18 +123,21 @@ def _models(
         source = data if request.source is None else request.source
         made = quantize(model, source, options, request.qdq, listener=listener)
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
+        calibration = made.source.calibration if request.source is None else None
+        feeding = calibration.feeding if calibration else None
     else:
         target = load(request.quantized, options.ort_custom_ops)
         folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
+        feeding = None
     gpu = options.provider != "cpu"
     runnable = find_runnable(folded.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is folded.model:
-        return folded, graph, target
+        return folded, graph, target, feeding
     listener.say(compared_line(runnable))
     target = dataclasses.replace(target, proto=export_model(graph, target))
     target = to_float32(target) if runnable.converted else target
     target, _ = restricted(target, options.until, runnable.stops)
-    return fold_model(runnable.model), import_graph(target), target
+    return fold_model(runnable.model), import_graph(target), target, feeding
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces
 from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
@@ -94,14 +96,22 @@ class PairedRun:
         self.counted = DataDependent(counted.tensors & {*shared}, counted.rowless & {*shared})
         fp32 = probe(float_graph, model, shared)
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
+        self._provider = provider
         threads, libraries = options.threads, options.ort_custom_ops
         self._fp32 = Session(fp32, provider, threads, libraries, listener=listener)
         self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
 
+    def settle(self, source: Source, listener: Listener) -> Source:
+        """The source with what an item of it is, see `collect.trial`."""
+        names = self._fp32.outputs
+        types = (self.model.elem_types.get(name, 0) for name in names)
+        trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))
+        return settle(source, trial, listener)
+
     def batches(self, source: Source, batch_size: int) -> Iterator[PairedBatch]:
         """Runs both models on batch after batch; the arrays are valid until the next batch is asked for."""
         first = 0
-        with closing(batches(source, self.model.inputs, batch_size)) as stream:
+        with closing(batches(source, batch_size)) as stream:
             for batch in stream:
                 yield PairedBatch(batch, first, _named(self._fp32, batch), _named(self._int8, batch))
                 first += batch.count

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
     from onnx_trtcal.support.progress import Listener
 
@@ -148,7 +149,12 @@ def sensitivity(
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     variants = Variants(switched, choose_provider(options.provider), options, labels, request.output)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
-    first = _run_variants(variants, {**tried, "": everything}, data, options, listener)
+    source = open_source(
+        data, switched.model.inputs, options.preprocess, options.max_samples, item_axis=options.item_axis
+    )
+    calibrated = found.calibration.feeding if found.calibration and request.source is None else None
+    source = source.settled(calibrated) if calibrated else variants.settle(source, listener)
+    first = _run_variants(variants, {**tried, "": everything}, source, options, listener)
     for note in variants.notes():
         listener.warn(note)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
@@ -157,7 +163,7 @@ def sensitivity(
     smaller = {
         str(count): without_groups(switched, ranked[:count], usable, qdq) for count in range(1, shown + 1)
     }
-    second = _run_variants(variants, smaller, data, options, listener)
+    second = _run_variants(variants, smaller, source, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
@@ -165,16 +171,14 @@ def sensitivity(
 def _run_variants(
     variants: Variants,
     tried: Mapping[str, Iterable[str]],
-    data: Any,
+    source: Source,
     options: Options,
     listener: Listener,
 ) -> dict[str, Damage]:
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
-    inputs = variants.switched.model.inputs
-    stream = open_source(data, inputs, options.preprocess, options.max_samples)
-    size = batch_size_for(inputs, options.batch_size, variants.counted, listener)
+    size = batch_size_for(source.feeding, options.batch_size, variants.counted, listener)
     variants.start(tried)
-    with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
+    with closing(batches(source, size)) as fed, listener.progress(source.count) as advance:
         for batch in fed:
             variants.take(batch)
             advance(batch.count)

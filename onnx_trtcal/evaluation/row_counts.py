@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.layout import effective_batch_size
 from onnx_trtcal.errors import ModelError, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.paired_run import PairedBatch
     from onnx_trtcal.graph.data_dependent import DataDependent
-    from onnx_trtcal.support.input_spec import InputSpec
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Differing", "SizeCheck", "batch_size_for"]
@@ -69,19 +68,17 @@ class SizeCheck:
         return found
 
 
-def batch_size_for(
-    inputs: Sequence[InputSpec], asked: int | None, counted: DataDependent, listener: Listener
-) -> int:
+def batch_size_for(feeding: Feeding, asked: int | None, counted: DataDependent, listener: Listener) -> int:
     """Samples per run: one, where several would share the rows of one output.
 
     Args:
-        inputs: the model's inputs.
-        asked: as `effective_batch_size` takes it.
+        feeding: how the data is fed.
+        asked: as `Feeding.batch_size` takes it.
         counted: what is compared and has a size that depends on values.
         listener: receives why samples are run one by one.
     """
-    size = effective_batch_size(inputs, asked)
-    alone = effective_batch_size(inputs, 1) if counted.tensors else size
+    size = feeding.batch_size(asked)
+    alone = feeding.batch_size(1) if counted.tensors else size
     if alone < size:
         names = [repr(name) for name in sorted(counted.tensors)]
         listener.say(f"samples are run one by one: the size of {listed(names)} depends on values")

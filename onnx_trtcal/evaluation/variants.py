@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
 from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, class_values
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.evaluation.labels import Labels
     from onnx_trtcal.evaluation.switched_graph import SwitchedGraph
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Damage", "Variants"]
 
@@ -87,6 +90,7 @@ class Variants:
                 f"the model has no output {output!r}", fix=did_you_mean(output, outputs) or ", ".join(outputs)
             )
         self._classes: str | None = output or None
+        self._provider = provider
         self._fixed = bool(output)
         self._inferred = False
         found = data_dependent(switched.source, link(switched.folded))
@@ -102,6 +106,17 @@ class Variants:
         self._feeds: dict[str, dict[str, np.ndarray]] = {}
         self._distances: dict[str, dict[str, Distance]] = {}
         self._tallies: dict[str, Tally] = {}
+
+    def settle(self, source: Source, listener: Listener) -> Source:
+        """The source with what an item of it is, see `collect.trial`; judged by the model's outputs."""
+        names = self._session.outputs
+        types = (self.switched.source.elem_types.get(name, 0) for name in names)
+        off = self.switched.feeds(())
+
+        def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            return self._session.run({**feeds, **off}, TRIAL)
+
+        return settle(source, Trial(names, run, tolerance(types, self._provider)), listener)
 
     def start(self, tried: Mapping[str, Iterable[str]]) -> None:
         """Begins a pass over the data.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.formats import content_of
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
-from onnx_trtcal.data.layout import effective_batch_size, feeding_of, is_fixed, shape_text
+from onnx_trtcal.data.layout import feeding_of, is_fixed, shape_text
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.trt.deepstream import ImageInput, nvinfer_lines
@@ -40,7 +40,7 @@ def _image_input(calibration: Calibration, spec: InputSpec) -> ImageInput:
     largest = _largest(calibration, spec)
     fixed = is_fixed(spec.shape[0]) if spec.shape else False
     seen = largest[0] if largest and len(spec.shape) == 4 else None
-    batch = effective_batch_size(inputs, calibration.options.batch_size) if fixed or seen is None else seen
+    batch = feeding_of(inputs).batch_size(calibration.options.batch_size) if fixed or seen is None else seen
     dims: tuple[int | None, ...] = largest[1:] if len(largest) == 4 else ()
     last = (
         recipe.layout == "nhwc" if recipe else len(dims) == 3 and dims[0] not in (1, 3) and dims[2] in (1, 3)

@@ -241,7 +241,8 @@ def _merged_shapes(ours: Mapping[str, SeenShapes], theirs: Mapping[str, SeenShap
     """What both know; nothing where one of the two does not tell, whose shapes might be any."""
     merged = {}
     for name in [name for name in ours if name in theirs]:
-        merged[name] = SeenShapes(ours[name].smallest, ours[name].largest)
+        axis = ours[name].item_axis if ours[name].item_axis == theirs[name].item_axis else None
+        merged[name] = SeenShapes(ours[name].smallest, ours[name].largest, axis)
         merged[name].add(theirs[name].smallest)
         merged[name].add(theirs[name].largest)
     return merged

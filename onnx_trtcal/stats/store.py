@@ -10,7 +10,7 @@ Layout, all numbers little-endian:
                  rule     "stable" or "tensorrt"
                  options  object: what else must be equal for two files to add up
                  samples  [[name, hash], …] sorted
-                 shapes   {input: [smallest, largest]} of one sample; missing where it is not known
+                 shapes   {input: [smallest, largest, item axis or null]} of one sample; missing where not known
                  tensors  [{name, amax, zeros, nan, inf, total, width, first_nonfinite, bytes}, …] in graph
                           order; `bytes` is the length of the tensor's counts
     counts     of each tensor, in the header's order, packed
@@ -157,7 +157,8 @@ def dumps(collection: Collection) -> bytes:
     }
     if collection.shapes:
         header["shapes"] = {
-            name: [list(seen.smallest), list(seen.largest)] for name, seen in collection.shapes.items()
+            name: [list(seen.smallest), list(seen.largest), seen.item_axis]
+            for name, seen in collection.shapes.items()
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
     body = b"".join([_START.pack(MAGIC, VERSION, len(text)), text, *packed])
@@ -210,8 +211,8 @@ def _collection(header: dict[str, Any], counts: memoryview) -> Collection:
         options=header["options"],
     )
     collection.restore_samples((name, digest) for name, digest in header["samples"])
-    for name, (smallest, largest) in sorted(header.get("shapes", {}).items()):
-        collection.shapes[name] = SeenShapes(tuple(smallest), tuple(largest))
+    for name, (smallest, largest, axis) in sorted(header.get("shapes", {}).items()):
+        collection.shapes[name] = SeenShapes(tuple(smallest), tuple(largest), axis)
     begin = 0
     for tensor in tensors:
         histogram = collection.histograms[tensor["name"]]

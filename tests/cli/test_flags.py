@@ -59,6 +59,7 @@ threads = 3
 allow_nonfinite = true
 allow_quantized = true
 ort_custom_ops = ["a.so"]
+item_axis = ["x=0", "state=none"]
 checkpoint_every = 7
 until = ["t"]
 until_stable = "1%"
@@ -105,6 +106,7 @@ def test_without_flags_all_is_at_its_default() -> None:
 def test_a_toml_file_says_the_same_as_the_flags(tmp_path: Path) -> None:
     words = [word for flag, value in FLAGS.items() for word in (flag, value) if word]
     words += ["--method-for", "Softmax=minmax", "--method-for", "x=percentile:99", "--ort-custom-ops", "a.so"]
+    words += ["--item-axis", "x=0", "--item-axis", "state=none"]
     words += FOR_INPUTS
     flags, file = parse(*words), parse(*config(tmp_path, TOML))
     assert flags == file

@@ -94,7 +94,7 @@ def test_a_buffer_that_its_producer_reuses_is_read_ahead_safely():
             buffer[:] = index
             yield {"x": buffer}
 
-    fed = np.concatenate([batch.feeds["x"] for batch in batches(open_source(reuse(), VECTOR), VECTOR, 3)])
+    fed = np.concatenate([batch.feeds["x"] for batch in batches(open_source(reuse(), VECTOR), 3)])
     np.testing.assert_array_equal(fed[:, 0], np.repeat(np.arange(40), 2))
 
 
@@ -104,7 +104,7 @@ def test_what_the_users_generator_raises_is_not_dressed_up():
         raise ZeroDivisionError("mine")
 
     with pytest.raises(ZeroDivisionError, match="mine"):
-        list(batches(open_source(broken(), VECTOR), VECTOR, 1))
+        list(batches(open_source(broken(), VECTOR), 1))
 
 
 def test_paths_as_elements(tmp_path):

@@ -11,7 +11,15 @@ def test_seen_shapes_span_what_was_fed() -> None:
 
 
 def test_batches_play_no_part_in_the_shapes_of_a_sample() -> None:
-    seen = {"x": SeenShapes((3, 4), (8, 9)), "state": SeenShapes((2, 5), (2, 6))}
-    alone = per_sample(seen, {"x"})
-    assert alone == {"x": SeenShapes((1, 4), (1, 9)), "state": SeenShapes((2, 5), (2, 6))}
-    assert in_batches(alone, {"x"}, 16) == {"x": SeenShapes((1, 4), (16, 9)), "state": seen["state"]}
+    seen = {
+        "x": SeenShapes((3, 4), (8, 9), 0),
+        "h": SeenShapes((2, 3), (2, 8), 1),
+        "z": SeenShapes((2,), (6,)),
+    }
+    alone = per_sample(seen)
+    assert alone == {**seen, "x": SeenShapes((1, 4), (1, 9), 0), "h": SeenShapes((2, 1), (2, 1), 1)}
+    assert in_batches(alone, 16) == {
+        **seen,
+        "x": SeenShapes((1, 4), (16, 9), 0),
+        "h": SeenShapes((2, 1), (2, 16), 1),
+    }

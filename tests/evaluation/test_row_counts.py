@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,10 +157,11 @@ def test_rows_that_only_a_run_shows_are_not_classes_for_long() -> None:
         [toys.node("MatMul", "x w", "y")], {"x": ["time", 16]}, {"y": ["time", 20]}, {"w": weight}
     )
     data = [np.random.default_rng(n).standard_normal((n, 16)).astype(np.float32) for n in (1, 3, 2)]
-    result = evaluate(model, data, EvaluationOptions(data, CPU, SMALL))
+    whole = replace(CPU, item_axis=("none",))
+    result = evaluate(model, data, EvaluationOptions(data, whole, SMALL))
     assert (result.classes, result.agreement, result.samples) == (None, None, 3)
-    ranked = sensitivity(model, data, SensitivityOptions(data, CPU, SMALL, worst=1))
+    ranked = sensitivity(model, data, SensitivityOptions(data, whole, SMALL, worst=1))
     assert ranked.everything.agreement is None
     with pytest.raises(OptionError, match="not one value per class"):
-        evaluate(model, data, EvaluationOptions(data, CPU, SMALL, output="y"))
+        evaluate(model, data, EvaluationOptions(data, whole, SMALL, output="y"))
     assert len(calibrate(model, data, CPU).scales) == 2
