@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.checkpoint import Checkpoint
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
+from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ class CountingPass:
 
         def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             collection.add(batch.names, batch.hashes, arrays, self.pool)
+            collection.see(
+                per_sample(
+                    {
+                        name: SeenShapes(each.shape, each.shape, batch.feeding.free_axis(name))
+                        for name, each in batch.feeds.items()
+                    }
+                )
+            )
             # The look is saved before the checkpoint that it belongs to.
             watch.look(collection, batch.count)
             checkpoint.note(collection, batch.count)

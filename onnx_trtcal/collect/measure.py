@@ -12,7 +12,6 @@ from onnx_trtcal.collect.counting_pass import CountingPass
 from onnx_trtcal.collect.described import describe
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
-from onnx_trtcal.data.seen_shapes import per_sample
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.stats.collection import Collection
@@ -110,13 +109,11 @@ def measure(
         )
         if len(chunking.passes) == 1:
             whole, movement = counting.count(whole, checkpoint)
-            whole.shapes = per_sample(runs.seen_shapes)
             return Measured(whole, runs.seen_shapes, movement, source)
         for index, tensors in enumerate(chunking.passes, 1):
             part = Collection(tensors, model=whole.model, rule=whole.rule, options=whole.options)
             path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{index}")
             whole.take(counting.count(part, path)[0])
-    whole.shapes = per_sample(runs.seen_shapes)
     return Measured(whole, runs.seen_shapes, None, source)
 
 

@@ -135,6 +135,14 @@ class Collection:
                 self._note_nonfinite(name, _nonfinite_samples(values, names))
         self._samples.update(samples)
 
+    def see(self, shapes: Mapping[str, SeenShapes]) -> None:
+        """Takes in the shapes of samples, per input."""
+        for name, seen in shapes.items():
+            known = self.shapes.setdefault(name, SeenShapes(item_axis=seen.item_axis))
+            known.item_axis = seen.item_axis if known.item_axis == seen.item_axis else None
+            known.add(seen.smallest)
+            known.add(seen.largest)
+
     def take(self, part: Collection) -> None:
         """Takes over the histograms of a part: some of this collection's tensors over the same samples.
 
@@ -154,6 +162,7 @@ class Collection:
                 fix="collect every part over the same data",
             )
         self._samples |= part._samples
+        self.see(part.shapes)
         self.histograms.update(part.histograms)
         self.first_nonfinite.update(part.first_nonfinite)
 
@@ -175,7 +184,9 @@ class Collection:
             )
         self._check_apart(other)
         self._samples.update(other._samples)
-        self.shapes = _merged_shapes(self.shapes, other.shapes)
+        # Where one of the two does not tell, its shapes might be any.
+        self.shapes = {name: seen for name, seen in self.shapes.items() if name in other.shapes}
+        self.see({name: seen for name, seen in other.shapes.items() if name in self.shapes})
         for name, histogram in other.histograms.items():
             self.histograms[name].merge(histogram)
         for name, sample in other.first_nonfinite.items():
@@ -235,17 +246,6 @@ class Collection:
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []
         self.first_nonfinite[tensor] = min([*known, *samples], key=natural_key)
-
-
-def _merged_shapes(ours: Mapping[str, SeenShapes], theirs: Mapping[str, SeenShapes]) -> dict[str, SeenShapes]:
-    """What both know; nothing where one of the two does not tell, whose shapes might be any."""
-    merged = {}
-    for name in [name for name in ours if name in theirs]:
-        axis = ours[name].item_axis if ours[name].item_axis == theirs[name].item_axis else None
-        merged[name] = SeenShapes(ours[name].smallest, ours[name].largest, axis)
-        merged[name].add(theirs[name].smallest)
-        merged[name].add(theirs[name].largest)
-    return merged
 
 
 def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:
