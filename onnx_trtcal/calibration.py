@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.html import html_table
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Calibration"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration:
-    """The scales of a model, with everything they came from.
+    """The scales of a model, with everything they came from. A notebook shows them as a table.
 
     Attributes:
         prepared: model, graphs, plan, options and methods.
@@ -36,8 +38,10 @@ class Calibration:
         histograms: per observed tensor, what its method solved: the histograms of a tie added up.
         thresholds: per observed tensor, the largest magnitude kept.
         scales: per float tensor of the original and the folded model, in graph order.
-        seen_shapes: per input, the shapes it was fed with in this run (empty when solved from a file).
+        seen_shapes: per input, the shapes of the batches it was fed with; when solved from a file, those of batches of
+            the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
+        feeding: what an item of the data is; None when solved from a file.
     """
 
     prepared: Prepared
@@ -47,11 +51,45 @@ class Calibration:
     scales: Mapping[str, Scale]
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
+    feeding: Feeding | None = None
+
+    def __repr__(self) -> str:
+        return f"<Calibration of {self._title}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("tensor", "scale", "threshold", "amax", "method", "from")
+        rows = [
+            (
+                item.tensor,
+                item.scale,
+                item.threshold,
+                item.amax,
+                item.method,
+                item.reason if item.source == item.tensor else f"{item.reason}: {item.source}",
+            )
+            for item in self.scales.values()
+        ]
+        return html_table(self._title, columns, rows)
+
+    @property
+    def _title(self) -> str:
+        path = self.prepared.model.path
+        methods = ", ".join(dict.fromkeys(item.method for item in self.scales.values()))
+        samples = len(self.collection.samples)
+        return (
+            f"{path.name if path else 'a model in memory'}: {samples} sample{'s' * (samples != 1)}, "
+            f"{len(self.scales)} scales by {methods}"
+        )
 
     @property
     def options(self) -> Options:
         """The options it came about under."""
         return self.prepared.options
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The tensors whose scale is made up, because their owner held no finite value in any sample."""
+        return tuple(name for name, item in self.scales.items() if not item.seen)
 
     @property
     def provenance(self) -> Provenance:
@@ -64,6 +102,7 @@ class Calibration:
             options=provenance_options(self.options, self.collection.options),
             scales=self.scales,
             skipped=self.prepared.plan.skipped,
+            shapes=self.collection.shapes,
         )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:
@@ -125,4 +164,5 @@ class Calibration:
         """
         from onnx_trtcal.graph.model.save import save_model
 
-        save_model(self.prepared.folded, self.prepared.model, path)
+        whole = self.prepared.whole()
+        save_model(whole.folded, whole.model, path)

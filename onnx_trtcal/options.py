@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from onnx_trtcal.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "Color",
@@ -103,6 +103,10 @@ class Preprocess:
         >>> from onnx_trtcal import Preprocess
         >>> Preprocess(preset="imagenet", crop=(192, 192)).crop
         (192, 192)
+        >>> mono = Preprocess(preset="raw", per_input={"cam0": Preprocess(color="gray")})
+
+    Attributes:
+        per_input: input name -> what differs for that input.
     """
 
     preset: Preset | None = field(
@@ -145,8 +149,24 @@ class Preprocess:
         default=None, metadata=_about("axis order the model wants (default: taken from its shape)", Layout)
     )
 
+    per_input: Mapping[str, Preprocess] | None = field(
+        default=None, metadata=_about("what differs for some inputs, by their names")
+    )
+
+    def over(self, other: Preprocess) -> Preprocess:
+        """What `other` says, and what this says where `other` says nothing; a preset of `other` starts afresh."""
+        base = Preprocess() if other.preset is not None else self
+        names = [item.name for item in fields(self) if item.name != "per_input"]
+        pairs = {name: (getattr(other, name), getattr(base, name)) for name in names}
+        return Preprocess(**{name: low if high is None else high for name, (high, low) in pairs.items()})
+
     def __post_init__(self) -> None:
         check_fields(self)
+        if not isinstance(self.per_input or {}, dict):
+            raise OptionError(f"per_input is {self.per_input!r}, wanted {{input name: Preprocess}}")
+        for name, each in (self.per_input or {}).items():
+            if not isinstance(each, Preprocess) or each.per_input is not None:
+                raise OptionError(f"per_input[{name!r}] is {each!r}, wanted a Preprocess without per_input")
         for name in ("size", "crop"):
             value = getattr(self, name)
             if value is not None and min(value) < 1:
@@ -205,6 +225,14 @@ class Options:
             metavar="N",
         ),
     )
+    item_axis: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "axis of an input along which items are stacked, or none where a file is one item; default: found out "
+            "by running a few items alone and together (repeatable)",
+            metavar="[NAME=]N|none",
+        ),
+    )
     max_samples: int | None = field(
         default=None, metadata=_about("use the first N samples only", metavar="N")
     )
@@ -223,6 +251,13 @@ class Options:
     )
     ort_custom_ops: tuple[str, ...] = field(
         default=(), metadata=_about("shared library of ONNX Runtime custom ops (repeatable)", metavar="LIB")
+    )
+    until: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "run and observe only what this tensor depends on: the observed graph ends there (repeatable)",
+            metavar="TENSOR",
+        ),
     )
     checkpoint_every: int = field(
         default=256,

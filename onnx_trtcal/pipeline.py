@@ -8,14 +8,15 @@ solve     thresholds and scales: a pure function of all that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.collect.measure import measure, measure_again
+from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
@@ -23,15 +24,18 @@ from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.search import Search
-from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import onnx
 
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["calibrate", "check_finite", "check_options", "solve"]
 
@@ -46,6 +50,8 @@ def calibrate(
     *,
     listener: Listener | None = None,
     checkpoint: str | Path | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Calibration:
     """Calibrates a model: what `onnx-trtcal MODEL DATA` does, without writing a file.
 
@@ -59,45 +65,59 @@ def calibrate(
 
     Args:
         model: path of an ONNX file, or a model in memory.
-        data: a directory, a file, or an iterable of arrays or of `{input name: array}`.
+        data: a path or a list of paths (directories, files, globs, lists of files), or Python data: an array, an
+            iterable or a map-style data set of arrays, tensors, PIL images, `(image, label)` or `{input name: array}`.
         options: how; see Options.
         listener: receives the provider, the preprocessing, warnings and progress.
         checkpoint: file to save progress in every `options.checkpoint_every` samples, and to resume from when
             an earlier call of the same job has left it there; the caller removes it when the result is safe.
+        transform: makes of each element of `data` what is fed; of a path, it receives each image file as a PIL image.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
-    listener = listener or LoggingListener()
+    listener = listener_for(listener, progress=progress)
+    data = transformed(data, transform)
     check_options(options)
     prepared = prepare(model, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, data)
-    measured = measure(prepared, search.data, options, listener, Path(checkpoint) if checkpoint else None)
+    search = Search(prepared, once=isinstance(data, Iterator))
+    path = Path(checkpoint) if checkpoint else None
+    measured = measure(prepared, data, options, listener, path, search.keep)
     check_finite(measured.collection, options)
-    second = _second_pass(prepared, data, twice, measured.collection, listener)
-    chosen = search.solve(measured.collection, listener)
+    second = _second_pass(prepared, measured, twice, listener)
+    chosen = search.solve(measured.collection, measured.source, listener)
     calibration = solve(prepared, measured.collection, second, chosen)
-    return replace(calibration, seen_shapes=measured.seen_shapes, movement=measured.movement)
+    return replace(
+        calibration,
+        seen_shapes=measured.seen_shapes,
+        movement=measured.movement,
+        feeding=measured.source.feeding,
+    )
 
 
 def _second_pass(
     prepared: Prepared,
-    data: Any,
+    measured: Measured,
     methods: Mapping[str, Method],
-    collection: Collection,
     listener: Listener,
 ) -> dict[str, SecondPass]:
-    """What the methods that read the data twice count the second time; empty without any."""
-    histograms = collection.histograms
+    """What the methods that read the data twice count the second time, ties added up; empty without any."""
+    histograms = measured.collection.tied_histograms(prepared.ties)
     accumulators = {name: method.second_pass(histograms[name].amax) for name, method in methods.items()}
     if accumulators:
         # The first pass may have stopped early, and the second must count the same samples.
-        same = replace(prepared.options, max_samples=len(collection.samples))
-        measure_again(prepared, data, same, accumulators, listener)
+        same = replace(measured.source, max_samples=len(measured.collection.samples))
+        measure_again(prepared, same, prepared.options, accumulators, listener)
+    for first, *others in prepared.ties:
+        if first in accumulators:
+            for name in others:
+                accumulators[first].merge(accumulators[name])
+            accumulators.update(dict.fromkeys(others, accumulators[first]))
     return accumulators
 
 
@@ -149,7 +169,10 @@ def solve(
     Raises:
         StatisticsError: when a method needs a second pass over the data and `second` lacks its result.
     """
-    methods, histograms, chosen = prepared.methods, collection.tied_histograms(prepared.ties), chosen or {}
+    methods, chosen = prepared.methods, chosen or {}
+    tied = collection.tied_histograms(prepared.ties)
+    # Statistics of a run without --tie-concat may hold more than a plan with it observes.
+    histograms = {name: tied[name] for name in prepared.plan.observed}
     counted: dict[str, Histogram | SecondPass] = {**histograms, **(second or {})}
     solved = solve_all(
         {name: each for name, each in counted.items() if name not in chosen},
@@ -163,5 +186,6 @@ def solve(
         {name: histogram.amax for name, histogram in histograms.items()},
         {name: method.label(chosen.get(name)) for name, method in methods.items()},
         zero_scales=prepared.options.zero_scales,
+        unseen={name for name, histogram in histograms.items() if not histogram.total},
     )
     return Calibration(prepared, collection, histograms, thresholds, scales)

@@ -6,18 +6,21 @@ methods again.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import ModelError, OptionError
+from onnx_trtcal.errors import ModelError, OptionError, listed
 from onnx_trtcal.graph.fold.fold import FoldReport, fold
 from onnx_trtcal.graph.groups.group import Group, find_groups
+from onnx_trtcal.graph.model.functions import count_function_calls
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.reach import layers_behind, reads_of
+from onnx_trtcal.graph.model.runnable import Runnable, find_runnable, runnable_up_to
 from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.graph.ops import FLOATS, QUANTIZED
 from onnx_trtcal.graph.plan.plan import Plan, plan
-from onnx_trtcal.graph.plan.scope import count_function_calls
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.methods import Method
     from onnx_trtcal.options import Options
+
+_MOST_NAMES = 10
 
 __all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare", "quantized_ops"]
 
@@ -57,13 +62,20 @@ class FoldedModel:
 class Prepared(FoldedModel):
     """A folded model with all that is decided before any data is read.
 
+    `model` and `folded` are what runs: the part of the original in front of nodes that ONNX Runtime has no kernel
+    for, or in front of `--until`, and in float32 where it has none for the original's type.
+
     Attributes:
+        original: the model as it was loaded; `model` itself where all of it runs as it is.
+        stops: first outputs of the nodes that ONNX Runtime has no kernel for.
         observed: the graph that runs: the folded one, or the original under `observe="all"`.
         plan: which tensors are measured, and which of them owns the scale of every other.
         options: the options that this was prepared under.
         methods: per observed tensor, what solves it.
     """
 
+    original: Model
+    stops: tuple[str, ...]
     observed: gs.Graph
     plan: Plan
     options: Options
@@ -74,6 +86,10 @@ class Prepared(FoldedModel):
         """Sets of observed tensors that share a scale, and therefore a histogram."""
         return self.plan.ties
 
+    def whole(self) -> FoldedModel:
+        """The original, folded: as all of it is written, whatever part of it runs."""
+        return self if self.original is self.model else fold_model(self.original)
+
     def with_options(self, options: Options) -> Prepared:
         """The same plan with the methods of other options.
 
@@ -81,16 +97,29 @@ class Prepared(FoldedModel):
             OptionError: when a method does not exist or a `method_for` pattern matches no tensor.
             ValueError: when the plan would be another one under these options.
         """
-        for name in ("observe", "tie_concat"):
+        for name in ("observe", "tie_concat", "until"):
             if getattr(options, name) != getattr(self.options, name):
                 raise ValueError(f"the plan depends on {name}: prepare the model again")
-        return replace(self, options=options, methods=assign_methods(options, self.plan.op_types))
+        return replace(
+            self, options=options, methods=assign_methods(options, self.plan.op_types, self.plan.ties)
+        )
 
 
 def prepare(
-    model: str | Path | onnx.ModelProto, options: Options, listener: Listener | None = None
+    model: str | Path | onnx.ModelProto,
+    options: Options,
+    listener: Listener | None = None,
+    *,
+    stops: Sequence[str] | None = None,
 ) -> Prepared:
     """Loads and rewrites a model and plans what to measure; reads no data.
+
+    Args:
+        model: path of an ONNX file, or a model in memory.
+        options: how to calibrate.
+        listener: receives what is said of the model.
+        stops: first outputs of the nodes that ONNX Runtime has no kernel for, where that is known; None to ask
+            ONNX Runtime, which then loads the model.
 
     Raises:
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
@@ -98,7 +127,13 @@ def prepare(
             `method_for` pattern matches no tensor.
     """
     listener = listener or LoggingListener()
-    folded = fold_model(load(model, options.ort_custom_ops))
+    original = load(model, options.ort_custom_ops)
+    if stops is None:
+        gpu = options.provider != "cpu"
+        runnable = find_runnable(original, options.until, options.ort_custom_ops, gpu=gpu)
+    else:
+        runnable = runnable_up_to(original, options.until, stops)
+    folded = fold_model(runnable.model)
     everything = options.observe == "all"
     observed = import_graph(folded.model) if everything else folded.folded
     planned = plan(
@@ -109,25 +144,27 @@ def prepare(
         tie_concat=options.tie_concat,
         groups=None if everything else folded.groups,
     )
+    skipped = {**planned.skipped, **runnable.beyond}
+    planned = replace(
+        planned, skipped={name: why for name, why in skipped.items() if name not in planned.owners}
+    )
     _check_plan(planned, folded.model, options)
     listener.say(_prepared_line(folded.folds, planned))
     for node, reason in folded.folds.left:
         listener.say(f"BatchNorm {node!r} is not folded: {reason}")
-    calls = count_function_calls(folded.model.proto)
-    if calls:
-        listener.warn(
-            f"{_many(calls, 'node')} of the model call functions that it defines: the tensors inside get no scale; "
-            "onnx.inliner.inline_local_functions brings them into the graph"
-        )
+    _say_functions(original, listener)
+    _say_what_runs(runnable, original, options, listener)
     return Prepared(
         model=folded.model,
         folded=folded.folded,
         folds=folded.folds,
         groups=folded.groups,
+        original=original,
+        stops=tuple(runnable.stops),
         observed=observed,
         plan=planned,
         options=options,
-        methods=assign_methods(options, planned.op_types),
+        methods=assign_methods(options, planned.op_types, planned.ties),
     )
 
 
@@ -190,6 +227,51 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
             where=where,
             fix="INT8 calibration is for models with float activations; check that this is the right file",
         )
+
+
+def _say_functions(model: Model, listener: Listener) -> None:
+    if model.inlined:
+        listener.say(
+            f"{_many(model.inlined, 'call')} of functions that the model defines inlined: scales of the tensors "
+            "inside are under the names of the inlined model, which quantize writes; TensorRT's parser has names "
+            "of its own for them"
+        )
+    calls = count_function_calls(model.proto)
+    if calls:
+        listener.warn(
+            f"{_many(calls, 'node')} of the model call functions that are for another opset and cannot be "
+            "converted: the tensors inside get no scale"
+        )
+
+
+def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener: Listener) -> None:
+    """Says what was converted, where the observed graph ends, and what gets no scale for that."""
+    if runnable.converted:
+        listener.say(runnable.converted)
+    floats = [name for name in runnable.beyond if whole.elem_types.get(name) in FLOATS]
+    names = (
+        f"{_many(len(floats), 'float tensor')} beyond {'gets' if len(floats) == 1 else 'get'} no scale"
+        + (f": {listed(floats, _MOST_NAMES)}" if floats else "")
+    )
+    if options.until:
+        listener.say(
+            f"the observed graph ends at {listed(options.until, _MOST_NAMES)}, as --until says; {names}"
+        )
+    if not runnable.stops or options.until:
+        return
+    nodes = listed(list(runnable.stops.values()), _MOST_NAMES)
+    text = f"ONNX Runtime has no kernel for {nodes}: everything before is calibrated; {names}"
+    layers = layers_behind(whole.proto, runnable.beyond)
+    if not layers:
+        listener.say(text)
+        return
+    before = reads_of(whole.proto, runnable.stops) & set(runnable.model.outputs)
+    cut = " ".join(f"--until {shlex.quote(name)}" for name in sorted(before)[:_MOST_NAMES])
+    listener.warn(
+        f"{text}. So {_many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
+        f"point ({listed(layers, _MOST_NAMES)}). Two ways on: give ONNX Runtime the kernel, in a library of custom "
+        f"operators, with --ort-custom-ops LIB; or cut the graph there on purpose with {cut or '--until TENSOR'}"
+    )
 
 
 def _prepared_line(folds: FoldReport, plan: Plan) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
 
@@ -28,6 +29,8 @@ _NOT_PROVENANCE = {
     "provider",
     "preprocess",
     "ort_custom_ops",
+    # Where it was given it is among what the statistics say of themselves.
+    "until",
 }
 _PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon", "onnxruntime-gpu", "onnxruntime")
 
@@ -43,6 +46,7 @@ class Provenance:
         options: what had a part in the result, from `provenance_options`.
         scales: per tensor.
         skipped: tensors without a scale -> why.
+        shapes: per input, the shapes that it was fed with, one sample at a time; empty where they are not known.
     """
 
     model_file: str | None
@@ -51,6 +55,7 @@ class Provenance:
     options: Mapping[str, Any]
     scales: Mapping[str, Scale]
     skipped: Mapping[str, str]
+    shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
 
 
 def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +67,8 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
     """
     fields = dataclasses.asdict(options)
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
+    if not options.item_axis:
+        del kept["item_axis"]  # what an item is was found out by a trial
     return {**kept, **counted_with}
 
 
@@ -76,27 +83,44 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
     named = {"header": table.split(b"\n", 1)[0].decode()} if form == "trt" else {"format": form}
     content = {
         "cache": {"sha256": hashlib.sha256(table).hexdigest(), **named},
-        "model": {"file": provenance.model_file, "sha256": provenance.model_sha256},
+        "model": {"file": _in_utf8(provenance.model_file), "sha256": provenance.model_sha256},
         "data": {
             "samples": len(provenance.sample_hashes),
             "sha256": _hash_of_samples(provenance.sample_hashes),
         },
         "options": dict(provenance.options),
         "versions": _versions(),
-        "tensors": {
-            name: {
-                "amax": item.amax,
-                "threshold": item.threshold,
-                "scale": item.scale,
-                "method": item.method,
-                "source": item.source,
-                "how": item.reason,
-            }
-            for name, item in provenance.scales.items()
-        },
+        **_shapes(provenance),
+        "tensors": {name: _fields(item) for name, item in provenance.scales.items()},
         "skipped": dict(provenance.skipped),
     }
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _in_utf8(name: str | None) -> str | None:
+    """A file's name as it is where the locale can hold it, that is in UTF-8."""
+    return None if name is None else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _fields(item: Scale) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "amax": item.amax,
+        "threshold": item.threshold,
+        "scale": item.scale,
+        "method": item.method,
+        "source": item.source,
+        "how": item.reason,
+    }
+    return fields if item.seen else {**fields, "values": 0}
+
+
+def _shapes(provenance: Provenance) -> dict[str, Any]:
+    """The entry `shapes`, where there are any."""
+    found: dict[str, Any] = {}
+    for name, seen in sorted(provenance.shapes.items()):
+        axis = {} if seen.item_axis is None else {"batch_axis": seen.item_axis}
+        found[name] = {"min": list(seen.smallest), "max": list(seen.largest), **axis}
+    return {"shapes": found} if found else {}
 
 
 def _hash_of_samples(hashes: Sequence[str]) -> str:

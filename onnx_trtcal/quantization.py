@@ -6,11 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration
+from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
+from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.progress_bar import listener_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import onnx
@@ -39,7 +43,7 @@ class Layer:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Quantization:
     """A Q/DQ model that is not written yet.
 
@@ -50,6 +54,15 @@ class Quantization:
 
     quantized: Quantized
     source: ScaleSource
+
+    def __repr__(self) -> str:
+        layers = self.layers
+        int8 = sum(not layer.reason for layer in layers)
+        return f"<Quantization: {int8} of {len(layers)} layers, scales from {self.source.kind}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(layer.name, layer.op, layer.reason or "INT8") for layer in self.layers]
+        return html_table(repr(self)[1:-1], ("layer", "op", "runs in"), rows)
 
     def proto(self) -> onnx.ModelProto:
         """The Q/DQ model in memory."""
@@ -87,6 +100,8 @@ def quantize(
     qdq: QdqOptions = QdqOptions(),
     *,
     listener: Listener | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Quantization:
     """The model with Q/DQ nodes: what `onnx-trtcal quantize MODEL SOURCE` does, without writing a file.
 
@@ -101,15 +116,20 @@ def quantize(
 
     Args:
         model: path of a float ONNX file, or such a model in memory.
-        source: where the scales come from: data to calibrate on, a statistics file, or a calibration cache,
-            also one that TensorRT wrote.
+        source: where the scales come from: data to calibrate on, a statistics file, a calibration cache, also one
+            that TensorRT wrote, or a Calibration of this model.
         options: how to calibrate and to solve.
         qdq: where pairs go and how weights are stored.
         listener: receives messages and progress.
+        transform: makes of each element of the data what is fed, as in `calibrate`.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
+    if transform and source_kind(source) == "data":
+        source = transformed(source, transform)
+    listener = listener_for(listener, progress=progress)
     return _quantized(find_scales(model, source, options, listener), qdq)
 
 
@@ -178,4 +198,4 @@ def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
     # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
-    return Quantization(quantize_model(source.model, source.scales, qdq), source)
+    return Quantization(quantize_model(source.model, source.scales, qdq, source.unseen), source)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from onnx_trtcal.data.layout import DEFAULT_BATCH_SIZE
+from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
+from onnx_trtcal.scales import named_tensors, unseen_text
+from onnx_trtcal.sidecar import Sidecar, read_sidecar
 from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel, Prepared
     from onnx_trtcal.stats.collection import Collection
@@ -35,7 +40,7 @@ __all__ = [
     "source_kind",
 ]
 
-SourceKind = Literal["data", "statistics", "cache"]
+SourceKind = Literal["data", "statistics", "cache", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,14 @@ class ScaleSource:
         kind: what they came from.
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
-        missing: float tensors without a scale.
+        missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
         foreign: entries of the cache that name no tensor of the model, folded or not.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
+        unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
+            cache's sidecar says, and where there is neither, those whose scale in the cache is 0, with all that take
+            theirs.
+        seen_shapes: per input, the shapes that it was calibrated with; empty where they are not known.
     """
 
     folded: FoldedModel
@@ -62,6 +71,8 @@ class ScaleSource:
     missing: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -71,8 +82,11 @@ class ScaleSource:
 
 def source_kind(source: Any) -> SourceKind:
     """What `source` is; a file is recognized by its first bytes."""
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.stats.collection import Collection
 
+    if isinstance(source, Calibration):
+        return "calibration"
     if isinstance(source, Cache):
         return "cache"
     if isinstance(source, Collection):
@@ -97,7 +111,7 @@ def find_scales(
     Args:
         model: path of an ONNX file, or a model in memory.
         source: data (whatever `calibrate` takes), the path of a statistics file or a Collection, the path of
-            a calibration cache or a Cache.
+            a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
 
@@ -106,23 +120,50 @@ def find_scales(
     """
     from onnx_trtcal.pipeline import calibrate
 
+    listener = listener or LoggingListener()
     kind = source_kind(source)
+    if kind == "calibration":
+        return _of_model(source, model)
     if kind == "cache":
-        cache = source if isinstance(source, Cache) else read_cache(source)
-        return _from_cache(model, cache, options, "" if isinstance(source, Cache) else str(source))
+        found = _from_cache(model, source, options, listener)
+        _warn_of_unseen(found, listener)
+        return found
     if kind == "statistics":
         named = isinstance(source, (str, Path))
         collection = load_statistics(source) if named else source
         calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
     else:
         calibration = calibrate(model, source, options, listener=listener)
-    return from_calibration(calibration, kind)
+    found = from_calibration(calibration, kind)
+    _warn_of_unseen(found, listener)
+    return found
+
+
+def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> ScaleSource:
+    """The scales of a calibration, if it is one of this model."""
+    from onnx_trtcal.graph.model.load import load
+
+    calibrated = calibration.prepared.model
+    if calibrated.sha256 != load(model, calibration.options.ort_custom_ops).sha256:
+        raise StatisticsError(
+            f"the calibration is of another model, {calibrated.path or 'one in memory'}",
+            where=str(model) if isinstance(model, (str, Path)) else "",
+            fix="give the model that was calibrated, or calibrate this one",
+        )
+    return from_calibration(calibration, "calibration")
 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
     scales = {name: item.scale for name, item in calibration.scales.items()}
-    return ScaleSource(calibration.prepared, scales, kind, calibration)
+    return ScaleSource(
+        calibration.prepared.whole(),
+        scales,
+        kind,
+        calibration,
+        unseen=calibration.unseen,
+        seen_shapes=calibration.seen_shapes,
+    )
 
 
 def solve(
@@ -146,7 +187,7 @@ def solve(
     Args:
         statistics: a statistics file, or statistics in memory.
         model: the model they were collected from, byte for byte: its path, or the model in memory.
-        options: the methods, and what the scales are for. `observe` and `range` are those of the statistics;
+        options: the methods, and what the scales are for. `observe`, `range` and `until` are those of the statistics;
             options that concern data play no part.
         listener: receives warnings and what is said of the model.
 
@@ -194,7 +235,8 @@ def compare(
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
     prepared = _prepare_for(model, collection, options, listener, where)
-    return compare_methods(collection.histograms, prepared.plan.op_types, chosen, options.threads)
+    histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
+    return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
 
 
 def from_statistics(
@@ -229,7 +271,13 @@ def from_statistics(
             f"method {method} runs the model on data, and there are statistics only: {fallback} stands in "
             f"for it; calibrate with the data and --method {method} for more"
         )
-    return solve_prepared(prepared, collection)
+    return replace(solve_prepared(prepared, collection), seen_shapes=_batch_shapes(prepared, collection))
+
+
+def _batch_shapes(prepared: Prepared, collection: Collection) -> dict[str, SeenShapes]:
+    """The shapes of batches of the usual size, as the statistics tell those of a sample."""
+    most = prepared.options.batch_size or DEFAULT_BATCH_SIZE
+    return in_batches(collection.shapes, min(most, max(len(collection.samples), 1)))
 
 
 def _prepare_for(
@@ -244,7 +292,7 @@ def _prepare_for(
     Args:
         model: path of the ONNX file they were collected from, or that model in memory.
         collection: the statistics.
-        options: what is asked for; `observe` and `range` give way to those of the statistics.
+        options: what is asked for; `observe`, `range` and `until` give way to those of the statistics.
         listener: receives what is said of the model.
         name: the statistics file, for error messages.
 
@@ -254,8 +302,9 @@ def _prepare_for(
     from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
-    collected = replace(options, observe=observe, range=collection.rule)
-    prepared = prepare(model, collected, listener)
+    until = tuple(collection.options.get("until", ()))
+    collected = replace(options, observe=observe, range=collection.rule, until=until)
+    prepared = prepare(model, collected, listener, stops=collection.options.get("unrunnable", ()))
     if collection.model != prepared.model.sha256:
         raise StatisticsError(
             "the statistics were collected from another model: its hash is "
@@ -268,19 +317,26 @@ def _prepare_for(
         raise StatisticsError(
             f"the statistics lack {len(unmeasured)} tensors to observe, {unmeasured[0]!r} for one",
             where=name,
-            fix="collect them again with this version",
+            fix="collect them again with this version, and with or without --tie-concat as here",
         )
     return prepared
 
 
 def _from_cache(
-    model: str | Path | onnx.ModelProto, cache: Cache, options: Options, name: str
+    model: str | Path | onnx.ModelProto, source: str | Path | Cache, options: Options, listener: Listener
 ) -> ScaleSource:
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.propagate import propagate_scales
+    from onnx_trtcal.graph.model.reach import beyond_int8
+    from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
 
+    if isinstance(source, Cache):
+        cache, sidecar, name = source, Sidecar(), ""
+    else:
+        cache, sidecar, name = read_cache(source), read_sidecar(source), str(source)
+    if sidecar.problem:
+        listener.warn(sidecar.problem)
     folded = fold_model(load(model, options.ort_custom_ops))
     check_not_quantized(quantized_ops(folded.folded), folded.model, options)
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
@@ -291,23 +347,52 @@ def _from_cache(
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )
+    if 2 * len(foreign) > len(cache.scales):
+        listener.warn(
+            f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor "
+            "of the model"
+        )
     usable = {t: scale for t, scale in cache.scales.items() if math.isfinite(scale) and scale >= 0}
     known = {tensor: scale for tensor, scale in usable.items() if tensor in tensors}
     follows, missing = propagate_scales(folded.folded, folded.groups, known)
     propagated = {tensor: scale for tensor, scale in follows.items() if tensor not in known}
+    beyond = beyond_int8(folded.model.proto)
+    made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
         scales={**usable, **propagated},
         kind="cache",
         propagated=tuple(propagated),
-        missing=missing,
+        missing=tuple(tensor for tensor in missing if tensor not in beyond),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
+        unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),
+        seen_shapes=sidecar.shapes(folded.model.inputs, options.batch_size),
     )
+
+
+def _warn_of_unseen(found: ScaleSource, listener: Listener) -> None:
+    """Names the tensors whose scale stands for no range."""
+    zero = [name for name in found.unseen if found.scales.get(name) == 0]
+    if found.kind == "cache" and zero:
+        listener.warn(
+            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
+            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
+        )
+    others = [name for name in found.unseen if found.kind != "cache" or name not in zero]
+    if others:
+        listener.warn(f"{unseen_text(others)}; the layers that read them stay in floating point")
 
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:
     """The statistics, and what to call them in error messages."""
+    from onnx_trtcal.stats.collection import Collection
+
     if isinstance(statistics, (str, Path)):
         return load_statistics(statistics), str(statistics)
+    if not isinstance(statistics, Collection):
+        raise StatisticsError(
+            f"statistics are a path or a Collection, and this is {type(statistics).__name__}",
+            fix="pass a file that --save-stats wrote, or Calibration.collection",
+        )
     return statistics, ""

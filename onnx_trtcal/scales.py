@@ -8,23 +8,35 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from onnx_trtcal.errors import listed
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Container, Mapping
 
     from onnx_trtcal.graph.plan.plan import Plan
 
-__all__ = ["QUANTIZED_MAX", "SCALE_OF_ZEROS", "Reason", "Scale", "make_scales", "to_scale"]
+__all__ = [
+    "QUANTIZED_MAX",
+    "SCALE_OF_ZEROS",
+    "Reason",
+    "Scale",
+    "make_scales",
+    "named_tensors",
+    "to_scale",
+    "unseen_text",
+]
 
 QUANTIZED_MAX = 127
 # Any scale represents an all-zero tensor without error; that of [-1, 1] cannot upset a kernel it meets.
 SCALE_OF_ZEROS = float(np.float32(1) / np.float32(QUANTIZED_MAX))
+_MOST_NAMED = 10
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 
 Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scale:
     """How one tensor is quantized: q = clip(round(x / scale), -127, 127).
 
@@ -37,6 +49,7 @@ class Scale:
         source: the scale owner: the observed tensor whose scale this is, often the tensor itself.
         reason: why that tensor owns the scale: it is the tensor itself (`measured`), or the two share a fused
             group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input.
+        seen: whether the owner held a finite value in any sample. Where it did not, the scale is made up.
     """
 
     tensor: str
@@ -46,11 +59,28 @@ class Scale:
     method: str
     source: str
     reason: Reason
+    seen: bool = True
+
+    def __repr__(self) -> str:
+        owner = "" if self.source == self.tensor else f", {self.reason} of {self.source!r}"
+        return f"<Scale {self.scale:.6g} of {self.tensor!r} by {self.method}{owner}>"
 
     @property
     def all_zero(self) -> bool:
-        """Whether only zeros were seen."""
-        return self.threshold == 0
+        """Whether zeros were seen, and nothing else."""
+        return self.seen and self.threshold == 0
+
+
+def named_tensors(names: Collection[str]) -> str:
+    """Tensors as a warning names them: the first few, and how many more there are."""
+    return (
+        f"{'tensor' if len(names) == 1 else 'tensors'} {listed([repr(name) for name in names], _MOST_NAMED)}"
+    )
+
+
+def unseen_text(names: Collection[str]) -> str:
+    """What a warning says of tensors whose scale is made up; it can be continued."""
+    return f"{named_tensors(names)}: no finite value in any sample, so the range was never seen"
 
 
 def to_scale(threshold: float, *, zero_scales: bool = False) -> float:
@@ -73,6 +103,7 @@ def make_scales(
     methods: Mapping[str, str],
     *,
     zero_scales: bool = False,
+    unseen: Container[str] = (),
 ) -> dict[str, Scale]:
     """A scale for every tensor of the plan, in the plan's order.
 
@@ -81,7 +112,8 @@ def make_scales(
         thresholds: per observed tensor, the largest magnitude kept.
         amaxes: per observed tensor, the largest magnitude seen.
         methods: per observed tensor, what chose the threshold.
-        zero_scales: write 0 for all-zero tensors.
+        zero_scales: write 0 for tensors that were all zeros or never seen.
+        unseen: the observed tensors that held no finite value in any sample.
 
     Raises:
         KeyError: when an observed tensor of the plan was not measured (a fault of the caller).
@@ -98,5 +130,6 @@ def make_scales(
             threshold = _LARGEST
         scale = to_scale(threshold, zero_scales=zero_scales)
         reason = cast("Reason", owner.reason)
-        scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, reason)
+        seen = owner.reason == "constant" or owner.source not in unseen
+        scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, reason, seen)
     return scales

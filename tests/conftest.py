@@ -17,5 +17,5 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests come first, so that at the end no process waits for another's last one."""
+    """Files with slow tests come first, so that at the end no process waits long for another's last one."""
     items.sort(key=lambda item: "slow" not in item.keywords)

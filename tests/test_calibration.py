@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.tables import TABLES, render, table_paths
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onnx_trtcal.calibration import Calibration
 
 
@@ -94,3 +97,35 @@ def test_which_file_a_format_goes_to(output: str, forms: list[str], names: list[
 def test_two_formats_in_one_file_are_refused() -> None:
     with pytest.raises(OptionError, match="the same file"):
         table_paths("a.flatbuffers", ["trt", "ort-flatbuffers"])
+
+
+def test_how_it_shows_itself(calibration: Calibration) -> None:
+    assert repr(calibration) == "<Calibration of a model in memory: 3 samples, 6 scales by entropy>"
+    scales = calibration.scales
+    assert repr(scales["x"]) == f"<Scale {scales['x'].scale:.6g} of 'x' by entropy>"
+    assert repr(scales["bn"]).endswith(" of 'bn' by entropy, group of 'relu'>")
+    assert repr(calibration.collection) == "<Collection of 3 samples, 3 tensors>"
+    html = calibration._repr_html_()
+    assert html.count("<tr>") == 7 and "<td>group: relu</td>" in html
+
+
+def test_a_bar_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = calibrate(network(), samples(3), CPU)
+    assert capsys.readouterr().err == ""
+    assert calibrate(network(), samples(3), CPU, progress=True).cache() == plain.cache()
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_a_transform_gives_the_scales_of_what_it_returns() -> None:
+    def double(element: tuple[int, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"x": 2 * element[1]}
+
+    wanted = calibrate(network(), [2 * each for each in samples(5)], CPU).cache()
+    data = list(enumerate(samples(5)))
+    for form in (data, iter(data), lambda: iter(data)):
+        assert calibrate(network(), form, CPU, transform=double).cache() == wanted
+    # Methods that read the data again, or keep samples of it, transform them as well.
+    for method in ("mxnet", "easyquant"):
+        options = replace(CPU, method=method)
+        again = calibrate(network(), data, options, transform=double)
+        assert again.cache() == calibrate(network(), [2 * each for each in samples(5)], options).cache()

@@ -13,9 +13,23 @@ from helpers.small import CPU, RecordingListener
 from helpers.toys import node
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_trtcal import calibrate
-from onnx_trtcal.errors import CacheError, ModelError
+from onnx_trtcal import (
+    EvaluationOptions,
+    SensitivityOptions,
+    calibrate,
+    check,
+    dequantize,
+    evaluate,
+    lint,
+    quantize,
+    sensitivity,
+    solve,
+)
+from onnx_trtcal.errors import CacheError, ModelError, OptionError
 from onnx_trtcal.prepared import prepare
+from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.quantization import quantize_calibrated
+from onnx_trtcal.scales import SCALE_OF_ZEROS
 from onnx_trtcal.trt.cache import dumps, loads
 
 if TYPE_CHECKING:
@@ -116,7 +130,8 @@ def test_tensors_without_elements() -> None:
     model = toys.model(nodes, X, ["y", "z"], {"start": np.int64([0, 0]), "end": np.int64([9, 0])})
     calibration = job(model)
     assert calibration.collection.histograms["z"].total == 0
-    assert calibration.scales["z"].all_zero
+    assert not calibration.scales["z"].seen and not calibration.scales["z"].all_zero
+    assert calibration.scales["z"].scale == SCALE_OF_ZEROS and calibration.unseen == ("z",)
     assert calibration.scales["y"].amax == calibration.scales["x"].amax > 0
 
 
@@ -160,7 +175,7 @@ def test_bfloat16() -> None:
     assert scales["h"].scale == scales["y"].scale
 
 
-def test_functions_of_the_model_run_and_their_inside_is_mentioned() -> None:
+def test_functions_of_the_model_are_inlined_and_that_is_mentioned() -> None:
     model = toys.model([node("Block", "x w", "h", domain="mine"), node("Relu", "h", "y")], X, ["y"], {"w": W})
     model.opset_import.append(helper.make_opsetid("mine", 1))
     inside = [node("Conv", "a b", "t"), node("Relu", "t", "o")]
@@ -169,8 +184,11 @@ def test_functions_of_the_model_run_and_their_inside_is_mentioned() -> None:
     )
     listener = RecordingListener()
     prepare(model, CPU, listener)
-    assert "1 node of the model call functions" in listener.warned[0]
-    assert list(job(model).scales) == ["x", "h", "y"]
+    assert any("1 call of functions that the model defines inlined" in line for line in listener.said)
+    found = job(model).scales
+    assert {"x", "h", "y"} < set(found) and len(found) == 4
+    plain = toys.model([conv(output="t"), node("Relu", "t", "h"), node("Relu", "h", "y")], X, ["y"], {"w": W})
+    assert [found[name].scale for name in "xhy"] == [job(plain).scales[name].scale for name in "xhy"]
 
 
 def test_floats_in_subgraphs_alone_are_nothing_to_calibrate() -> None:
@@ -195,3 +213,131 @@ def test_a_model_that_is_quantized_throughout_has_nothing_left() -> None:
         prepare(model, CPU)
     with pytest.raises(ModelError, match="nothing in the model is float any more"):
         prepare(model, replace(CPU, allow_quantized=True))
+
+
+def plugin_model(*behind: onnx.NodeProto) -> onnx.ModelProto:
+    """A convolution with its activation, a plugin that reads both, and what comes behind it."""
+    nodes = [conv(), node("Relu", "c", "r"), node("Align", "r c", "p", domain="acme", name="align"), *behind]
+    model = toys.model(nodes, X, [nodes[-1].output[0]], {"w": W})
+    model.opset_import.append(helper.make_opsetid("acme", 1))
+    return model
+
+
+def test_a_plugin_at_the_end_leaves_every_scale_before_it() -> None:
+    listener = RecordingListener()
+    calibration = calibrate(plugin_model(), DATA, CPU, listener=listener)
+    cut = toys.model([conv(), node("Relu", "c", "r")], X, ["r", "c"], {"w": W})
+    assert calibration.scales == job(cut).scales
+    assert not listener.warned
+    assert any(
+        "no kernel for 'align' (acme:Align)" in line and line.endswith(": p") for line in listener.said
+    )
+    assert calibration.provenance.skipped == {
+        "p": "behind 'align' (acme:Align), which ONNX Runtime cannot run"
+    }
+
+
+def test_a_plugin_in_the_middle_is_named_with_the_two_ways_on() -> None:
+    model = plugin_model(conv("p", "d"), node("Relu", "d", "y"))
+    listener = RecordingListener()
+    calibration = calibrate(model, DATA, CPU, listener=listener)
+    (warning,) = listener.warned
+    for words in ("'align' (acme:Align)", "p, d, y", "(d)", "--ort-custom-ops LIB", "--until c --until r"):
+        assert words in warning
+    assert set(calibration.scales) == {"x", "c", "r"}
+    assert set(calibration.provenance.skipped) == {"p", "d", "y"}
+
+
+def test_statistics_of_a_model_with_a_plugin_are_solved_without_running_it(monkeypatch) -> None:
+    model = plugin_model(conv("p", "d"), node("Relu", "d", "y"))
+    calibration = calibrate(model, DATA, CPU)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr("onnx_trtcal.graph.model.runnable.load_fault", never)
+    again = solve(calibration.collection, model)
+    assert again.scales == calibration.scales
+    assert again.provenance == calibration.provenance
+
+
+def test_until_cuts_the_graph_inside_a_group() -> None:
+    model = toys.model([conv(), node("Relu", "c", "r"), conv("r", "y")], X, ["y"], {"w": W})
+    listener = RecordingListener()
+    options = replace(CPU, until=("c",))
+    calibration = calibrate(model, DATA, options, listener=listener)
+    assert calibration.scales == job(toys.model([conv()], X, ["c"], {"w": W})).scales
+    assert any("ends at c, as --until says" in line for line in listener.said) and not listener.warned
+    assert calibration.provenance.options["until"] == ["c"]
+    assert "until" not in job(model).provenance.options
+    assert solve(calibration.collection, model).scales == calibration.scales
+    with pytest.raises(OptionError, match="did you mean 'c'"):
+        calibrate(model, DATA, replace(CPU, until=("cc",)))
+
+
+def test_the_whole_model_is_quantized_and_folded_whatever_part_of_it_runs(tmp_path) -> None:
+    model = plugin_model(conv("p", "d"), node("Relu", "d", "y"))
+    calibration = calibrate(model, DATA, CPU)
+    calibration.write_folded(tmp_path / "folded.onnx")
+    assert onnx.load(tmp_path / "folded.onnx") == model
+    made = quantize_calibrated(calibration, QdqOptions(min_channels=1))
+    assert [bool(layer.reason) for layer in made.layers] == [False, True]
+    made.save(tmp_path / "int8.onnx")
+    written = onnx.load(tmp_path / "int8.onnx")
+    assert next(each for each in written.graph.node if each.domain == "acme") == model.graph.node[2]
+    assert [value.name for value in written.graph.output] == ["y"]
+
+
+@pytest.mark.parametrize("elem_type", [TensorProto.DOUBLE, TensorProto.BFLOAT16])
+def test_types_that_the_cpu_has_no_kernels_for_run_as_float32(elem_type: int) -> None:
+    kept = W.astype(helper.tensor_dtype_to_np_dtype(elem_type))
+    types = dict.fromkeys("xy", elem_type)
+    nodes = [conv(), node("Relu", "c", "y")]
+    model = toys.model(nodes, X, ["y"], {"w": kept}, opset=22, ir_version=10, dtypes=types)
+    single = {"w": kept.astype(np.float32)}
+    plain = toys.model(nodes, X, ["y"], single, opset=22, ir_version=10)
+    listener = RecordingListener()
+    calibration = calibrate(model, DATA, CPU, listener=listener)
+    assert calibration.scales == job(plain).scales
+    assert any("runs in float32 instead" in line for line in listener.said)
+    assert calibration.prepared.original.elem_types["c"] == elem_type
+    assert solve(calibration.collection, model).scales == calibration.scales
+
+
+def test_what_onnx_runtimes_optimizations_break_runs_without_them() -> None:
+    # Its fusion of Pad into the convolution behind it takes away the Pad that makes the weight.
+    pads = np.array([0, 0, 0, 0, 0, 0, 0, 0])
+    nodes = [node("Pad", "w pads", "k"), node("Conv", "x k", "c"), node("Relu", "c", "y")]
+    listener = RecordingListener()
+    found = calibrate(toys.model(nodes, X, ["y"], {"w": W, "pads": pads}), DATA, CPU, listener=listener)
+    plain = job(toys.model([conv(), node("Relu", "c", "y")], X, ["y"], {"w": W}))
+    assert {name: found.scales[name].scale for name in "xcy"} == {n: plain.scales[n].scale for n in "xcy"}
+    assert sum("graph optimizations break this model" in line for line in listener.said) == 1
+
+
+def test_verbs_that_run_nothing_load_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = plugin_model(conv("p", "d"), node("Relu", "d", "y"))
+    cache = calibrate(model, DATA, CPU).cache()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("ONNX Runtime is asked to load the model")
+
+    monkeypatch.setattr("onnx_trtcal.graph.model.runnable.load_fault", refuse)
+    monkeypatch.setattr("onnx_trtcal.graph.model.written.load_fault", refuse)
+    monkeypatch.setattr("onnx_trtcal.run.session.open_session", refuse)
+    assert {gap.tensor for gap in check(model, cache).gaps} == {"p", "d", "y"}
+    made = quantize(model, cache, qdq=QdqOptions(min_channels=1))
+    assert [layer.reason for layer in made.layers] == ["", "no scale for its input 'p'"]
+    assert dict(dequantize(made.proto()).scales) == dict(cache.scales)
+    assert lint(made.proto()) == ()
+
+
+def test_what_is_compared_ends_at_the_plugin_as_well() -> None:
+    model = plugin_model(conv("p", "d"), node("Relu", "d", "y"))
+    listener = RecordingListener()
+    qdq = QdqOptions(min_channels=1)
+    result = evaluate(model, DATA, EvaluationOptions(options=CPU, qdq=qdq), listener=listener)
+    assert {each.name for each in result.outputs} == {"c", "r"}
+    assert any("what is compared are 'c', 'r'" in line for line in listener.said)
+    request = SensitivityOptions(options=CPU, qdq=qdq)
+    assert [group.name for group in sensitivity(model, DATA, request).ranked] == ["c"]

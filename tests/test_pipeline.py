@@ -234,6 +234,10 @@ class TestSolve:
             calibrate(model, data, replace(AS_TENSORRT, tie_concat=True))
         alone = calibrate(model, data, CPU)
         assert alone.scales["a"].scale != alone.scales["b"].scale
+        twice = calibrate(model, data, replace(CPU, tie_concat=True, method="mxnet"))
+        assert twice.scales["a"].scale == twice.scales["b"].scale == twice.scales["c"].scale
+        with pytest.raises(OptionError, match="share a scale"):
+            calibrate(model, data, replace(CPU, tie_concat=True, method_for=("a=minmax",)))
 
     def test_a_signed_method_needs_its_second_pass(self) -> None:
         first = calibrate(network(), samples(2), CPU)

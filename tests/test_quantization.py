@@ -7,8 +7,8 @@ import onnx
 import pytest
 from helpers import toys
 
-from onnx_trtcal import Options, QdqOptions, quantize
-from onnx_trtcal.errors import ModelError
+from onnx_trtcal import Options, QdqOptions, calibrate, quantize
+from onnx_trtcal.errors import ModelError, StatisticsError
 from onnx_trtcal.qdq.lint.lint import lint_model
 from onnx_trtcal.trt.cache import Cache
 
@@ -53,3 +53,17 @@ def test_from_data_to_a_file_that_lints_and_runs(tmp_path):
 def test_nothing_to_quantize_is_an_error():
     with pytest.raises(ModelError, match="no layer"):
         quantize(net(), Cache(HEADER, {"x": 0.1, "r": 0.1}), qdq=QdqOptions(exclude=("MatMul",)))
+
+
+def test_from_a_calibration_of_the_model():
+    data = np.random.default_rng(1).normal(0, 1, (20, 16)).astype(np.float32)
+    calibration = calibrate(net(), data, CPU)
+    made = quantize(net(), calibration)
+    assert made.proto() == quantize(net(), data, CPU).proto()
+    assert repr(made) == "<Quantization: 2 of 2 layers, scales from calibration>"
+    other = net()
+    other.graph.name = "another"
+    with pytest.raises(StatisticsError, match="the calibration is of another model, one in memory"):
+        quantize(other, calibration)
+    twice = quantize(net(), data, CPU, transform=lambda stack: 2 * stack)
+    assert twice.source.scales["x"] == pytest.approx(2 * made.source.scales["x"], rel=0.05)

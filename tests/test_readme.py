@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import importlib.metadata
 import importlib.util
 import io
+import json
 import re
+import shlex
 import shutil
+import sys
+import types
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
 import pytest
+from helpers import toys
 from helpers.compiler import needs_compiler
+from onnx import numpy_helper
+from PIL import Image
 
 import onnx_trtcal
 from onnx_trtcal.cli import VERBS, main, parser_for
+from onnx_trtcal.evaluation.labels import read_labels
 from onnx_trtcal.methods import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,3 +121,140 @@ def test_every_flag_and_verb_it_shows_exists() -> None:
     assert len(ours) > 10
     for line in ours:
         assert set(re.findall(r"(?<=\s)--[a-z][a-z-]*", line)) <= known, line
+
+
+def table(marker: str) -> list[str]:
+    """What the first column of a table says, row by row."""
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", README, re.DOTALL)
+    assert found, marker
+    rows = [re.match(r"\| `(.*?)` \|", line) for line in found[1].splitlines()[2:]]
+    assert rows and all(rows)
+    return [row[1] for row in rows if row]
+
+
+IMAGES = [np.full((3, 8, 8), value, np.float32) for value in (0.25, 0.5, 1)]
+WEIGHT = np.random.default_rng(4).normal(size=(2, 3, 3, 3)).astype(np.float32)
+
+
+def write_model(folder: Path) -> None:
+    nodes = [
+        toys.node("Conv", "images w", "c", pads=[1, 1, 1, 1]),
+        toys.node("GlobalAveragePool", "c", "p"),
+        toys.node("Flatten", "p", "y"),
+    ]
+    onnx.save(
+        toys.model(nodes, {"images": ["N", 3, 8, 8]}, {"y": ["N", 2]}, {"w": WEIGHT}), folder / "model.onnx"
+    )
+    pair = {"left/img": ["N", 3, 8, 8], "right": ["N", 3, 8, 8]}
+    nodes = [toys.node("Add", ["left/img", "right"], "s"), toys.node("Conv", "s w", "y")]
+    onnx.save(toys.model(nodes, pair, {"y": ["N", 2, 6, 6]}, {"w": WEIGHT}), folder / "pair.onnx")
+
+
+def put_image(path: Path, value: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), round(255 * value), np.uint8)).save(path)
+
+
+def write_data(root: Path) -> None:
+    """A file for each form in the table of data, in the working directory."""
+    for name, value in (("images/cat", 0.25), ("images/deep/cow", 0.5), ("images/dog", 1), ("more/a", 0.5)):
+        put_image(root / f"{name}.png", value)
+    for folder in ("left_img", "right"):
+        put_image(root / "pairs" / folder / "1.png", 1)
+    (root / "train.txt").write_text("# all of them\r\nimages/cat.png 0\r\n\r\n./images/dog.png 1\r\n")
+    (root / "train.csv").write_text("filename,label\nimages/cat.png,0\nimages/dog.png,1\n")
+    (root / "samples").mkdir()
+    for number, image in enumerate(IMAGES):
+        np.save(root / "samples" / f"{number}.npy", image)
+    np.save(root / "sample.npy", np.stack(IMAGES))
+    np.savez(root / "sample.npz", images=np.stack(IMAGES))
+    (root / "input_0.pb").write_bytes(numpy_helper.from_array(IMAGES[2][None]).SerializeToString())
+    (root / "rows.jsonl").write_text("".join(json.dumps({"images": each.tolist()}) + "\n" for each in IMAGES))
+    rows = {"images": [each.tolist() for each in IMAGES], "label": [0, 1, 0]}
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pytest.importorskip("pyarrow").table(rows), root / "rows.parquet"
+    )
+    pytest.importorskip("safetensors.numpy").save_file(
+        {"images": np.stack(IMAGES)}, root / "tensors.safetensors"
+    )
+    saved = io.BytesIO()
+    np.save(saved, np.stack(IMAGES))
+    array = {"array": base64.b64encode(saved.getvalue()).decode(), "polygraphy_class": "ndarray"}
+    (root / "inputs.json").write_text(json.dumps([{"images": array}]))
+    (root / "loader.py").write_text(
+        "import numpy as np\ndef load_data():\n    yield {'images': np.ones((2, 3, 8, 8), np.float32)}\n"
+        "validation = [np.ones((3, 8, 8), np.float32)]\n"
+    )
+
+
+def test_every_form_of_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path)
+    write_data(tmp_path)
+    forms = table("data")
+    assert len(forms) > 15
+    for form in forms:
+        if form == "tensors.pt":
+            torch = types.SimpleNamespace(load=lambda path, **_: {"images": np.stack(IMAGES)})
+            monkeypatch.setitem(sys.modules, "torch", torch)
+            (tmp_path / form).touch()
+        model = "pair.onnx" if form == "pairs/" else "model.onnx"
+        assert main([model, *shlex.split(form), "-o", "out.cache", "-q", "--provider", "cpu"]) == 0, form
+        scales = onnx_trtcal.read_cache("out.cache").scales
+        peak = scales["left/img" if form == "pairs/" else "images"] * 127
+        assert peak == pytest.approx(1, rel=1e-3), form
+
+
+def test_every_form_of_labels_is_read(tmp_path: Path) -> None:
+    samples = ["a/cat.png", "b/dog.png"]
+    (tmp_path / "labels.csv").write_text("file,label\ncat.png,0\nb/dog,1\n")
+    (tmp_path / "val.txt").write_text("cat.png 0\ndog.png 1\n")
+    (tmp_path / "truth.txt").write_text("0\n1\n")
+    np.save(tmp_path / "labels.npy", [0, 1])
+    for sample in samples:
+        put_image(tmp_path / "classes" / sample, 1)
+    for name, row in (("cat", "0 .5 .5 .1 .1\n0 .2 .2 .1 .1\n"), ("dog", "1 .5 .5 .1 .1\n")):
+        (tmp_path / "yolo").mkdir(exist_ok=True)
+        (tmp_path / "yolo" / f"{name}.txt").write_text(row)
+    content = {
+        "images": [{"id": 7, "file_name": "cat.png"}, {"id": 9, "file_name": "dog.png"}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}],
+        "annotations": [{"image_id": 7, "category_id": 17}, {"image_id": 9, "category_id": 18}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    for form in table("labels"):
+        labels = read_labels(tmp_path / form)
+        found = [labels.number(each, 2, "") for each in labels.of(samples, 0)]
+        assert found == [0, 1], form
+
+
+class Indexed:
+    """A map-style data set."""
+
+    def __init__(self, elements: Sequence[object]) -> None:
+        self.elements = elements
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def __getitem__(self, index: int) -> object:
+        return self.elements[index]
+
+
+def test_every_form_of_python_data_is_read(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    pil = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (64, 255)]
+    names = {
+        "np": np,
+        "images": IMAGES,
+        "loader": [(np.stack(IMAGES), np.zeros(3, np.int64))],
+        "dataset": Indexed([(image, 3) for image in IMAGES]),
+        "rows": Indexed([{"image": image, "label": 3} for image in pil]),
+        "pil_images": pil,
+    }
+    forms = table("python data")
+    for form in forms:
+        data = eval(form, names)
+        options = onnx_trtcal.Options(provider="cpu", threads=1)
+        calibration = onnx_trtcal.calibrate(tmp_path / "model.onnx", data, options)
+        assert calibration.scales["images"].amax == 1, form

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import toys
 
-from onnx_trtcal import Options, calibrate, quantize
+from onnx_trtcal import Options, calibrate, compare, quantize, solve
 from onnx_trtcal.errors import CacheError, DataError, ModelError, StatisticsError
 from onnx_trtcal.scale_source import find_scales, source_kind
 from onnx_trtcal.stats import store
@@ -69,6 +69,32 @@ def test_statistics_of_another_model_are_refused(data, tmp_path):
     with pytest.raises(StatisticsError, match="another model") as caught:
         find_scales(other, tmp_path / "a.stats", CPU)
     assert caught.value.where.endswith("a.stats")
+
+
+def test_statistics_solve_with_ties_that_they_were_collected_without(data):
+    nodes = [
+        toys.node("Relu", "x", "r"),
+        toys.node("Sigmoid", "x", "s"),
+        toys.node("Concat", "r s", "j", axis=1),
+        toys.node("Tanh", "j", "y"),
+    ]
+    model = toys.model(nodes, {"x": ["n", 16, 2, 2]}, {"y": ["n", 32, 2, 2]})
+    collection = calibrate(model, data, CPU).collection
+    tied = replace(CPU, tie_concat=True)
+    # The tied Concat's output is not observed, and the statistics have it.
+    assert "j" in collection.histograms
+    assert solve(collection, model, tied).cache() == calibrate(model, data, tied).cache()
+    assert "j" not in {row.tensor for row in compare(collection, model, ["mse"], tied)}
+    with pytest.raises(StatisticsError, match="lack 1 tensors") as caught:
+        solve(calibrate(model, data, tied).collection, model)
+    assert "--tie-concat" in caught.value.fix
+
+
+@pytest.mark.parametrize("verb", [solve, compare])
+def test_a_calibration_is_not_its_statistics(verb, data):
+    with pytest.raises(StatisticsError, match="this is Calibration") as caught:
+        verb(calibrate(net(), data, CPU), net())
+    assert "Calibration.collection" in caught.value.fix
 
 
 def test_what_a_cache_lacks_is_propagated_or_missing():

@@ -55,6 +55,17 @@ def test_every_tensor_of_the_plan_gets_the_scale_of_its_source() -> None:
         assert item.scale == to_scale(thresholds[source]) and not item.all_zero
 
 
+def test_what_takes_the_scale_of_a_tensor_never_seen_was_not_seen_either() -> None:
+    plan = prepare(network(), Options()).plan
+    lost, *others = plan.observed
+    zeros = dict.fromkeys(plan.observed, 0.0)
+    scales = make_scales(plan, zeros, zeros, dict.fromkeys(plan.observed, "mse"), unseen={lost})
+    for item in scales.values():
+        assert (item.seen, item.all_zero) == ((False, False) if item.source == lost else (True, True))
+        assert item.scale == SCALE_OF_ZEROS
+    assert others and not scales[lost].seen
+
+
 def test_an_infinite_threshold_is_held_to_float32() -> None:
     plan = prepare(network(), Options()).plan
     values = dict.fromkeys(plan.observed, math.inf)

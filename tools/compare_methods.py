@@ -69,9 +69,9 @@ def _compare(case: Case, methods: list[str], seed: int, provider: str) -> dict[s
     begin = time.perf_counter()
     collected = calibrate(case.model, calibration, options)
     between = time.perf_counter()
-    judged = calibrate(case.model, calibration, replace(options, method="auto"))
+    searched = calibrate(case.model, calibration, replace(options, method="auto"))
     seconds = (time.perf_counter() - between) - (between - begin)
-    found = {"auto": _sqnr(judged, test), "seconds": max(seconds, 0.0)}
+    found = {"auto": _sqnr(searched, test), "seconds": max(seconds, 0.0)}
     for method in methods:
         asked = replace(options, method=method)
         if parse_method(method).needs == "model":

@@ -16,7 +16,7 @@ CASES.toml (or .json) describes models; paths are relative to the file:
     shape = [1, 8, 8]                     optional: reshape each sample to this
 
 Every tool makes a Q/DQ model in a process of its own, with its default settings but for what TensorRT demands:
-symmetric INT8, no quantized bias. One and the same judge then runs all of them, in ONNX Runtime with Q and DQ
+symmetric INT8, no quantized bias. The same evaluation then runs all of them, in ONNX Runtime with Q and DQ
 computed in float, so that the arithmetic is that of TensorRT.
 """
 

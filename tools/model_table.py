@@ -91,7 +91,7 @@ def make_row(path: Path, given: Mapping[str, float], tolerance: float) -> Row:
         difference, worst = compare(prepared, given)
     except CalibrationError as error:
         return Row((*[""] * 7, f"refused: {error.what.splitlines()[0][:100]}", ""), good=True)
-    except Exception:  # noqa: BLE001 (the table goes on with the next model)
+    except Exception:  # noqa: BLE001 (the table continues with the next model)
         traceback.print_exc()
         return Row((*[""] * 7, "CRASH", ""), good=False)
     plan, folds = prepared.plan, prepared.folds

@@ -40,9 +40,9 @@ def filled(readme: str) -> str:
 
 def methods_table() -> str:
     """One row per method of the registry, the default first."""
-    (default, what), *others = method_rows()
-    rows = [(f"`{default}` (default)", what), *((f"`{usage}`", text) for usage, text in others)]
-    return _table(("method", "what it does"), rows)
+    (default, *what), *others = method_rows()
+    rows = [(f"`{default}` (default)", *what), *((f"`{usage}`", *text) for usage, *text in others)]
+    return _table(("method", "what it does", "works from statistics (`solve`)"), rows)
 
 
 def options_table() -> str:

@@ -10,15 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, log_gaps, model_gaps, with_log
+from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Gap, behind_plugin, log_gaps, model_gaps, with_log
 from onnx_trtcal.audit.log_audit import LogAudit, audit_log, constants_named
 from onnx_trtcal.graph.constants import constant_amax
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
+from onnx_trtcal.graph.model.reach import beyond_int8
 from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.scope import read_original
 from onnx_trtcal.prepared import fold_model
+from onnx_trtcal.sidecar import read_sidecar
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
 
@@ -47,7 +49,10 @@ class Coverage:
             then those that only the log names.
         idle: entries for tensors of the model that need no scale -> why.
         unknown: entries for names that the model does not have -> what they may be.
-        zeros: covered tensors whose scale is 0, which TensorRT writes for a tensor that was all zeros.
+        zeros: covered tensors whose scale is 0, which TensorRT writes for a tensor that was all zeros or that held no
+            value at all.
+        unseen: covered tensors whose scale is made up, because they held no finite value in any sample: what the
+            sidecar beside the cache says.
         subgraph_tensors: float tensors inside If, Loop and Scan bodies, which no cache covers.
         quantized: op types that show that the model is quantized already, so that TensorRT uses its Q/DQ nodes
             and no cache; empty otherwise.
@@ -62,6 +67,17 @@ class Coverage:
     subgraph_tensors: int
     quantized: tuple[str, ...]
     triage: LogAudit | None
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The entries that name no tensor of the model, of its folded form, or of TensorRT's own."""
+        return tuple(name for name, why in self.unknown.items() if why == NO_SUCH_TENSOR)
+
+    @property
+    def looks_foreign(self) -> bool:
+        """Whether most entries name no tensor of the model, so that the cache looks like another model's."""
+        return 2 * len(self.foreign) > len(self.covered) + len(self.idle) + len(self.unknown)
 
     @property
     def complete(self) -> bool:
@@ -91,7 +107,7 @@ def check(
 
     Args:
         model: an ONNX file, a model in memory, or a loaded model.
-        cache: a cache file, or a cache that has been read.
+        cache: a cache file, whose sidecar is read as well, or a cache that has been read.
         log: the `trtexec --verbose` log of a build with this cache, for what TensorRT itself says.
         ort_custom_ops: shared libraries that define custom operators for ONNX Runtime.
 
@@ -101,13 +117,15 @@ def check(
         DataError: the log cannot be read.
     """
     entries = cache if isinstance(cache, Cache) else read_cache(cache)
+    unseen = frozenset() if isinstance(cache, Cache) else read_sidecar(cache).unseen
     build = log if log is None or isinstance(log, TrtLog) else read_log(log)
     loaded = model if isinstance(model, Model) else load(model, ort_custom_ops)
     # Not folded: TensorRT gets the original model, and looks up the scales before it folds.
     planned = plan(loaded, import_graph(loaded), {})
     usable = {name for name, scale in entries.scales.items() if math.isfinite(scale)}
     constants = _constants(loaded, entries, build)
-    gaps = list(model_gaps(planned, entries, usable))
+    beyond = beyond_int8(loaded.proto)
+    gaps = [behind_plugin(gap, beyond) for gap in model_gaps(planned, entries, usable)]
     account = None
     if build is not None:
         account = audit_log(build, entries, constants, _largest(loaded, constants))
@@ -123,6 +141,7 @@ def check(
         subgraph_tensors=planned.subgraph_tensors,
         quantized=planned.quantized,
         triage=account,
+        unseen=tuple(name for name in covered if name in unseen),
     )
 
 

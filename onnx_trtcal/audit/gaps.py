@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, assert_never, cast
 from onnx_trtcal.scales import to_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from onnx_trtcal.audit.log_audit import LogAudit
     from onnx_trtcal.graph.plan.plan import Plan
     from onnx_trtcal.trt.build_log import TrtLog
     from onnx_trtcal.trt.cache import Cache
 
-__all__ = ["WHY_NONE_NEEDED", "Costs", "Gap", "log_gaps", "model_gaps", "with_log"]
+__all__ = ["WHY_NONE_NEEDED", "Costs", "Gap", "behind_plugin", "log_gaps", "model_gaps", "with_log"]
 
 Costs = Literal["yes", "maybe", "no"]
 # Why a tensor takes the scale of its owner.
@@ -44,6 +44,7 @@ class Gap:
         why: the reason.
         offer: a scale that can be written for it; None where only a calibration can tell.
         offer_from: where the offer comes from; empty without one.
+        partner: the tensor whose entry is offered; empty where the offer comes from elsewhere.
     """
 
     tensor: str
@@ -51,6 +52,7 @@ class Gap:
     why: str
     offer: float | None = None
     offer_from: str = ""
+    partner: str = ""
 
 
 def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Gap]:
@@ -77,11 +79,25 @@ def model_gaps(plan: Plan, cache: Cache, usable: Collection[str]) -> Iterator[Ga
         if owner.reason == "constant":
             gap = replace(gap, offer=to_scale(plan.constants[name]), offer_from=_FROM_VALUES)
         elif partner is not None and (partner == owner.source or owner.reason not in ("group", "folded")):
-            gap = replace(gap, offer=cache.scales[partner], offer_from=f"the entry of {partner!r}")
+            source = f"the entry of {partner!r}"
+            gap = replace(gap, offer=cache.scales[partner], offer_from=source, partner=partner)
         yield gap
     for name, reason in plan.skipped.items():
         if name not in cache.scales:
             yield Gap(name, "no", WHY_NONE_NEEDED.get(reason, reason))
+
+
+def behind_plugin(gap: Gap, beyond: Mapping[str, str]) -> Gap:
+    """The gap, which costs nothing where it lies behind a plugin and no layer there can run in INT8.
+
+    Args:
+        gap: of the model.
+        beyond: such tensors -> the plugin, from `beyond_int8`.
+    """
+    if gap.costs == "no" or gap.tensor not in beyond:
+        return gap
+    why = f"behind {beyond[gap.tensor]}, a plugin, where there is no layer that can run in INT8"
+    return replace(gap, costs="no", why=why)
 
 
 def with_log(gap: Gap, account: LogAudit, log: TrtLog) -> Gap:

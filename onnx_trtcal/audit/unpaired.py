@@ -29,7 +29,7 @@ def why_unpaired(path: str | Path) -> dict[str, str]:
 
     Nodes go by name, or by first output where they have none; those that read a DequantizeLinear are left out. Of a
     node that no rule leaves, it can only be said that it was excluded or that its input had no scale. Empty for a
-    model that ONNX Runtime does not load.
+    model that cannot be read.
     """
     try:
         model = load(path)

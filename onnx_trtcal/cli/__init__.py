@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = arguments.pop(0) if arguments and arguments[0] in VERBS else _DEFAULT
     if verb == _DEFAULT:
         _reject_mistyped_verb(arguments)
-    args = parser_for(verb).parse_args(arguments)
+    args = _parsed(parser_for(verb), arguments)
     try:
         with _orderly_termination():
             status = int(_module(verb).run(args))
@@ -99,6 +99,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(f"cannot write to standard output: {error.strerror or error}")
     return status
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments; of a verb without actions of its own, paths may stand before and behind flags."""
+    if parser._subparsers is not None:
+        return parser.parse_args(arguments)
+    # Python 3.11 would otherwise take each % in the usage line for a format of its own.
+    parser.usage = parser.format_usage().removeprefix("usage: ").rstrip().replace("%", "%%")
+    return parser.parse_intermixed_args(arguments)
 
 
 def _module(verb: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, options_from
+from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, data_from, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
@@ -27,10 +27,10 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the main job."""
     parser.add_argument("model", metavar="MODEL", help="ONNX model file")
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        help="directory or file: images, .npy, .npz by input name, one sub-folder per input",
+    add_data(
+        parser,
+        "directories, files, globs, or lists of files (.txt, .csv): images, .npy, .npz by input name, one "
+        "sub-folder per input; or loader.py:function (the README lists every form)",
     )
     add_tables(parser)
     parser.add_argument(
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args)
     check_tables(args)
     extra = [path for path in (args.save_stats, args.save_folded) if path]
-    check_destinations([*table_files(args), *extra], [args.model, args.data])
+    check_destinations([*table_files(args), *extra], [args.model, *args.data])
     console = Console(quiet=args.quiet, verbose=args.verbose)
 
     from onnx_trtcal import calibrate, save_statistics
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = Path(f"{output}.checkpoint")
     try:
         calibration = calibrate(
-            args.model, args.data, options, listener=ConsoleListener(console), checkpoint=checkpoint
+            args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
     except KeyboardInterrupt:
         if checkpoint.exists():
@@ -73,6 +73,6 @@ def run(args: argparse.Namespace) -> int:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_report(calibration, args.model, tables, written, console)
+    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
     return 0

@@ -24,6 +24,8 @@ def print_report(
     tables: Mapping[TableFormat, Path],
     written: Sequence[Path],
     console: Console,
+    *,
+    deepstream: bool = False,
 ) -> None:
     """What was measured, the hardest clips, warnings, the files written, and what to run next.
 
@@ -33,6 +35,7 @@ def print_report(
         tables: the files with scales, by format.
         written: all files written.
         console: where to print.
+        deepstream: print the keys of DeepStream's nvinfer, too.
     """
     from onnx_trtcal.report import summary
 
@@ -71,6 +74,8 @@ def print_report(
     console.line()
     if cache := tables.get("trt"):
         _print_next(calibration, model, str(cache), console)
+    if deepstream:
+        _print_deepstream(calibration, model, str(cache or ""), console)
     if table := tables.get("ort-flatbuffers"):
         console.line("ONNX Runtime's TensorRT provider takes these options:")
         console.line(f"  trt_int8_enable=True, trt_int8_calibration_table_name={table.name!r},")
@@ -109,6 +114,17 @@ def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
     return {each.tensor for each in found}
 
 
+def _print_deepstream(calibration: Calibration, model: str, cache: str, console: Console) -> None:
+    from onnx_trtcal.report.deepstream import deepstream_lines
+
+    if not cache:
+        console.warn("--deepstream has no effect: nvinfer reads TensorRT's cache, which --format trt writes")
+        return
+    console.line("for DeepStream's nvinfer:")
+    for line in deepstream_lines(calibration, model, cache):
+        console.line(f"  {line}")
+
+
 def _print_next(calibration: Calibration, model: str, cache: str, console: Console) -> None:
     from onnx_trtcal.report import summary
 
@@ -116,8 +132,8 @@ def _print_next(calibration: Calibration, model: str, cache: str, console: Conso
     console.line(f"  {summary.next_command(calibration, model, cache)}")
     if unseen := summary.unseen_shapes(calibration):
         console.line(
-            f"  with --minShapes, --optShapes and --maxShapes for {', '.join(unseen)}: no data was run, so none "
-            "are known"
+            f"  with --minShapes, --optShapes and --maxShapes for {', '.join(unseen)}: no data was run, and the "
+            "statistics do not tell them"
         )
     console.line("TensorRT 11 has no calibrators and reads no cache: put the scales into the model instead:")
     words = ["onnx-trtcal", "quantize", model, cache, "-o", f"{Path(model).stem}.int8.onnx"]

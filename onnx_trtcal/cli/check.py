@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import listed
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.sidecar import completed_sidecar
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.audit.gaps import Gap
     from onnx_trtcal.audit.log_audit import LogAudit
+    from onnx_trtcal.sidecar import Sidecar
 
 __all__ = ["configure", "run"]
 
@@ -48,26 +49,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal import check, read_cache, write_cache
+    from onnx_trtcal import check, read_cache
+    from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, write_followed
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.write_completed:
         read = [args.model, args.cache, *([args.log] if args.log else [])]
-        check_destinations([args.write_completed], read)
+        check_targets([args.write_completed], read)
     cache = read_cache(args.cache)
-    coverage = check(args.model, cache, args.log, args.ort_custom_ops)
+    sidecar = known_sidecar(args.cache, console)
+    coverage = check(args.model, args.cache, args.log, args.ort_custom_ops)
     if args.write_completed:
-        write_cache(args.write_completed, coverage.completed(cache))
+        content = completed_sidecar(
+            sidecar, {gap.tensor: gap for gap in coverage.gaps if gap.offer is not None}
+        )
+        write_followed(args.write_completed, coverage.completed(cache), content)
     if args.json:
         console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
-        _print(coverage, console, args)
+        _print(coverage, sidecar, console, args)
     return 0 if coverage.complete else 1
 
 
-def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> None:
-    from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR
-
+def _print(coverage: Coverage, sidecar: Sidecar, console: Console, args: argparse.Namespace) -> None:
+    if coverage.looks_foreign:
+        made = f"; its sidecar says that it was made from {sidecar.model_file}" if sidecar.model_file else ""
+        console.warn(
+            f"this looks like another model's cache: {len(coverage.foreign)} of its "
+            f"{len(coverage.covered) + len(coverage.idle) + len(coverage.unknown)} entries name no tensor of "
+            f"{args.model}{made}"
+        )
     costly = [gap for gap in coverage.gaps if gap.costs != "no"]
     console.line(f"{args.model} and {args.cache}:")
     console.line(f"  {len(coverage.covered)} float tensors have an entry")
@@ -83,16 +94,15 @@ def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> No
         )
     if coverage.triage is not None:
         _print_triage(coverage.triage, console)
-    foreign = sum(why == NO_SUCH_TENSOR for why in coverage.unknown.values())
-    if foreign:
+    if coverage.foreign and not coverage.looks_foreign:
         console.warn(
-            f"{foreign} entries name no tensor of this model: does the cache belong to another version of it?"
+            f"{len(coverage.foreign)} entries name no tensor of this model: does the cache belong to another version "
+            "of it?"
         )
     if coverage.quantized:
         found = ", ".join(coverage.quantized)
         console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
-    if coverage.zeros:
-        console.warn(f"the scale is 0, because calibration saw only zeros: {_named(coverage.zeros, console)}")
+    _warn_of_made_up(coverage, sidecar, console)
     offers = sum(gap.offer is not None for gap in coverage.gaps)
     if args.write_completed:
         left = sum(gap.offer is None for gap in costly)
@@ -104,6 +114,25 @@ def _print(coverage: Coverage, console: Console, args: argparse.Namespace) -> No
             f"{offers} of the missing scales follow without calibrating: --write-completed OUT writes them"
         )
     console.result("covered" if coverage.complete else "not covered")
+
+
+def _warn_of_made_up(coverage: Coverage, sidecar: Sidecar, console: Console) -> None:
+    """Which scales do not come from values that were seen."""
+    from onnx_trtcal.scales import unseen_text
+
+    zeros = [name for name in coverage.zeros if name in sidecar.zeros]
+    if zeros:
+        console.warn(f"the scale is 0, because calibration saw only zeros: {_named(zeros, console)}")
+    unknown = [name for name in coverage.zeros if name not in zeros and name not in coverage.unseen]
+    if unknown:
+        console.warn(
+            "the scale is 0, because calibration saw only zeros or no value at all; quantize leaves the layers that "
+            f"read these tensors in floating point: {_named(unknown, console)}"
+        )
+    if coverage.unseen:
+        console.warn(
+            f"{unseen_text(coverage.unseen)}; the scale in the cache is made up: calibrate with samples that reach them"
+        )
 
 
 def _print_gaps(console: Console, title: str, gaps: list[Gap]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+from onnx_trtcal.support.progress_bar import Progress, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,13 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Console", "Progress", "raise_refusal"]
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-class Progress(Protocol):
-    """Counts finished work."""
-
-    def advance(self, count: int) -> None:
-        """Says that `count` more units are done."""
 
 
 class Console:
@@ -86,7 +81,7 @@ class Console:
         if self.quiet:
             yield _Silence()
         elif sys.stderr is not None and sys.stderr.isatty():
-            with _bar(title, total, unit) as bar:
+            with progress_bar(title, total, unit, transient=True) as bar:
                 yield bar
         else:
             yield _Lines(title, total, unit)
@@ -140,31 +135,3 @@ class _Lines:
         rate = self.done / (now - self.started)
         goal = f" of {self.total}, {(self.total - self.done) / rate:.0f} s left" if self.total else ""
         _say(sys.stderr, f"{self.title}: {self.done}{goal}, {rate:.1f} {self.unit}/s")
-
-
-@contextlib.contextmanager
-def _bar(title: str, total: int | None, unit: str) -> Iterator[Progress]:
-    from rich.console import Console as Terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    started = time.monotonic()
-    with Bars(*columns, console=Terminal(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=total, rate="")
-
-        class Bar:
-            done = 0
-
-            def advance(self, count: int) -> None:
-                self.done += count
-                rate = self.done / max(time.monotonic() - started, 1e-9)
-                bars.update(task, advance=count, rate=f"{rate:.1f} {unit}/s")
-
-        yield Bar()

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
     import argparse
@@ -18,13 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+_MOST_NAMES = 10
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
-    parser.add_argument("data", metavar="DATA", help="data to compare on")
-    sources = add_simulation(parser)
+    add_data(parser, "data to compare on")
+    sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
+    add_answers(parser)
     parser.add_argument(
         "--metric",
         metavar="FILE.py:NAME",
@@ -54,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     if request.quantized is None:
         warn_of_own_data(request, console)
-    found = evaluate(args.model, args.data, request, listener=ConsoleListener(console, "comparing"))
+    found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
         console.result(json_text(asdict(found)))
     else:
@@ -81,6 +93,7 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         ],
         title="INT8 against FP32, in graph order (as read: after the tensor's own Q/DQ pair):",
     )
+    _print_not_compared(found, console)
     if found.first is None:
         console.line("no tensor differs: is anything quantized?")
         return
@@ -91,11 +104,30 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         )
 
 
+def _print_not_compared(found: Evaluation, console: Console) -> None:
+    for name, each in found.differing.items():
+        sizes = f"{_shape(each.fp32)} against {_shape(each.int8)}"
+        console.line(
+            f"{name!r} is not compared for {each.samples} of {found.samples} samples: INT8 changes its size "
+            f"({sizes} in {each.first})"
+        )
+    if found.empty:
+        names = [repr(name) for name in found.empty]
+        console.line(f"no value in any sample, so nothing to compare: {listed(names, _MOST_NAMES)}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
 def _print_outputs(found: Evaluation, console: Console) -> None:
     console.line()
     console.line(f"end to end, {found.samples} samples:")
     for tensor in found.outputs:
         console.line(f"  output {tensor.name!r}: {_words(tensor)}")
+    for name in found.missing:
+        why = "INT8 changes its size in every sample" if name in found.differing else "no value in any sample"
+        console.line(f"  output {name!r}: nothing to compare: {why}")
     for name, share in found.equal.items():
         console.line(f"  output {name!r}: the same values for {share:.2%} of the samples")
     if found.agreement is not None:

@@ -17,9 +17,20 @@ from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.options import Options, Preprocess, parse_size
 from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["add_options", "add_preprocess", "add_qdq", "options_from", "qdq_from"]
+__all__ = ["add_data", "add_options", "add_preprocess", "add_qdq", "data_from", "options_from", "qdq_from"]
 
 _UNSET = argparse.SUPPRESS
+
+
+def add_data(parser: argparse.ArgumentParser, help_text: str, metavar: str = "DATA") -> None:
+    """Adds the argument for data: one path or several."""
+    parser.add_argument("data", metavar=metavar, nargs="+", help=help_text)
+
+
+def data_from(args: argparse.Namespace) -> str | list[str]:
+    """What the argument of `add_data` says: the path, or the list of paths."""
+    paths: list[str] = args.data
+    return paths[0] if len(paths) == 1 else paths
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -33,17 +44,19 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     group.add_argument(
         "--config",
         metavar="FILE",
-        help="TOML file with options under the names of their flags; [preprocess] and [qdq] are tables",
+        help="TOML file with options under the names of their flags; [preprocess] and [qdq] are tables, "
+        "[preprocess.INPUT] one for a single input",
     )
 
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for each field of Preprocess."""
     group = parser.add_argument_group(
-        "image preprocessing: colour, resize, crop, (pixel * scale - mean) / std"
+        "image preprocessing: colour, resize, crop, (pixel * scale - mean) / std",
+        description="Each of these flags may be repeated as --FLAG INPUT=VALUE, for one input of the model.",
     )
-    for item in dataclasses.fields(Preprocess):
-        _add_flag(group, item)
+    for item in _image_fields():
+        _add_flag(group, item, per_input=True)
 
 
 def add_qdq(parser: argparse.ArgumentParser) -> None:
@@ -81,16 +94,57 @@ def options_from(args: argparse.Namespace) -> Options:
     for item in dataclasses.fields(Options):
         if item.name in said:
             values[item.name] = said[item.name]
-    for item in dataclasses.fields(Preprocess):
-        if item.name in said:
-            images[item.name] = said[item.name]
-    for name in ("method_for", "ort_custom_ops"):
+    per_input = {name: dict(fields) for name, fields in images.pop("per_input", {}).items()}
+    for item in _image_fields():
+        for name, value in said.get(item.name, {}).items():
+            (per_input.setdefault(name, {}) if name else images)[item.name] = value
+    if per_input:
+        images["per_input"] = {name: Preprocess(**fields) for name, fields in per_input.items()}
+    for name in ("method_for", "ort_custom_ops", "item_axis", "until"):
         if name in values:
             values[name] = tuple(values[name])
     return Options(preprocess=Preprocess(**images), **values)
 
 
-def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
+class _PerInput(argparse.Action):
+    """Gathers VALUE and INPUT=VALUE as {input name: value}; what is for all inputs stands under ""."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 (argparse's signature)
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Adds one value."""
+        name, value = values
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), name: value})
+
+
+def _for_input(convert: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
+    def split(text: str) -> tuple[str, Any]:
+        name, _, value = text.rpartition("=")
+        return name, convert(value)
+
+    return split
+
+
+def _choice(choices: Sequence[str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(map(repr, choices))})"
+            )
+        return text
+
+    return check
+
+
+def _image_fields() -> list[dataclasses.Field[Any]]:
+    return [item for item in dataclasses.fields(Preprocess) if item.name != "per_input"]
+
+
+def _add_flag(group: Any, item: dataclasses.Field[Any], *, per_input: bool = False) -> None:
     flag = "--" + item.name.replace("_", "-")
     text = item.metadata["help"].replace("%", "%%")
     if item.type == "bool" and item.default:
@@ -103,8 +157,13 @@ def _add_flag(group: Any, item: dataclasses.Field[Any]) -> None:
     if item.default not in (None, (), ""):
         text += f" (default {item.default})"
     arguments: dict[str, Any] = {"default": _UNSET, "help": text}
-    if item.metadata["choices"]:
-        arguments["choices"] = item.metadata["choices"]
+    choices = item.metadata["choices"]
+    if per_input:
+        arguments["action"] = _PerInput
+        arguments["type"] = _for_input(_choice(choices) if choices else _argument_type(item))
+        arguments["metavar"] = "|".join(choices) or item.metadata["metavar"]
+    elif choices:
+        arguments["choices"] = choices
     else:
         arguments["type"] = _argument_type(item)
         arguments["metavar"] = item.metadata["metavar"] or item.name.upper()
@@ -161,9 +220,13 @@ def _from_toml(path: str) -> dict[str, Any]:
         if not isinstance(table, Mapping):
             raise OptionError(f"{name} must be a table", where=path, fix=f"write [{name}] above its keys")
     values = _typed(read, dataclasses.fields(Options), path)
-    values["preprocess"] = _typed(
-        tables["preprocess"], dataclasses.fields(Preprocess), f"{path} [preprocess]"
-    )
+    shared = {key: value for key, value in tables["preprocess"].items() if not isinstance(value, Mapping)}
+    values["preprocess"] = _typed(shared, _image_fields(), f"{path} [preprocess]")
+    own = {name: table for name, table in tables["preprocess"].items() if name not in shared}
+    if own:
+        values["preprocess"]["per_input"] = {
+            name: _typed(table, _image_fields(), f"{path} [preprocess.{name}]") for name, table in own.items()
+        }
     values["qdq"] = _typed(tables["qdq"], dataclasses.fields(QdqOptions), f"{path} [qdq]")
     return values
 

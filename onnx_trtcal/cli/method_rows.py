@@ -12,25 +12,29 @@ __all__ = ["method_rows", "methods_help"]
 _WIDTH = 79
 
 
-def method_rows() -> list[tuple[str, str]]:
-    """How each method is written on the command line and what it does; the default comes first."""
+def method_rows() -> list[tuple[str, str, str]]:
+    """How each method is written on the command line, what it does, and whether it works from statistics.
+
+    The default comes first.
+    """
     default = Options().method
     rows = []
     for name, each in sorted(METHODS.items(), key=lambda item: item[0] != default):
         usage = f"{name}:{each.argument.name}" if each.argument else name
         given = f" (default {each.argument.default!r})" if each.argument else ""
-        rows.append((usage, each.description + given))
+        rows.append((usage, each.description + given, each.from_statistics))
     return rows
 
 
 def methods_help() -> str:
     """The rows as aligned lines of help text."""
     rows = method_rows()
-    indent = max(len(usage) for usage, _ in rows) + 4
+    indent = max(len(usage) for usage, _, _ in rows) + 4
     lines: list[str] = []
-    for usage, description in rows:
+    for usage, description, from_statistics in rows:
         start = f"  {usage}".ljust(indent)
+        solvable = "" if from_statistics == "yes" else f" [in solve: {from_statistics}]"
         lines += textwrap.wrap(
-            start + description, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False
+            start + description + solvable, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False
         )
     return "\n".join(lines)

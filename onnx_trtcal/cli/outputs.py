@@ -37,6 +37,11 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
         "MODEL.int8.onnx, with the options in [qdq] of --config",
     )
     parser.add_argument(
+        "--deepstream",
+        action="store_true",
+        help="also print the [property] keys of DeepStream's nvinfer for the model, the cache and the preprocessing",
+    )
+    parser.add_argument(
         "--algorithm",
         choices=ALGORITHMS,
         default=ALGORITHMS[0],

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report_missing
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.verified import print_verification, verification_fields
 from onnx_trtcal.errors import listed
@@ -32,10 +40,10 @@ _MOST_NAMES = 5
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
-    parser.add_argument(
-        "source",
-        metavar="DATA|STATS|CACHE",
-        help="data to calibrate on, a statistics file, or a calibration cache, also one that TensorRT wrote",
+    add_data(
+        parser,
+        "data to calibrate on, a statistics file, or a calibration cache, also one that TensorRT wrote",
+        "DATA|STATS|CACHE",
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="Q/DQ model to write (default: ./MODEL.int8.onnx)"
@@ -62,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
             return report_missing(error)
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
-    check_destinations([output], [args.model, args.source])
+    check_destinations([output], [args.model, *args.data])
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
     from onnx_trtcal import quantize
     from onnx_trtcal.cli.jsontext import json_text
 
-    made = quantize(args.model, args.source, options, qdq, listener=ConsoleListener(console))
+    made = quantize(args.model, data_from(args), options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
     print_quantization(made, written, console, qdq)
     verified = _verified(made, written[0], qdq, args) if args.verify else None
@@ -177,14 +185,12 @@ def _print_layers(made: Quantization, console: Console) -> None:
 def _print_next(made: Quantization, path: str, console: Console, qdq: QdqOptions) -> None:
     from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line
 
-    calibration = made.source.calibration
-    seen = calibration.seen_shapes if calibration else {}
     dynamic = [
         spec.name
         for spec in made.source.model.inputs
         if any(not isinstance(size, int) for size in spec.shape)
     ]
-    shapes = dynamic_shapes(made.source.model.inputs, seen)
+    shapes = dynamic_shapes(made.source.model.inputs, made.source.seen_shapes)
     console.line()
     console.line("build an engine:")
     # Strongly typed builds, which float16 in the model is for, came with TensorRT 9 and 10.
@@ -196,5 +202,5 @@ def _print_next(made: Quantization, path: str, console: Console, qdq: QdqOptions
     if unseen:
         console.line(
             f"  with --minShapes, --optShapes and --maxShapes for {listed(unseen, _MOST_NAMES)}: "
-            "no data was run, so none are known"
+            "no data was run and no sidecar beside the cache tells them, so none are known"
         )

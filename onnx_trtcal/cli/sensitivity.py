@@ -6,10 +6,18 @@ import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, add_preprocess, add_qdq, options_from, qdq_from
+from onnx_trtcal.cli.flags import (
+    add_data,
+    add_options,
+    add_preprocess,
+    add_qdq,
+    data_from,
+    options_from,
+    qdq_from,
+)
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_simulation, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +32,9 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of this verb."""
     parser.add_argument("model", metavar="MODEL", help="float ONNX model file")
-    parser.add_argument(
-        "data", metavar="DATA", help="data to measure damage on; a few dozen samples (--max-samples) will do"
-    )
-    add_simulation(parser)
+    add_data(parser, "data to measure damage on; a few dozen samples (--max-samples) will do")
+    add_source(parser)
+    add_answers(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",
@@ -61,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     warn_of_own_data(request, console)
-    found = sensitivity(args.model, args.data, request, listener=ConsoleListener(console, "ranking"))
+    found = sensitivity(args.model, data_from(args), request, listener=ConsoleListener(console, "ranking"))
     if args.json:
         console.result(json_text(_fields(found)))
     else:

@@ -11,18 +11,29 @@ if TYPE_CHECKING:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.evaluation.request import SimulationOptions
 
-__all__ = ["add_simulation", "db", "source_from", "warn_of_own_data"]
+__all__ = ["add_answers", "add_source", "db", "source_from", "warn_of_own_data"]
 
 
-def add_simulation(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds the flags of SimulationOptions; returns the group of those that name a scale source."""
+def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds the flags that name a scale source; returns their group.
+
+    argparse shows that they exclude each other only where nothing is added to the parser between them.
+    """
     group = parser.add_argument_group("where the scales come from (default: calibration on DATA itself)")
     sources = group.add_mutually_exclusive_group()
     sources.add_argument("--cache", metavar="PATH", help="a calibration cache, also one that TensorRT wrote")
     sources.add_argument("--stats", metavar="PATH", help="a statistics file")
     sources.add_argument("--calibrate-on", metavar="DATA", help="other data, to calibrate on")
+    return sources
+
+
+def add_answers(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which answers are right, and where the model gives its own."""
     parser.add_argument(
-        "--labels", metavar="PATH", help="right classes: CSV with file,label or index,label; or .npy"
+        "--labels",
+        metavar="PATH",
+        help="right classes: a table of file,label or index,label, one label a line, .npy, a folder per class, or YOLO "
+        "or COCO annotations with one class per image",
     )
     parser.add_argument(
         "--output",
@@ -30,7 +41,6 @@ def add_simulation(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusi
         default="",
         help="the output that holds one value per class (default: the first that does)",
     )
-    return sources
 
 
 def source_from(args: argparse.Namespace) -> str | None:

@@ -47,6 +47,6 @@ def run(args: argparse.Namespace) -> int:
 
     calibration = solve(args.stats, args.model, options, listener=ConsoleListener(console))
     tables, written = write_tables(calibration, args)
-    print_report(calibration, args.model, tables, written, console)
+    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
     return 0

@@ -39,7 +39,7 @@ def collect(
     """
     for batch in batches:
         for name, array in batch.feeds.items():
-            seen_shapes.setdefault(name, SeenShapes()).add(array.shape)
+            seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(array.shape)
         arrays = _run(session, batch, device)
         real = {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
         more = count(batch, real)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_trtcal.data.batching import batches, effective_batch_size
-from onnx_trtcal.data.layout import feeding_of
+from onnx_trtcal.data.batching import batches
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
@@ -35,11 +34,29 @@ class Chunking:
         batch_size: samples per run.
         passes: the observed tensors of each pass over the data.
         reason: what was split and why, for the user; empty when nothing was.
+        limit: how many bytes of activations may be alive; None for any number.
+        sizes: bytes of each observed tensor for one sample, in graph order; empty where that is not known.
     """
 
     batch_size: int
     passes: tuple[tuple[str, ...], ...]
     reason: str = ""
+    limit: int | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+    def fitting(self, samples: int) -> tuple[str, ...]:
+        """The observed tensors of which so many samples may be alive, all if possible; else late ones first."""
+        observed = tuple(name for tensors in self.passes for name in tensors)
+        if self.limit is None:
+            return observed
+        if not self.sizes:
+            return observed[-1:]
+        chosen, left = set(), self.limit / samples
+        for name in reversed(observed):
+            if self.sizes[name] <= left:
+                chosen.add(name)
+                left -= self.sizes[name]
+        return tuple(name for name in observed if name in chosen)
 
 
 def choose_chunking(
@@ -60,25 +77,27 @@ def choose_chunking(
         DataError: from reading the first sample.
         ModelError: from running it.
     """
-    inputs, observed = prepared.model.inputs, prepared.plan.observed
-    batch_size = effective_batch_size(inputs, options.batch_size)
+    observed = prepared.plan.observed
+    feeding = source.feeding
+    batch_size = feeding.batch_size(options.batch_size)
     limit = options.memory_limit
     if limit is None and options.batch_size is None:
         free = device.free_memory()
         # Half of it: the model's own intermediate results and the next batch need room as well.
         limit = None if free is None else free // 2
-    feeding = feeding_of(inputs)
     fixed = bool(feeding.verbatim) or feeding.batch is not None
     samples = batch_size if fixed else 1
     sizes = _inferred_sizes(prepared, samples)
     if limit is None or (sizes and sum(sizes.values()) * batch_size <= limit * samples):
-        return Chunking(batch_size, (observed,))
+        return Chunking(batch_size, (observed,), "", limit, _per_sample(sizes, samples))
     if not source.countable:
         # Data that may be read only once leaves no sample to try, and no second pass.
         reason = "" if fixed else "batches of 1: memory is short, and the data may not be read twice"
-        return Chunking(batch_size if fixed else 1, (observed,), reason)
+        size = batch_size if fixed else 1
+        return Chunking(size, (observed,), reason, limit, _per_sample(sizes, samples))
     sizes = sizes or _measured_sizes(prepared, source, options, provider, samples)
-    return chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+    chosen = chunk(sizes, samples, batch_size, limit, batch_is_fixed=fixed)
+    return replace(chosen, limit=limit, sizes=_per_sample(sizes, samples))
 
 
 def chunk(
@@ -117,6 +136,10 @@ def chunk(
     )
 
 
+def _per_sample(sizes: Mapping[str, int], samples: int) -> dict[str, float]:
+    return {name: size / samples for name, size in sizes.items()}
+
+
 def _split(sizes: Mapping[str, int], limit: int) -> tuple[tuple[str, ...], ...]:
     passes: list[list[str]] = []
     used = 0
@@ -151,7 +174,7 @@ def _measured_sizes(
     model, observed = prepared.model, prepared.plan.observed
     shown = probe(prepared.observed, model, observed, shapes_only=True)
     session = Session(shown, provider, options.threads, options.ort_custom_ops)
-    with closing(batches(replace(source, max_samples=samples), model.inputs, samples)) as stream:
+    with closing(batches(replace(source, max_samples=samples), samples)) as stream:
         batch = next(stream)
         shapes = session.run(batch.feeds, batch.names[0])
     return {

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
+from onnx_trtcal.collect.described import describe
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
+from onnx_trtcal.data.seen_shapes import per_sample
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.stats.collection import Collection
@@ -18,7 +20,7 @@ from onnx_trtcal.stats.counting_device import open_counting_device
 from onnx_trtcal.stats.host import HostDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.methods import SecondPass
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
@@ -43,15 +46,22 @@ class Measured:
         collection: the statistics of every observed tensor.
         seen_shapes: per input, the shapes it was fed with.
         movement: how far the scales moved over the last samples; None when there were too few to tell.
+        source: the data, with what an item of it is.
     """
 
     collection: Collection
     seen_shapes: Mapping[str, SeenShapes]
     movement: Movement | None
+    source: Source
 
 
 def measure(
-    prepared: Prepared, data: Any, options: Options, listener: Listener, checkpoint: Path | None = None
+    prepared: Prepared,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    checkpoint: Path | None = None,
+    keep: Callable[[Batch], None] | None = None,
 ) -> Measured:
     """Runs the data through the model and counts every observed tensor.
 
@@ -61,32 +71,38 @@ def measure(
         options: how.
         listener: receives what is to be said of the data and the provider, and the progress.
         checkpoint: file to save progress in, and to resume from when it is there.
+        keep: receives every batch; its arrays are valid until it returns.
 
     Raises:
         DataError: from reading the data; samples counted until then are in the checkpoint.
         ModelError: when ONNX Runtime fails on the model; likewise.
         ProviderError: when the provider asked for cannot run.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
-    for line in source.description:
-        listener.say(line)
+    source = open_source(
+        data, prepared.model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
+    )
+    describe(source, prepared.model, options.preprocess, listener)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     device, how_counted = open_counting_device(provider.device)
     if how_counted:
         listener.say(how_counted)
+    runs = ObservedRuns(prepared, source, options, provider, device.memory, listener, keep)
     chunking = choose_chunking(prepared, source, options, provider, device)
+    runs.settle(chunking, listener)
+    if runs.source is not source:
+        source = runs.source
+        chunking = choose_chunking(prepared, source, options, provider, device)
     if chunking.reason:
         listener.say(chunking.reason)
     scales = ScaleWatch(prepared, options, source.count, len(chunking.passes))
     if options.until_stable and scales.obstacle:
         listener.warn(f"--until-stable is ignored: {scales.obstacle}")
-    runs = ObservedRuns(prepared, source, options, provider, device.memory)
     whole = Collection(
         prepared.plan.observed,
         model=prepared.model.sha256,
         rule=options.range,
-        options=_belonging(options, chunking.batch_size),
+        options=_belonging(prepared, options, source, chunking.batch_size),
     )
     with _threads(options) as pool:
         counting = CountingPass(
@@ -94,17 +110,19 @@ def measure(
         )
         if len(chunking.passes) == 1:
             whole, movement = counting.count(whole, checkpoint)
-            return Measured(whole, runs.seen_shapes, movement)
+            whole.shapes = per_sample(runs.seen_shapes)
+            return Measured(whole, runs.seen_shapes, movement, source)
         for index, tensors in enumerate(chunking.passes, 1):
             part = Collection(tensors, model=whole.model, rule=whole.rule, options=whole.options)
             path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{index}")
             whole.take(counting.count(part, path)[0])
-    return Measured(whole, runs.seen_shapes, None)
+    whole.shapes = per_sample(runs.seen_shapes)
+    return Measured(whole, runs.seen_shapes, None, source)
 
 
 def measure_again(
     prepared: Prepared,
-    data: Any,
+    source: Source,
     options: Options,
     accumulators: Mapping[str, SecondPass],
     listener: Listener,
@@ -113,7 +131,7 @@ def measure_again(
 
     Args:
         prepared: the model and its plan.
-        data: whatever `open_source` takes, as in the first pass.
+        source: that of the first pass.
         options: how.
         accumulators: per observed tensor to count, what counts it, from `Method.second_pass`.
         listener: receives the progress.
@@ -122,9 +140,8 @@ def measure_again(
         DataError: from reading the data.
         ModelError: when ONNX Runtime fails on the model.
     """
-    source = open_source(data, prepared.model.inputs, options.preprocess, options.max_samples)
     provider = choose_provider(options.provider)
-    runs = ObservedRuns(prepared, source, options, provider)
+    runs = ObservedRuns(prepared, source, options, provider, listener=listener)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
     with _threads(options) as pool:
 
@@ -145,9 +162,24 @@ def _threads(options: Options) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
 
 
-def _belonging(options: Options, batch_size: int) -> dict[str, Any]:
+def _belonging(prepared: Prepared, options: Options, source: Source, batch_size: int) -> dict[str, Any]:
     """What must be equal for two sets of statistics to add up; what is left at its default is left out."""
-    images = {name: value for name, value in asdict(options.preprocess).items() if value is not None}
-    belonging = {"observe": options.observe, "preprocess": images}
+    images = _said(asdict(options.preprocess))
+    belonging: dict[str, Any] = {"observe": options.observe, "preprocess": images}
+    if source.feeding.asked:
+        belonging["item_axis"] = dict(source.feeding.axes)
+    # Where the observed graph ends, short of the model's outputs.
+    if options.until:
+        belonging["until"] = list(options.until)
+    if prepared.stops:
+        belonging["unrunnable"] = list(prepared.stops)
     # Under TensorRT's rule the first batch sets the ranges.
     return belonging if options.range == "stable" else {**belonging, "batch_size": batch_size}
+
+
+def _said(images: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not at their default, of each input as well."""
+    said = {name: value for name, value in images.items() if value is not None}
+    if "per_input" in said:
+        said["per_input"] = {name: _said(each) for name, each in said["per_input"].items()}
+    return said

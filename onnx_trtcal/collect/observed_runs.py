@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.batch_loop import collect
+from onnx_trtcal.collect.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
-from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
@@ -15,12 +16,14 @@ from onnx_trtcal.run.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
+    from onnx_trtcal.collect.chunking import Chunking
     from onnx_trtcal.data.batching import Batch
-    from onnx_trtcal.data.sources import Sample, Source
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.device_array import Activation
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["ObservedRuns"]
 
@@ -30,10 +33,12 @@ class ObservedRuns:
 
     Args:
         prepared: the model and its plan.
-        source: the data.
+        source: the data, and how it is fed.
         options: threads and custom ops of the session.
         provider: what to run on.
         memory: ONNX Runtime's name of the device that keeps the activations; None for the host.
+        listener: receives what is to be said of the session.
+        keep: receives every batch that is counted, and every sample that an earlier run has counted.
 
     Attributes:
         source: as given.
@@ -47,6 +52,8 @@ class ObservedRuns:
         options: Options,
         provider: Provider,
         memory: str | None = None,
+        listener: Listener | None = None,
+        keep: Callable[[Batch], None] | None = None,
     ) -> None:
         self.source = source
         self.seen_shapes: dict[str, SeenShapes] = {}
@@ -54,6 +61,8 @@ class ObservedRuns:
         self._options = options
         self._provider = provider
         self._memory = memory
+        self._listener = listener
+        self._keep = keep
         self._session: Session | None = None
 
     def every_batch(
@@ -83,20 +92,51 @@ class ObservedRuns:
 
         def count_and_advance(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             more = count(batch, arrays)
+            if self._keep:
+                self._keep(batch)
             advance(batch.count)
             return more
 
-        inputs = self._prepared.model.inputs
-        # The batch axis of those samples, as the run that counted them fed it.
-        rows = () if feeding_of(inputs).verbatim else (min(batch_size, len(counted)),)
+        axes = self.source.feeding.axes
 
-        def see(sample: Sample) -> None:
-            for name, array in sample.arrays.items():
-                self.seen_shapes.setdefault(name, SeenShapes()).add((*rows, *array.shape))
+        def see(batch: Batch) -> None:
+            # Items are stacked as the run that counted them fed them.
+            rows = (min(batch_size, len(counted)),)
+            for name, array in batch.feeds.items():
+                axis = axes[name]
+                shape = array.shape if axis is None else array.shape[:axis] + rows + array.shape[axis + 1 :]
+                self.seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(
+                    shape
+                )
+            if self._keep:
+                self._keep(batch)
 
-        stream = batches(self.source, inputs, batch_size, counted=counted, ends=ends, skipped=see)
+        stream = batches(self.source, batch_size, counted=counted, ends=ends, skipped=see)
         with closing(stream):
             collect(self._observing(tensors), stream, count_and_advance, self.seen_shapes, self._memory)
+
+    def settle(self, chunking: Chunking, listener: Listener) -> None:
+        """Finds out what an item of the data is, with the session that counts it where memory allows that.
+
+        Args:
+            chunking: the observed tensors, and how much of them may be alive.
+            listener: receives what was found.
+        """
+        if not self.source.feeding.open:
+            return
+        model, fixed = self._prepared.model, self.source.feeding.batch
+        # A run of several items is alive together with that of one of them.
+        alive = 2 * fixed if fixed else MOST_TRIED + 1
+        tensors = chunking.fitting(alive)
+        if not fixed and len(tensors) < len(self._prepared.plan.observed):
+            alive = max(3, min(alive, chunking.batch_size))
+            tensors = chunking.fitting(alive)
+        if not tensors:
+            listener.say("axis 0 is taken for the batch axis: --memory-limit leaves no room to try that")
+            return
+        allowed = tolerance((model.elem_types.get(name, 0) for name in tensors), self._provider)
+        run = partial(self._observing(tensors).run, sample=TRIAL)
+        self.source = settle(self.source, Trial(tensors, run, allowed, alive - 1), listener)
 
     def _observing(self, tensors: tuple[str, ...]) -> Session:
         """The session that observes these tensors; the one before it is freed first."""
@@ -104,5 +144,7 @@ class ObservedRuns:
             self._session = None
             observed = probe(self._prepared.observed, self._prepared.model, tensors)
             options = self._options
-            self._session = Session(observed, self._provider, options.threads, options.ort_custom_ops)
+            self._session = Session(
+                observed, self._provider, options.threads, options.ort_custom_ops, listener=self._listener
+            )
         return self._session

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.data.layout import Feeding, effective_batch_size, feeding_of
 from onnx_trtcal.data.prefetch import prefetch
-from onnx_trtcal.data.sources import Source
 from onnx_trtcal.errors import StatisticsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Generator, Mapping, Sequence
 
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.samples import Sample
-    from onnx_trtcal.support.input_spec import InputSpec
+    from onnx_trtcal.data.sources import Source
 
-__all__ = ["Batch", "OtherSamplesError", "batches", "effective_batch_size", "sample_hash"]
+__all__ = ["Batch", "OtherSamplesError", "batch_of", "batches", "sample_hash"]
 
 _MOST_THREADS = 8
 
@@ -39,8 +38,9 @@ class Batch:
         names: the samples' names.
         hashes: SHA-256 of each sample's content (see `sample_hash`).
         count: real samples.
-        rows: rows along the batch axis, `count` of them real and the rest repeating the last sample to fill a
+        rows: rows along the item axis, `count` of them real and the rest repeating the last sample to fill a
             fixed batch; equal to `count` where nothing is padded, as in every feed given verbatim.
+        feeding: how the samples were put together.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -48,6 +48,7 @@ class Batch:
     hashes: tuple[str, ...]
     count: int
     rows: int
+    feeding: Feeding
 
     @property
     def padded(self) -> bool:
@@ -56,40 +57,40 @@ class Batch:
 
 
 def batches(
-    source: Source | Iterable[Sample],
-    inputs: Sequence[InputSpec],
+    source: Source,
     batch_size: int,
     threads: int | None = None,
     counted: Collection[tuple[str, str]] = (),
     ends: Container[int] = (),
-    skipped: Callable[[Sample], None] | None = None,
+    skipped: Callable[[Batch], None] | None = None,
 ) -> Generator[Batch, None, None]:
     """Batches of consecutive samples.
 
     A fixed batch axis in the model wins over `batch_size`, and short batches are then padded with their last
-    sample; otherwise they stay short. A sample of another shape starts a new batch. A model fed verbatim gets one
-    sample per batch, its arrays untouched.
+    sample; otherwise they stay short. A sample of another shape starts a new batch, and so does one with other
+    values of an input that the samples of a batch share. A model fed verbatim gets one sample per batch, its
+    arrays untouched.
 
     Up to two batches are prefetched in background threads, which end when the iterator is closed or exhausted.
 
     Args:
-        source: the samples.
-        inputs: the model's inputs.
+        source: the samples, and how they are fed.
         batch_size: samples per batch, 1 or more.
         threads: decoding threads; default: one per core, at most 8.
         counted: (name, hash) of samples to leave out: those that an earlier run of the same data has counted,
             which are its first ones.
-        ends: sample counts, those left out among them, at which a batch ends even if it falls short.
-        skipped: receives each sample that is left out.
+        ends: sample counts, those left out among them, at which a batch ends even if it falls short, unless
+            that would change what its rows are.
+        skipped: receives each sample that is left out, as a batch of one.
 
     Raises:
         OptionError: when `batch_size` is not a positive number.
         DataError: from the source, in its place in the order.
         OtherSamplesError: before the first batch, when the data does not begin with the counted samples.
     """
-    size = effective_batch_size(inputs, batch_size)
+    size = source.feeding.batch_size(batch_size)
     workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
-    return _batches(source, feeding_of(inputs), size, workers, counted, ends, skipped)
+    return _batches(source, size, workers, counted, () if source.feeding.full_only else ends, skipped)
 
 
 def sample_hash(sample: Sample) -> str:
@@ -108,16 +109,15 @@ def sample_hash(sample: Sample) -> str:
 
 
 def _batches(
-    source: Source | Iterable[Sample],
-    feeding: Feeding,
+    source: Source,
     size: int,
     threads: int,
     counted: Collection[tuple[str, str]],
     ends: Container[int],
-    skipped: Callable[[Sample], None] | None,
+    skipped: Callable[[Batch], None] | None,
 ) -> Generator[Batch, None, None]:
-    tasks = source.tasks() if isinstance(source, Source) else (partial(_loaded, sample) for sample in source)
-    hashed = (partial(_hashed, task) for task in tasks)
+    feeding = source.feeding
+    hashed = (partial(_hashed, task) for task in source.tasks())
     waiting: list[tuple[Sample, str]] = []
     missing = set(counted)
     results = prefetch(hashed, max(2 * size, threads), threads)
@@ -126,19 +126,19 @@ def _batches(
             if missing:
                 _discard_counted(missing, sample.name, digest)
                 if skipped:
-                    skipped(sample)
+                    skipped(batch_of([(sample, digest)], feeding))
                 continue
-            if waiting and _shapes(waiting[0][0]) != _shapes(sample):
-                yield _batch(waiting, feeding)
+            if waiting and not _alike(waiting[0][0], sample, feeding):
+                yield batch_of(waiting, feeding)
                 waiting = []
             waiting.append((sample, digest))
             if len(waiting) == size or number in ends:
-                yield _batch(waiting, feeding)
+                yield batch_of(waiting, feeding)
                 waiting = []
         if missing:
             raise OtherSamplesError(f"it counts {min(missing)[0]!r} and more, which the data does not hold")
         if waiting:
-            yield _batch(waiting, feeding)
+            yield batch_of(waiting, feeding)
     finally:
         results.close()
 
@@ -151,31 +151,39 @@ def _discard_counted(missing: set[tuple[str, str]], name: str, digest: str) -> N
     missing.remove((name, digest))
 
 
-def _loaded(sample: Sample) -> Sample:
-    return sample
-
-
 def _hashed(task: Callable[[], Sample]) -> tuple[Sample, str]:
     sample = task()
     return sample, sample_hash(sample)
 
 
-def _shapes(sample: Sample) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in sample.arrays.items()}
+def _alike(one: Sample, other: Sample, feeding: Feeding) -> bool:
+    """Whether two samples can be run together: equal shapes, and equal values where one array serves both."""
+    return all(
+        array.shape == other.arrays[name].shape
+        and (feeding.axes[name] is not None or bool(feeding.verbatim) or (array == other.arrays[name]).all())
+        for name, array in one.arrays.items()
+    )
 
 
-def _batch(waiting: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
-    samples = [sample for sample, _ in waiting]
+def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
+    """Samples put together as one feed.
+
+    Args:
+        hashed: samples that can be run together, with their hashes.
+        feeding: along which axes.
+    """
+    samples = [sample for sample, _ in hashed]
     count = len(samples)
     rows = count if feeding.verbatim else feeding.batch or count
-    first = samples[0].arrays
-    if feeding.verbatim:
-        feeds = dict(first)
-    elif rows == 1:
-        feeds = {name: array[np.newaxis] for name, array in first.items()}
-    else:
-        filled = samples + [samples[-1]] * (rows - count)
-        feeds = {name: np.stack([sample.arrays[name] for sample in filled]) for name in first}
-    return Batch(
-        feeds, tuple(sample.name for sample in samples), tuple(digest for _, digest in waiting), count, rows
-    )
+    filled = samples + [samples[-1]] * (rows - count)
+    feeds = {}
+    for name, array in samples[0].arrays.items():
+        axis = feeding.axes[name]
+        if axis is None:
+            feeds[name] = array
+        elif rows == 1:
+            feeds[name] = np.expand_dims(array, axis)
+        else:
+            feeds[name] = np.stack([sample.arrays[name] for sample in filled], axis)
+    names, digests = tuple(sample.name for sample in samples), tuple(digest for _, digest in hashed)
+    return Batch(feeds, names, digests, count, rows, feeding)

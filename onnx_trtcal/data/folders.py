@@ -1,12 +1,14 @@
 """What lies in a directory, and how its files make up items.
 
-- A sub-folder named after an input holds that input's files; files of the same stem belong together.
+- A sub-folder named after an input holds that input's files; files of the same stem belong together. For an input
+  named `left/img` that is the folder `left/img` or `left_img`, and `_` also stands for what file systems refuse.
 - Array files at the top that are named after the inputs (`input_ids.npy`, `attention_mask.npy`) are one item.
 - Otherwise every file is an item: one with an image or an array for a model with one input, one with arrays by
   name for any; the `input_0.pb`, `input_1.pb` of one folder (the layout of the ONNX model zoo) are one item of a
   model with several inputs, and `output_*.pb` beside them are ignored.
 
-Hidden files and files of other formats are skipped and counted. Folders are searched to any depth.
+Hidden files and files of other formats are skipped and counted; so are those that may hold annotations or weights
+(.json, .pt and the like) unless there is nothing else. Folders are searched to any depth.
 """
 
 from __future__ import annotations
@@ -18,17 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.formats import content_of, format_names
+from onnx_trtcal.data.file_items import file_entry, folder_item, joint_item
+from onnx_trtcal.data.formats import content_of, format_names, only_alone
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
-from onnx_trtcal.data.items import Item, Recipes, file_item, folder_item, joint_item
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onnx_trtcal.data.items import Entry, Intake
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Files", "open_path"]
+__all__ = ["Files", "counted", "open_path"]
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,21 @@ class Files:
         items: in order.
         description: what was found, for the user.
         image_inputs: the inputs that are fed from image files.
+        folder: the directory that they are all in, as it was given; empty for files.
     """
 
-    items: tuple[Item, ...]
+    items: tuple[Entry, ...]
     description: tuple[str, ...]
     image_inputs: tuple[InputSpec, ...]
+    folder: str = ""
 
 
-def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
+def open_path(path: Path, intake: Intake) -> Files:
     """The items of a directory or a file.
 
     Args:
         path: what the user gave.
-        inputs: the model's inputs.
-        recipes: how an image becomes the array of an input; asked only for inputs that get images.
+        intake: what it is read for.
 
     Raises:
         DataError: when there is nothing usable, or files are missing, doubled or of mixed kinds.
@@ -60,49 +64,58 @@ def open_path(path: Path, inputs: Sequence[InputSpec], recipes: Recipes) -> File
     if not path.exists():
         near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
         raise DataError("there is no such file or directory", where=str(path), fix=near or "check the path")
+    inputs = intake.inputs
     if not path.is_dir():
-        item = file_item(path, path.name, inputs, recipes)
+        entry = file_entry(path, path.name, intake)
         return Files(
-            (item,), (f"one file: {path.name}",), tuple(inputs) if content_of(path) == "image" else ()
+            (entry,), (f"one file: {path.name}",), tuple(inputs) if content_of(path) == "image" else ()
         )
     found, skipped = _scan(path)
-    usable = [name for name in found if content_of(name)]
-    skipped += [name for name in found if not content_of(name)]
+    known = [name for name in found if content_of(name)]
+    usable = [name for name in known if not only_alone(name)] or known
+    chosen = set(usable)
+    skipped += [name for name in found if name not in chosen]
     if not usable:
         raise DataError(
             f"the directory holds no calibration data: {_inventory(skipped)}",
             where=str(path),
             fix=f"usable are {format_names()}; raw .bin or .raw files lack type and shape: save them as .npy",
         )
-    folders = match_inputs(inputs, {name.parts[0] for name in usable if len(name.parts) > 1})
+    folders = _input_folders(inputs, usable)
     if folders:
-        named = {name for name in usable if len(name.parts) > 1 and name.parts[0] in folders.values()}
+        named = {name for name in usable if any(name.is_relative_to(each) for each in folders.values())}
         skipped += [name for name in usable if name not in named]
         usable = [name for name in usable if name in named]
-    if folders and len(inputs) > 1:
-        files = _by_folder(path, usable, folders, inputs, recipes)
-    else:
-        files = _by_file(path, usable, inputs, recipes)
+    several = folders and len(inputs) > 1
+    files = _by_folder(path, usable, folders, intake) if several else _by_file(path, usable, intake)
     left = [posix_name(name) for name in sorted(skipped, key=path_key)]
     note = (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
     return Files(files.items, files.description + note, files.image_inputs)
 
 
-def _by_folder(
-    root: Path,
-    usable: Sequence[Path],
-    folders: Mapping[str, str],
-    inputs: Sequence[InputSpec],
-    recipes: Recipes,
-) -> Files:
+def _input_folders(inputs: Sequence[InputSpec], files: Sequence[Path]) -> dict[str, Path]:
+    """The sub-folders that hold the inputs' files: {input name: folder}."""
+    tops = match_inputs(inputs, {name.parts[0] for name in files if len(name.parts) > 1})
+    folders = {name: Path(folder) for name, folder in tops.items()}
+    for spec in inputs:
+        nested = Path(spec.name.strip("/"))
+        if spec.name in folders or len(nested.parts) < 2:
+            continue
+        if any(nested in name.parents for name in files):
+            folders[spec.name] = nested
+    return folders
+
+
+def _by_folder(root: Path, usable: Sequence[Path], folders: Mapping[str, Path], intake: Intake) -> Files:
+    inputs = intake.inputs
     if len(folders) < len(inputs):
         raise missing_inputs(inputs, folders, _sub_folders(root), "sub-folder", str(root))
     stems: dict[str, dict[Path, Path]] = {}
     for spec in inputs:
         stems[spec.name] = {}
         for name in usable:
-            if name.parts[0] == folders[spec.name]:
-                stem = Path(*name.parts[1:]).with_suffix("")
+            if name.is_relative_to(folders[spec.name]):
+                stem = name.relative_to(folders[spec.name]).with_suffix("")
                 if other := stems[spec.name].get(stem):
                     raise DataError(
                         f"two files are sample {posix_name(stem)!r} of input {spec.name!r}: "
@@ -118,10 +131,10 @@ def _by_folder(
         paths = {name: root / files[stem] for name, files in stems.items()}
         image_inputs |= {spec: None for spec in inputs if content_of(paths[spec.name]) == "image"}
         label = posix_name(stem)
-        items.append(joint_item(paths, label, f"{root}: {label}", inputs, recipes))
-    names = ", ".join(repr(folders[spec.name]) for spec in inputs)
+        items.append(joint_item(paths, label, f"{root}: {label}", intake))
+    names = ", ".join(repr(folders[spec.name].as_posix()) for spec in inputs)
     return Files(
-        tuple(items), (f"{_counted(len(items), 'sample')} from sub-folders {names}",), tuple(image_inputs)
+        tuple(items), (f"{counted(len(items), 'sample')} from sub-folders {names}",), tuple(image_inputs)
     )
 
 
@@ -131,24 +144,25 @@ def _check_stems(root: Path, stems: Mapping[str, Mapping[Path, Path]]) -> None:
         lacking = sorted(everything - set(files), key=path_key)
         if lacking:
             raise DataError(
-                f"input {name!r} lacks {_counted(len(lacking), 'sample')} that other inputs have: "
+                f"input {name!r} lacks {counted(len(lacking), 'sample')} that other inputs have: "
                 + listed([posix_name(stem) for stem in lacking]),
                 where=str(root),
                 fix="give every input's sub-folder a file of the same stem for each sample",
             )
 
 
-def _by_file(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes) -> Files:
+def _by_file(root: Path, usable: Sequence[Path], intake: Intake) -> Files:
+    inputs = intake.inputs
     images = [name for name in usable if content_of(name) == "image"]
     if images and len(images) < len(usable):
         arrays = [posix_name(name) for name in usable if content_of(name) != "image"]
         raise DataError(
-            f"the directory holds {_counted(len(images), 'image')} and {_counted(len(arrays), 'array file')} "
+            f"the directory holds {counted(len(images), 'image')} and {counted(len(arrays), 'array file')} "
             f"({listed(arrays)}): which of them is the data cannot be told",
             where=str(root),
             fix="move one kind elsewhere, or name the one sub-folder or file to use",
         )
-    if len(inputs) > 1 and not images and (joined := _one_item(root, usable, inputs, recipes)):
+    if len(inputs) > 1 and not images and (joined := _one_item(root, usable, intake)):
         return joined
     if len(inputs) > 1 and all(re.fullmatch(r"(input|output)_\d+\.pb", name.name) for name in usable):
         return _tensor_folders(root, usable, inputs)
@@ -156,15 +170,14 @@ def _by_file(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], re
     names = sorted((name for name in usable if name not in tensors), key=path_key)
     if not names:
         raise DataError(f"the directory holds no inputs: {_inventory(list(usable))}", where=str(root))
-    items = tuple(file_item(root / name, posix_name(name), inputs, recipes) for name in names)
-    line = f"{_counted(len(items), 'image file' if images else 'array file')} in natural order"
+    items = tuple(file_entry(root / name, posix_name(name), intake) for name in names)
+    line = f"{counted(len(items), 'image file' if images else 'array file')} in natural order"
     return Files(items, (line,), tuple(inputs) if images else ())
 
 
-def _one_item(
-    root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec], recipes: Recipes
-) -> Files | None:
+def _one_item(root: Path, usable: Sequence[Path], intake: Intake) -> Files | None:
     """The item of files at the top that bear the inputs' names, if there are."""
+    inputs = intake.inputs
     top = {name.stem: name for name in usable if len(name.parts) == 1 and content_of(name) == "array"}
     matched = match_inputs(inputs, top)
     if not matched:
@@ -173,9 +186,7 @@ def _one_item(
         raise missing_inputs(inputs, matched, top, "file", str(root))
     paths = {name: root / top[stem] for name, stem in matched.items()}
     used = ", ".join(posix_name(path.relative_to(root)) for path in paths.values())
-    return Files(
-        (joint_item(paths, root.name, str(root), inputs, recipes),), (f"arrays by input: {used}",), ()
-    )
+    return Files((joint_item(paths, root.name, str(root), intake),), (f"arrays by input: {used}",), ())
 
 
 def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:
@@ -187,7 +198,7 @@ def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSp
         folder_item(paths, posix_name(folder) if folder.parts else root.name, inputs)
         for folder, paths in groups.items()
     )
-    return Files(items, (f"{_counted(len(items), 'folder')} of ONNX tensors",), ())
+    return Files(items, (f"{counted(len(items), 'folder')} of ONNX tensors",), ())
 
 
 def _scan(root: Path) -> tuple[list[Path], list[Path]]:
@@ -219,5 +230,7 @@ def _inventory(names: Sequence[Path]) -> str:
     return "found " + ", ".join(f"{count} {suffix}" for suffix, count in common[:6])
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, as `3 files`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

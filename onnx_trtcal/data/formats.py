@@ -6,20 +6,33 @@ To add a format, write its reader (see `onnx_trtcal.data.readers`) and its line 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from onnx_trtcal.data.readers.json_rows import read_json, read_jsonl
 from onnx_trtcal.data.readers.numpy_files import read_npy, read_npz
 from onnx_trtcal.data.readers.onnx_tensor import read_tensor
+from onnx_trtcal.data.readers.parquet_rows import read_parquet
+from onnx_trtcal.data.readers.safetensors_file import read_safetensors
+from onnx_trtcal.data.readers.torch_file import read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from onnx_trtcal.data.readers.lazy_array import LazyArray
 
-__all__ = ["FORMATS", "Content", "Format", "content_of", "format_names", "read_arrays"]
+__all__ = [
+    "FORMATS",
+    "Content",
+    "Format",
+    "content_of",
+    "format_names",
+    "only_alone",
+    "read_arrays",
+    "read_rows",
+]
 
-Content = Literal["image", "array", "arrays"]
+Content = Literal["image", "array", "arrays", "rows"]
 
 
 @dataclass(frozen=True)
@@ -29,15 +42,21 @@ class Format:
     Attributes:
         name: what messages and the README call it.
         suffixes: how its files' names end, in lower case.
-        content: an `image`, which preprocessing makes into the array of one input; the `array` of one input; or
-            `arrays`, one for each input, by name.
-        read: reads arrays, see `onnx_trtcal.data.readers`; None for an image.
+        content: an `image`, which preprocessing makes into the array of one input; the `array` of one input;
+            `arrays`, one for each input, by name; or `rows`, each of which is an element, see
+            `onnx_trtcal.data.elements`.
+        read: reads arrays, see `onnx_trtcal.data.readers`; None for other content.
+        rows: reads rows, likewise; None for other content.
+        alone: whether such files in a directory are data only where there are no others: those that also hold
+            annotations or weights.
     """
 
     name: str
     suffixes: tuple[str, ...]
     content: Content
     read: Callable[[Path, str], Mapping[str, LazyArray]] | None = None
+    rows: Callable[[Path, str], Iterable[tuple[str, Any]]] | None = None
+    alone: bool = False
 
 
 FORMATS = (
@@ -52,6 +71,11 @@ FORMATS = (
     Format(".npy", (".npy",), "array", read_npy),
     Format(".npz", (".npz",), "arrays", read_npz),
     Format("ONNX .pb tensors", (".pb",), "array", read_tensor),
+    Format(".safetensors", (".safetensors",), "arrays", read_safetensors, alone=True),
+    Format(".pt", (".pt", ".pth"), "rows", rows=read_torch, alone=True),
+    Format(".parquet", (".parquet", ".pq"), "rows", rows=read_parquet, alone=True),
+    Format(".jsonl", (".jsonl", ".ndjson"), "rows", rows=read_jsonl, alone=True),
+    Format("Polygraphy's .json", (".json",), "rows", rows=read_json, alone=True),
 )
 
 _BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
@@ -61,6 +85,12 @@ def content_of(path: Path) -> Content | None:
     """What a file with this name holds; None when calibration data does not come in such files."""
     form = _BY_SUFFIX.get(path.suffix.lower())
     return form.content if form else None
+
+
+def only_alone(path: Path) -> bool:
+    """Whether a file with this name is data only in a directory that holds no other data."""
+    form = _BY_SUFFIX.get(path.suffix.lower())
+    return form is not None and form.alone
 
 
 def format_names(*contents: Content) -> str:
@@ -83,3 +113,20 @@ def read_arrays(path: Path, where: str) -> Mapping[str, LazyArray]:
     if form.read is None:
         raise TypeError(f"{form.name} have no reader of arrays")
     return form.read(path, where)
+
+
+def read_rows(path: Path, where: str) -> Iterable[tuple[str, Any]]:
+    """The rows of a file whose content is `rows`, each with what messages call its place in the file.
+
+    Args:
+        path: the file.
+        where: what messages call it.
+
+    Raises:
+        DataError: when the file is damaged, is not of the format that its name promises, or needs a package that
+            is not installed.
+    """
+    form = _BY_SUFFIX[path.suffix.lower()]
+    if form.rows is None:
+        raise TypeError(f"{form.name} have no reader of rows")
+    return form.rows(path, where)

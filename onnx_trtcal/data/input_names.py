@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["match_inputs", "missing_inputs", "path_key", "posix_name"]
+__all__ = ["file_name", "match_inputs", "missing_inputs", "path_key", "posix_name"]
 
 
 def match_inputs(inputs: Sequence[InputSpec], found: Iterable[str]) -> dict[str, str]:
@@ -48,8 +48,13 @@ def missing_inputs(
         f"no {kind} for the model's input{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}: "
         f"found {', '.join(map(repr, names[:8])) or 'none'}{', …' * (len(names) > 8)}",
         where=where,
-        fix=close or f"name each {kind} after the input it is for",
+        fix=close or f"name each {kind} after the input it is for: {', '.join(map(file_name, inputs))}",
     )
+
+
+def file_name(spec: InputSpec) -> str:
+    """How files, folders and keys spell an input's name: with `_` for what file systems refuse."""
+    return _plain(spec.name)
 
 
 def posix_name(path: Path) -> str:

@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.data.input_names import match_inputs, missing_inputs
-from onnx_trtcal.data.items import InputData, Item, Recipes, file_item
-from onnx_trtcal.data.readers.lazy_array import LoadedArray
+from onnx_trtcal.data.arrays import is_array
+from onnx_trtcal.data.elements import element_item
+from onnx_trtcal.data.file_items import file_entry
+from onnx_trtcal.data.items import items_in
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from onnx_trtcal.support.input_spec import InputSpec
+    from onnx_trtcal.data.items import Intake, Item
 
-__all__ = ["items_of"]
+__all__ = ["AGAIN", "Elements", "elements_of", "items_of"]
 
 AGAIN = "pass a list, an object that can be iterated over again, or a function that returns an iterable"
 
 
-def items_of(
-    data: Any, inputs: Sequence[InputSpec], recipes: Recipes
-) -> tuple[Callable[[], Iterator[Item]], bool]:
-    """How to get the items of an array, a mapping, an iterable, or a callable that returns an iterable.
+@dataclass(frozen=True)
+class Elements:
+    """How to go through data.
 
-    An element is an array (for a model with one input), a mapping from input names to arrays, or the path of
-    a file. Anything that NumPy turns into an array counts as one, PyTorch CPU tensors included.
+    Attributes:
+        start: starts a pass over the elements.
+        in_memory: whether all of them are in memory, so that they can be counted without a pass.
+        name: what one of them is called, given its number.
+    """
+
+    start: Callable[[], Iterable[Any]]
+    in_memory: bool
+    name: Callable[[int], str] = "item {}".format
+
+
+def elements_of(data: Any) -> Elements:
+    """The elements of an array, a mapping, an iterable, a map-style data set, or a function that returns one.
+
+    Raises:
+        DataError: when the data is of another kind. An iterator raises it for a second pass.
+    """
+    if isinstance(data, Mapping) or is_array(data):
+        return Elements(lambda: [data], in_memory=True, name=lambda _: "data")
+    if isinstance(data, (list, tuple)):
+        return Elements(lambda: data, in_memory=True)
+    if isinstance(data, Iterator):
+        return Elements(_Once(data).start, in_memory=False)
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, bytearray)):
+        return Elements(lambda: data, in_memory=False)
+    # PyTorch's data sets have a length and indices, and may be callable for another purpose.
+    if _is_indexed(data):
+        return Elements(lambda: (data[i] for i in range(len(data))), in_memory=False)
+    if callable(data):
+        return Elements(lambda: _called(data), in_memory=False)
+    raise DataError(
+        f"data is of type {type(data).__name__}",
+        fix="pass a path, an array, an iterable of arrays or of {input name: array}, or a function "
+        "that returns one",
+    )
+
+
+def items_of(
+    data: Any, intake: Intake, transform: Callable[[Any], Any] | None = None, where: str = ""
+) -> tuple[Callable[[], Iterator[Item]], bool]:
+    """How to get the items of Python data.
+
+    An element is what `onnx_trtcal.data.elements` describes, or the path of a file.
+
+    Args:
+        data: whatever `elements_of` takes.
+        intake: what it is read for.
+        transform: makes of each element what is fed.
+        where: what the data comes from, for messages.
 
     Returns:
         A function that starts a pass over the items, and whether all elements are in memory.
@@ -36,23 +84,24 @@ def items_of(
         DataError: when the data is of another kind. The items raise it for an unusable element, and an
             iterator for a second pass.
     """
-    if isinstance(data, (Mapping, np.ndarray)) or _is_tensor(data):
-        return lambda: iter((_item("data", data, inputs, recipes),)), True
-    if isinstance(data, (list, tuple)):
-        return lambda: _items(data, inputs, recipes, copy=False), True
-    if isinstance(data, Iterator):
-        once = _Once(data)
-        return lambda: _items(once.start(), inputs, recipes, copy=True), False
-    if isinstance(data, Iterable) and not isinstance(data, (bytes, bytearray)):
-        return lambda: _items(data, inputs, recipes, copy=True), False
-    if callable(data):
-        return lambda: _items(_called(data), inputs, recipes, copy=True), False
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (bytes, bytearray)):
-        return lambda: _items((data[i] for i in range(len(data))), inputs, recipes, copy=True), False
-    raise DataError(
-        f"data is of type {type(data).__name__}",
-        fix="pass a path, an array, an iterable of arrays or of {input name: array}, or a function "
-        "that returns one",
+    elements = elements_of(data)
+
+    def items() -> Iterator[Item]:
+        for index, given in enumerate(elements.start()):
+            # A producer may reuse its buffer while samples are read ahead.
+            element = given if elements.in_memory else _owned(given)
+            name = elements.name(index)
+            place = f"{where}, {name}" if where else name
+            yield from _items(name, place, transform(element) if transform else element, intake)
+
+    return items, elements.in_memory and transform is None
+
+
+def _is_indexed(data: Any) -> bool:
+    return (
+        hasattr(data, "__getitem__")
+        and hasattr(data, "__len__")
+        and not isinstance(data, (type, str, bytes, bytearray))
     )
 
 
@@ -73,75 +122,28 @@ class _Once:
 
 def _called(data: Callable[[], Any]) -> Iterable[Any]:
     result = data()
-    if isinstance(result, Iterable) and not isinstance(result, (Mapping, np.ndarray, str, bytes)):
-        return result
+    if not isinstance(result, (Mapping, np.ndarray, str, bytes)):
+        if isinstance(result, Iterable):
+            return result
+        if _is_indexed(result):
+            return elements_of(result).start()
     raise DataError(
         f"the function given as data returned a {type(result).__name__}",
         fix="return an iterable of arrays or of {input name: array}",
     )
 
 
-def _items(
-    elements: Iterable[Any], inputs: Sequence[InputSpec], recipes: Recipes, *, copy: bool
-) -> Iterator[Item]:
-    """`copy` keeps an element's values when its producer reuses the buffer while samples are read ahead."""
-    for index, element in enumerate(elements):
-        yield _item(f"item {index}", _owned(element) if copy else element, inputs, recipes)
-
-
 def _owned(element: Any) -> Any:
     if isinstance(element, Mapping):
         return {name: _owned(value) for name, value in element.items()}
+    if type(element) in (tuple, list):
+        return type(element)(map(_owned, element))
     return element.copy() if isinstance(element, np.ndarray) else element
 
 
-def _item(name: str, element: Any, inputs: Sequence[InputSpec], recipes: Recipes) -> Item:
+def _items(name: str, where: str, element: Any, intake: Intake) -> Iterator[Item]:
     if isinstance(element, (str, Path)):
         path = Path(element)
-        return file_item(path, path.as_posix(), inputs, recipes)
-    arrays = _input_arrays(name, element, inputs)
-    return Item(name, name, lambda: arrays)
-
-
-def _input_arrays(where: str, element: Any, inputs: Sequence[InputSpec]) -> dict[str, InputData]:
-    if isinstance(element, Mapping):
-        matched = match_inputs(inputs, [key for key in element if isinstance(key, str)])
-        if len(matched) < len(inputs):
-            raise missing_inputs(inputs, matched, map(str, element), "key", where)
-        return {
-            name: LoadedArray(_array(element[key], f"{where}, key {key!r}")) for name, key in matched.items()
-        }
-    if len(inputs) > 1:
-        names = ", ".join(repr(spec.name) for spec in inputs)
-        raise DataError(
-            f"a {type(element).__name__} was given, the model has {len(inputs)} inputs: {names}",
-            where=where,
-            fix="give {input name: array}",
-        )
-    return {inputs[0].name: LoadedArray(_array(element, where))}
-
-
-def _array(value: Any, where: str) -> np.ndarray:
-    if isinstance(value, (tuple, list)) and any(
-        isinstance(each, np.ndarray) or _is_tensor(each) for each in value
-    ):
-        raise DataError(
-            f"a {type(value).__name__} of {len(value)} was given where an array is wanted",
-            where=where,
-            fix="give the array alone (without its label), or {input name: array}",
-        )
-    try:
-        array = np.asarray(value)
-    except Exception as error:
-        raise DataError(
-            f"a {type(value).__name__} is not an array: {error}", where=where, fix="give NumPy arrays"
-        ) from error
-    if array.dtype == object:
-        raise DataError(
-            f"a {type(value).__name__} is not a numeric array", where=where, fix="give NumPy arrays"
-        )
-    return array
-
-
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "__array__") and hasattr(value, "shape")
+        yield from items_in([file_entry(path, path.as_posix(), intake)])
+    else:
+        yield element_item(name, where, element, intake)

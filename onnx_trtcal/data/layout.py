@@ -1,66 +1,96 @@
-"""Where a model keeps its batch axis, and so how the arrays of a data set become samples.
+"""Along which axis of each input items are stacked: what shapes and `--item-axis` say of it.
 
-A model is fed **by rows** when axis 0 of every input is the batch axis, as far as the shapes tell:
+An *item* is what the model is meant to see at a time. A model is fed **by rows** when axis 0 of every input may
+be a batch axis, as far as its shapes tell (the names of dimensions never matter):
 
 - the model declares the rank of every input, and it is 1 or more;
 - axis 0 is dynamic in all of them, or the same number in all of them;
-- no symbol of axis 0, and none named after a batch, names another axis of any input;
-- no symbol of axis 0 is named after a sequence, a time, points, nodes…;
 - it is not a single image (3xHxW, HxWx3 with a fixed height) without a batch axis.
 
-Then, for an input of rank r, an array of rank r-1 is one sample, of rank r a stack of samples along axis 0
-(one sample when axis 0 has length 1), of rank r+1 a stack of such stacks. All inputs of one file or item
-must hold equally many samples.
+Then, for an input of rank r, an array of rank r-1 is one item, of rank r a stack of items along axis 0 (one item
+when axis 0 has length 1), of rank r+1 a stack of such stacks. All inputs of one file or element must hold equally
+many items. Where axis 0 is dynamic, whether it is a batch axis is settled by a trial (see `collect.trial`).
 
-Every other model is fed **verbatim**, one file or item at a time, exactly as given: an array of rank r is one
-feed, of rank r-1 too when axis 0 is dynamic or 1 (the axis is added), of rank r+1 a stack of feeds. A scalar
-given with a stack is shared by all of its feeds.
+Every other model is fed **verbatim**, one file or element at a time, exactly as given: an array of rank r is one
+item, of rank r-1 too when axis 0 is dynamic or 1 (the axis is added), of rank r+1 a stack of items. A scalar given
+with a stack is shared by all of its items.
+
+`--item-axis` names the axis per input instead; an input without one is shared by the items of a file, and items
+are run together only while they agree on it.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.errors import DataError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Feeding", "Shape", "effective_batch_size", "feeding_of", "is_fixed", "shape_text"]
+__all__ = ["DEFAULT_BATCH_SIZE", "Feeding", "Shape", "feeding_of", "is_fixed", "shape_text"]
 
 Shape = tuple[int | str | None, ...]
 
-_DEFAULT_BATCH_SIZE = 8
+DEFAULT_BATCH_SIZE = 8
 
-# What exporters write where an axis has no name of its own: sharing it means nothing.
+# What exporters write where an axis has no name of its own.
 _NAMELESS = {"", "?", "none", "unk", "-1"}
-_NO_BATCH = re.compile(
-    r"(num_?|n_|max_?)?(seq|time|frame|length|len|byte|char|token|point|voxel|node|edge|box|roi)",
-    re.IGNORECASE,
-)
-# torch names an axis after the input it belongs to: tokens_dim_0 is a batch axis all the same.
-_AUTOMATIC = re.compile(r"dim_?\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Feeding:
-    """How a model is fed.
+    """How items become feeds; decided once for a model and its data.
 
     Attributes:
-        verbatim: empty when by rows, else the reason why each item is one feed.
-        batch: the fixed batch size of a model fed by rows, None when its batch axis is dynamic.
+        axes: per input, the axis along which items are stacked; None where an item's array is fed as it is.
+        batch: how many items a run takes where that is fixed, None when any number will do.
+        verbatim: why each item is fed by itself, exactly as given; empty where items are stacked.
+        asked: what `--item-axis` said; empty when it said nothing.
+        full_only: whether the rows of a fixed batch influence each other, so that none is cut short on purpose.
     """
 
-    verbatim: str
-    batch: int | None
+    axes: Mapping[str, int | None]
+    batch: int | None = None
+    verbatim: str = ""
+    asked: str = ""
+    full_only: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether shapes alone leave open which rows may be run together."""
+        return not self.verbatim and not self.asked and self.batch != 1
 
     def sample_shape(self, spec: InputSpec) -> Shape:
-        """The shape of one sample's array for this input: without the batch axis where there is one."""
-        return spec.shape if self.verbatim else spec.shape[1:]
+        """The shape of one item's array for this input: without the item axis where there is one."""
+        axis = self.axes[spec.name]
+        return spec.shape if axis is None else (*spec.shape[:axis], *spec.shape[axis + 1 :])
+
+    def free_axis(self, name: str) -> int | None:
+        """The axis of an input along which any number of items may be stacked; None where there is none."""
+        return None if self.verbatim or self.batch is not None else self.axes[name]
+
+    def batch_size(self, asked: int | None) -> int:
+        """Items per run: what is fixed wins over what was asked, and a model fed verbatim takes 1.
+
+        Args:
+            asked: None for 8 where any number will do.
+
+        Raises:
+            OptionError: when `asked` is not a positive number.
+        """
+        if asked is None:
+            asked = DEFAULT_BATCH_SIZE
+        if asked < 1:
+            raise OptionError(f"batch_size is {asked}, wanted a positive number")
+        return 1 if self.verbatim else self.batch or asked
+
+    def as_given(self, reason: str) -> Feeding:
+        """The same model fed verbatim."""
+        return replace(self, axes=dict.fromkeys(self.axes), batch=None, verbatim=reason)
 
 
 def is_fixed(dim: int | str | None) -> bool:
@@ -70,45 +100,72 @@ def is_fixed(dim: int | str | None) -> bool:
 
 def shape_text(shape: Sequence[int | str | None]) -> str:
     """A shape as messages show it: `(batch, 3, ?, 224)`; a scalar is `()`."""
-    return f"({', '.join(str(dim) if is_fixed(dim) or _symbol(dim) or dim == 0 else '?' for dim in shape)})"
+    return f"({', '.join(str(dim) if is_fixed(dim) or _named(dim) or dim == 0 else '?' for dim in shape)})"
 
 
-def feeding_of(inputs: Sequence[InputSpec]) -> Feeding:
-    """Tells from the inputs' shapes how the model is fed; the rule is the module's docstring.
-
-    Raises:
-        DataError: when the model has no input, so that no data can make a difference.
-    """
-    if not inputs:
-        raise DataError("the model has no inputs, so there is nothing to calibrate with data")
-    reason = (
-        _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _symbols(inputs) or _single_image(inputs)
-    )
-    first = inputs[0].shape[0] if inputs[0].shape else None
-    return Feeding(reason, first if isinstance(first, int) and is_fixed(first) and not reason else None)
-
-
-def effective_batch_size(inputs: Sequence[InputSpec], asked: int | None) -> int:
-    """Samples per run: a fixed batch axis wins over what was asked, and a model fed verbatim takes 1.
+def feeding_of(inputs: Sequence[InputSpec], item_axis: Sequence[str] = ()) -> Feeding:
+    """How the model is fed as far as its shapes tell, or as `item_axis` asks; the rules are the module's docstring.
 
     Args:
         inputs: the model's inputs.
-        asked: None for 8 where the batch axis is dynamic.
+        item_axis: `NAME=N`, `NAME=none`, or `N` or `none` for all inputs; later ones win.
 
     Raises:
-        OptionError: when `asked` is not a positive number.
-        DataError: when the model has no inputs.
+        DataError: when the model has no input, so that no data can make a difference.
+        OptionError: when `item_axis` names no input, or an axis that an input does not have.
     """
-    if asked is None:
-        asked = _DEFAULT_BATCH_SIZE
-    if asked < 1:
-        raise OptionError(f"batch_size is {asked}, wanted a positive number")
-    feeding = feeding_of(inputs)
-    return 1 if feeding.verbatim else feeding.batch or asked
+    if not inputs:
+        raise DataError("the model has no inputs, so there is nothing to calibrate with data")
+    if item_axis:
+        return _asked(inputs, item_axis)
+    reason = _unranked(inputs) or _scalars(inputs) or _leading(inputs) or _single_image(inputs)
+    if reason:
+        return Feeding(dict.fromkeys(spec.name for spec in inputs), verbatim=reason)
+    first = inputs[0].shape[0]
+    return Feeding({spec.name: 0 for spec in inputs}, first if isinstance(first, int) and first > 0 else None)
 
 
-def _symbol(dim: int | str | None) -> str:
-    return dim if isinstance(dim, str) and dim.lower() not in _NAMELESS else ""
+def _asked(inputs: Sequence[InputSpec], item_axis: Sequence[str]) -> Feeding:
+    # What is not named has its items along axis 0; a scalar is shared.
+    axes: dict[str, int | None] = {spec.name: 0 if spec.shape else None for spec in inputs}
+    for text in item_axis:
+        name, _, value = text.rpartition("=")
+        specs = [spec for spec in inputs if not name or spec.name == name]
+        if not specs:
+            raise OptionError(
+                f"--item-axis {text} names no input of the model",
+                fix=did_you_mean(name, axes) or f"its inputs are {', '.join(map(repr, axes))}",
+            )
+        for spec in specs:
+            axes[spec.name] = _axis(text, value, spec, named=bool(name))
+    asked = f"--item-axis {' '.join(item_axis)}"
+    sizes = {spec.name: spec.shape[axis] for spec in inputs if (axis := axes[spec.name]) is not None}
+    if not sizes:
+        return Feeding(axes, verbatim=asked, asked=asked)
+    fixed = {dim if isinstance(dim, int) and dim > 0 else None for dim in sizes.values()}
+    if len(fixed) > 1:
+        listed = ", ".join(f"{name!r} {shape_text((dim,))[1:-1]}" for name, dim in sizes.items())
+        raise OptionError(
+            f"{asked}: the item axes differ in length: {listed}",
+            fix="name the axis of each input with --item-axis NAME=N, or NAME=none for one without items",
+        )
+    return Feeding(axes, fixed.pop(), asked=asked)
+
+
+def _axis(text: str, value: str, spec: InputSpec, *, named: bool) -> int | None:
+    if value == "none" or (not named and not spec.shape):
+        return None
+    axis = int(value) if value.isdecimal() else None
+    if axis is None:
+        raise OptionError(f"--item-axis {text}: {value!r} is neither the number of an axis nor none")
+    if axis >= len(spec.shape):
+        shape = f"has shape {shape_text(spec.shape)}" if spec.ranked else "is of unknown rank"
+        raise OptionError(f"--item-axis {text}: input {spec.name!r} {shape}, and no axis {axis}")
+    return axis
+
+
+def _named(dim: int | str | None) -> bool:
+    return isinstance(dim, str) and dim.lower() not in _NAMELESS
 
 
 def _unranked(inputs: Sequence[InputSpec]) -> str:
@@ -127,19 +184,6 @@ def _leading(inputs: Sequence[InputSpec]) -> str:
         if one != other:
             sizes = one or "dynamic", other or "dynamic"
             return f"axis 0 is {sizes[0]} in input {first.name!r} and {sizes[1]} in {spec.name!r}"
-    return ""
-
-
-def _symbols(inputs: Sequence[InputSpec]) -> str:
-    leading = {symbol for spec in inputs if (symbol := _symbol(spec.shape[0]))}
-    for spec in inputs:
-        symbol = _symbol(spec.shape[0])
-        if _NO_BATCH.match(symbol) and "batch" not in symbol.lower() and not _AUTOMATIC.search(symbol):
-            return f"axis 0 of input {spec.name!r} is called {symbol!r}"
-        for axis, dim in enumerate(spec.shape[1:], start=1):
-            symbol = _symbol(dim)
-            if symbol and (symbol in leading or symbol.lower().startswith("batch")):
-                return f"axis {axis} of input {spec.name!r} is called {symbol!r}"
     return ""
 
 

@@ -11,13 +11,15 @@ import numpy as np
 
 from onnx_trtcal.data.casts import cast
 from onnx_trtcal.data.items import InputData, Item, LazyImage
+from onnx_trtcal.data.readers.lazy_array import LoadedArray
 from onnx_trtcal.data.shape_mismatch import fits, leading_axis_may_be_added, shape_mismatch
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from onnx_trtcal.data.layout import Feeding
+    from onnx_trtcal.data.readers.lazy_array import LazyArray
     from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["Sample", "count_samples", "sample_tasks"]
@@ -25,7 +27,7 @@ __all__ = ["Sample", "count_samples", "sample_tasks"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: its name, and per input the array as fed, without a batch axis where the input has one."""
+    """One item of the data: its name, and per input the array as fed, without the item axis where there is one."""
 
     name: str
     arrays: Mapping[str, np.ndarray]
@@ -60,7 +62,7 @@ def sample_tasks(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> I
     shared = {name: array.read() for name, array in stacks.items() if split.axes[name] == 0}
     with ExitStack() as closers:
         rows = {
-            name: closers.enter_context(closing(array.rows(split.axes[name])))
+            name: closers.enter_context(closing(_leading(array, feeding.axes[name], split.axes[name])))
             for name, array in stacks.items()
             if name not in shared
         }
@@ -74,7 +76,7 @@ class _Split:
     """How an item splits into samples.
 
     Attributes:
-        axes: per input, how many leading axes count samples.
+        axes: per input, how many of its axes count samples.
         count: the number of samples; None for an item that is one sample as it is.
     """
 
@@ -92,36 +94,55 @@ def _split(
         axes[spec.name] = 0
         if isinstance(array, LazyImage):
             continue
-        axes[spec.name] = _leading_axes(spec, array.shape, feeding, _where(item.where, spec, inputs))
-        if axes[spec.name]:
-            lengths[spec.name] = int(np.prod(array.shape[: axes[spec.name]]))
+        counting = _counting_axes(spec, array.shape, feeding, _where(item.where, spec, inputs))
+        axes[spec.name] = len(counting)
+        if counting:
+            lengths[spec.name] = int(np.prod([array.shape[axis] for axis in counting]))
     if set(lengths.values()) <= {1}:
         return _Split(axes, None)
     if 0 in lengths.values():
         raise DataError("the array holds no samples: an axis has length 0", where=item.where)
-    single = [spec.name for spec in inputs if axes[spec.name] == 0 and (spec.shape or not spec.ranked)]
+    single = [spec.name for spec in inputs if axes[spec.name] == 0 and not _shared(spec, feeding)]
     if len(set(lengths.values())) > 1 or single:
         counts = [f"{name!r} holds {length}" for name, length in lengths.items()]
         raise DataError(
             "the inputs hold different numbers of samples: "
             + ", ".join([*counts, *(f"{name!r} holds one" for name in single)]),
             where=item.where,
-            fix="give every input an array with the same length along axis 0",
+            fix="give every input an array with the same length along axis 0, or name the axis of its items with "
+            "--item-axis NAME=N, and with NAME=none an input that all items of a file share",
         )
     return _Split(axes, next(iter(lengths.values())))
 
 
-def _leading_axes(spec: InputSpec, shape: tuple[int, ...], feeding: Feeding, where: str) -> int:
-    """How many leading axes of the array count samples; the rule is in layout's docstring."""
+def _shared(spec: InputSpec, feeding: Feeding) -> bool:
+    """Whether an array without an axis that counts samples belongs to all samples of its file."""
+    return (spec.ranked and not spec.shape) or (not feeding.verbatim and feeding.axes[spec.name] is None)
+
+
+def _counting_axes(spec: InputSpec, shape: tuple[int, ...], feeding: Feeding, where: str) -> tuple[int, ...]:
+    """The axes of the array that count samples; the rule is in layout's docstring."""
     if not spec.ranked:
-        return 0
-    wanted = feeding.sample_shape(spec)
+        return ()
+    wanted, axis = feeding.sample_shape(spec), feeding.axes[spec.name]
     extra = len(shape) - len(wanted)
-    if feeding.verbatim and extra == -1 and leading_axis_may_be_added(spec) and fits(shape, spec.shape[1:]):
-        return 0
-    if not 0 <= extra <= (1 if feeding.verbatim else 2) or not fits(shape[extra:], wanted):
+    if axis is None and extra == -1 and leading_axis_may_be_added(spec) and fits(shape, spec.shape[1:]):
+        return ()
+    place = axis or 0
+    counting = {0: (), 1: (place,), 2: (0, place + 1)}.get(extra)
+    if counting is None or (axis is None and extra == 2):
         raise shape_mismatch(spec, shape, feeding, where)
-    return extra
+    if not fits([size for at, size in enumerate(shape) if at not in counting], wanted):
+        raise shape_mismatch(spec, shape, feeding, where)
+    return counting
+
+
+def _leading(array: LazyArray, axis: int | None, counting: int) -> Generator[np.ndarray, None, None]:
+    """The samples of a stack; one along another axis than the first is read whole."""
+    if axis:
+        moved = np.moveaxis(array.read(), axis + counting - 1, counting - 1)
+        array = LoadedArray(np.ascontiguousarray(moved))
+    return array.rows(counting)
 
 
 def _single(
@@ -145,9 +166,12 @@ def _sample(
         fed[spec.name] = array
         if not spec.ranked:
             continue
-        while array.ndim > len(wanted) and array.shape[0] == 1:
+        axis = feeding.axes[spec.name]
+        if array.ndim == len(wanted) + 2 and array.shape[0] == 1:
             array = array[0]
-        if array.ndim == len(wanted) - 1 and feeding.verbatim and leading_axis_may_be_added(spec):
+        if array.ndim == len(wanted) + 1 and array.shape[axis or 0] == 1:
+            array = array.squeeze(axis or 0)
+        if array.ndim == len(wanted) - 1 and axis is None and leading_axis_may_be_added(spec):
             array = array[np.newaxis]
         if not fits(array.shape, wanted):
             raise shape_mismatch(spec, array.shape, feeding, place)

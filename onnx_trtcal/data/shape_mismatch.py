@@ -39,10 +39,11 @@ def shape_mismatch(spec: InputSpec, shape: tuple[int, ...], feeding: Feeding, wh
         where: the file or item.
     """
     wanted = feeding.sample_shape(spec)
-    if feeding.verbatim:
-        forms = f"{shape_text(spec.shape)} (fed as given, because {feeding.verbatim})"
+    axis = feeding.axes[spec.name]
+    if axis is None:
+        forms = f"{shape_text(spec.shape)} (fed as given, because {feeding.verbatim or feeding.asked})"
     else:
-        forms = f"{shape_text(wanted)} per sample, or a stack of them along axis 0"
+        forms = f"{shape_text(wanted)} per sample, or a stack of them along axis {axis}"
     return DataError(
         f"the array has shape {shape_text(shape)}, the model's input {spec.name!r} wants {forms}",
         where=where,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.folders import open_path
-from onnx_trtcal.data.formats import content_of
+from onnx_trtcal.data.array_hints import hinted
+from onnx_trtcal.data.images.custom import CustomRecipe
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
+from onnx_trtcal.data.input_names import match_inputs
+from onnx_trtcal.data.items import Intake, Rows, items_in
 from onnx_trtcal.data.iterables import AGAIN, items_of
 from onnx_trtcal.data.layout import Feeding, feeding_of, shape_text
+from onnx_trtcal.data.loader_script import is_loader, load_data
+from onnx_trtcal.data.lookahead import Lookahead
+from onnx_trtcal.data.notes import Notes
+from onnx_trtcal.data.paths import open_paths, paths_of
 from onnx_trtcal.data.samples import Sample, count_samples, sample_tasks
-from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.data.transform import Transformed
+from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you_mean
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
@@ -23,8 +29,9 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.items import Item
     from onnx_trtcal.support.input_spec import InputSpec
+    from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Sample", "Source", "open_source"]
+__all__ = ["Sample", "Source", "feeding_lines", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -35,17 +42,19 @@ class Source:
         description: what was found and what is applied to it, in words.
         inputs: the model's inputs.
         feeding: how samples become feeds (see `data.layout`).
-        items: starts a pass over the files or elements.
+        items: starts a pass over the files or elements; what was looked at before is part of the first pass.
         max_samples: how many samples to give at most, None for all.
         countable: whether samples can be counted without running through the data.
+        image_inputs: the inputs that are known to be fed from image files.
     """
 
     description: tuple[str, ...]
     inputs: tuple[InputSpec, ...]
     feeding: Feeding
-    items: Callable[[], Iterator[Item]]
+    items: Lookahead
     max_samples: int | None
     countable: bool
+    image_inputs: tuple[InputSpec, ...] = ()
 
     @cached_property
     def count(self) -> int | None:
@@ -82,6 +91,20 @@ class Source:
     def __iter__(self) -> Iterator[Sample]:
         return (task() for task in self.tasks())
 
+    def first_samples(self) -> Iterator[Sample]:
+        """The first samples, whatever `max_samples` is.
+
+        A later pass gives them once more, and what is wrong with the data is left to that pass to say.
+        """
+        with suppress(CalibrationError):
+            for item in self.items.look():
+                for task in sample_tasks(item, self.inputs, self.feeding):
+                    yield task()
+
+    def settled(self, feeding: Feeding) -> Source:
+        """The same data fed in another way."""
+        return replace(self, feeding=feeding)
+
     def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
         for item in self.items():
             yield from sample_tasks(item, self.inputs, self.feeding)
@@ -92,62 +115,104 @@ def open_source(
     inputs: Sequence[InputSpec],
     preprocess: Preprocess = Preprocess(),
     max_samples: int | None = None,
+    listener: Listener | None = None,
+    item_axis: Sequence[str] = (),
 ) -> Source:
     """Opens calibration data; the samples are checked against the model as they stream.
 
     Args:
-        data: a directory or file, of a format in `onnx_trtcal.data.formats`; or an array, an iterable of arrays or of
-            {input name: array}, or a function that returns such an iterable.
+        data: one path or a list of them: directories, files of a format in `onnx_trtcal.data.formats`, globs, lists of
+            files, or `loader.py:function`; or an array, an iterable, a map-style data set, or a function that returns
+            an iterable, with elements as `onnx_trtcal.data.elements` describes; or any of these Transformed.
         inputs: the model's inputs.
         preprocess: how images become inputs; arrays are fed as they are.
         max_samples: use the first so many samples only.
+        listener: receives, once each, what is worth saying about the data while it is read.
+        item_axis: along which axes items are stacked, see `onnx_trtcal.data.layout.feeding_of`; otherwise shapes
+            say so as far as they can, and `onnx_trtcal.collect.trial` settles the rest.
 
     `onnx_trtcal.data.layout` defines how arrays split into samples.
 
     Raises:
         DataError: when there is no such path, nothing usable in it, or the data is of an unknown kind.
-        OptionError: when preprocessing flags contradict each other or the model.
+        OptionError: when preprocessing flags or item axes contradict each other or the model.
     """
     if max_samples is not None and max_samples < 1:
         raise OptionError(f"max_samples is {max_samples}, wanted a positive number")
-    feeding = feeding_of(inputs)
+    feeding = feeding_of(inputs, item_axis)
+    inner, transform = (data.data, data.function) if isinstance(data, Transformed) else (data, None)
+    per_input = _per_input(preprocess, inputs)
 
     @cache
-    def recipes(spec: InputSpec) -> Recipe:
-        return make_recipe(preprocess, spec, feeding)
+    def recipes(spec: InputSpec) -> Recipe | CustomRecipe:
+        return CustomRecipe(transform) if transform else make_recipe(per_input[spec.name], spec, feeding)
 
-    if isinstance(data, (str, os.PathLike)):
-        files = open_path(Path(data), inputs, recipes)
-        found, countable = files.description, True
-        applied = [_recipe_line(recipes(spec), spec, inputs) for spec in files.image_inputs]
+    notes = Notes(listener)
+    intake = Intake(tuple(inputs), recipes, notes)
+    paths = paths_of(inner)
+    image_inputs: tuple[InputSpec, ...] = ()
+    if len(paths) == 1 and is_loader(paths[0]):
+        items, countable = items_of(load_data(paths[0]), intake, transform, paths[0])
+        found: tuple[str, ...] = (f"data from {paths[0]}",)
+    elif paths:
+        files = open_paths(paths, intake)
+        found, image_inputs = files.description, files.image_inputs
+        countable = not any(isinstance(entry, Rows) for entry in files.items)
+        if transform and not image_inputs:
+            raise OptionError(
+                "a transform was given for files that are not images, and arrays are fed as they are",
+                where=", ".join(paths[:3]),
+                fix="give the arrays as Python data, and the transform receives each",
+            )
 
         def items() -> Iterator[Item]:
-            return iter(files.items)
+            return items_in(files.items)
     else:
-        items, countable = items_of(data, inputs, recipes)
-        found = (f"Python data: {type(data).__name__}",)
-        listed = data if isinstance(data, (list, tuple)) else ()
-        has_images = any(
-            isinstance(each, (str, Path)) and content_of(Path(each)) == "image" for each in listed
-        )
-        applied = [_recipe_line(recipes(spec), spec, inputs) for spec in inputs if has_images]
-    if not applied and preprocess != Preprocess() and isinstance(data, (str, os.PathLike)):
+        items, countable = items_of(inner, intake, transform)
+        found = (f"Python data: {type(inner).__name__}",)
+    applied = [_recipe_line(recipes(spec), spec, inputs) for spec in image_inputs]
+    if not applied and preprocess != Preprocess() and paths and countable:
         applied = ["image preprocessing flags do nothing here: arrays are fed as they are"]
     return Source(
-        (*found, *applied, *_feeding_lines(inputs, feeding)),
+        (*found, *applied, *feeding_lines(inputs, feeding)),
         tuple(inputs),
         feeding,
-        items,
+        Lookahead(lambda: hinted(items(), inputs, notes)),
         max_samples,
         countable,
+        image_inputs,
     )
 
 
-def _recipe_line(recipe: Recipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
+def _per_input(preprocess: Preprocess, inputs: Sequence[InputSpec]) -> dict[str, Preprocess]:
+    """The preprocessing of each input: what is asked for it, over what is asked for all."""
+    asked = preprocess.per_input or {}
+    matched = match_inputs(inputs, asked)
+    unknown = [name for name in asked if name not in matched.values()]
+    if unknown:
+        names = [spec.name for spec in inputs]
+        raise OptionError(
+            f"preprocessing is given for {unknown[0]!r}, and the model has no such input",
+            fix=did_you_mean(unknown[0], names) or f"its inputs are {', '.join(map(repr, names))}",
+        )
+    return {
+        spec.name: preprocess.over(asked[matched[spec.name]]) if spec.name in matched else preprocess
+        for spec in inputs
+    }
+
+
+def _recipe_line(recipe: Recipe | CustomRecipe, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:
     return f"images{f' for {spec.name!r}' if len(inputs) > 1 else ''}: {recipe.describe()}"
 
 
-def _feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+def feeding_lines(inputs: Sequence[InputSpec], feeding: Feeding) -> tuple[str, ...]:
+    """What is to be said of how items are fed; nothing where axis 0 is the batch axis."""
+    if feeding.asked and not feeding.verbatim:
+        axes = (
+            f"{name!r} along axis {axis}" if axis is not None else f"{name!r} as it is"
+            for name, axis in feeding.axes.items()
+        )
+        return (f"items are stacked as {feeding.asked} says: {', '.join(axes)}",)
     if not feeding.verbatim:
         return ()
     shapes = ", ".join(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import cpu_count
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from onnx_trtcal.errors import ModelError, OptionError
-from onnx_trtcal.evaluation.accuracy import Merit, Tally, class_output, class_values, paired
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, class_values, paired
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
+from onnx_trtcal.evaluation.row_counts import Differing, SizeCheck
 from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.support.html import html_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.evaluation.labels import Labels
     from onnx_trtcal.evaluation.metric import Meter
     from onnx_trtcal.evaluation.paired_run import PairedBatch, PairedRun
@@ -57,9 +60,9 @@ class TensorError:
         return max(self.above - self.sqnr, 0.0) if self.above < CLEAN else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """FP32 against simulated INT8.
+    """FP32 against simulated INT8. A notebook shows the tensors as a table.
 
     Attributes:
         samples: how many were run.
@@ -70,6 +73,10 @@ class Evaluation:
         scores: `top-1`, `top-5`; empty without labels.
         metric: name -> the user's metric; empty without one.
         equal: integer output -> share of the samples for which both models give the same values.
+        differing: float tensor or output -> the samples for which the two models make it in different sizes, so that
+            it is not compared for them. Where no other sample is left, it is in neither `tensors` nor `outputs`.
+        empty: tensors and outputs that held no value in any sample, so that there is nothing to compare.
+        missing: float outputs that could be compared for no sample, for one of these two reasons.
     """
 
     samples: int
@@ -80,6 +87,24 @@ class Evaluation:
     scores: Mapping[str, Merit]
     metric: Mapping[str, Merit]
     equal: Mapping[str, float]
+    differing: Mapping[str, Differing] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self._title}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("tensor", "made by", "SQNR dB", "cosine", "max error")
+        rows = [(each.name, each.op, each.sqnr, each.cosine, each.max_error) for each in self.tensors]
+        return html_table(self._title, columns, rows)
+
+    @property
+    def _title(self) -> str:
+        parts = [f"{each.name} {each.sqnr:.1f} dB" for each in self.outputs]
+        parts += [] if self.agreement is None else [f"same top-1 {self.agreement:.2%}"]
+        parts += [f"{name} {score.fp32:.2%} to {score.int8:.2%}" for name, score in self.scores.items()]
+        return f"{self.samples} samples: {', '.join(parts)}"
 
     @property
     def first(self) -> TensorError | None:
@@ -121,6 +146,7 @@ class Comparison:
         self.distances: dict[str, Distance] = {}
         self.read: dict[str, Distance] = {}
         self.same: dict[str, int] = {}
+        self.sizes = SizeCheck()
         self._pool = ThreadPoolExecutor(threads or cpu_count() or 1)
 
     def __enter__(self) -> Self:
@@ -134,30 +160,28 @@ class Comparison:
         run, batch = self.run, both.batch
         labels = self.labels.of(batch.names, both.first) if self.labels else None
         names = dict.fromkeys((*run.tensors, *run.outputs))
-        for name in names:
-            if both.fp32[name].shape != both.int8[name].shape:
-                raise ModelError(
-                    f"tensor {name!r} is {both.fp32[name].shape} in FP32 and {both.int8[name].shape} in INT8",
-                    where=f"sample {batch.names[0]}",
-                    fix="compare a model with its own quantized form",
-                )
-        self._add_distances(both, [name for name in names if is_float(both.fp32[name])])
+        floats = [name for name in names if is_float(both.fp32[name])]
+        self._add_distances(both, self.sizes.alike(both, floats))
         self._count_equal(both)
         self._answers(both, labels)
         for meter, values in zip(self.meters, (both.fp32, both.int8), strict=False):
-            meter.update({name: samples_of(values[name], batch) for name in run.outputs}, labels)
+            meter.update({name: self._split(name, values, batch) for name in run.outputs}, labels)
         self.samples += batch.count
 
     def _add_distances(self, both: PairedBatch, floats: Sequence[str]) -> None:
         """Every distance on a thread of its own: each tensor and, where it has a pair, what is read of it."""
         wanted = [(self.distances.setdefault(name, Distance()), name, name) for name in floats]
         wanted += [
-            (self.read.setdefault(name, Distance()), name, read) for name, read in self.run.read_as.items()
+            (self.read.setdefault(name, Distance()), name, read)
+            for name, read in self.run.read_as.items()
+            if name in floats
         ]
+        rowless = self.run.counted.rowless
 
         def add(item: tuple[Distance, str, str]) -> None:
             distance, name, read = item
-            add_batch(distance, both.batch, both.fp32[name], both.int8[read])
+            expected, got = both.fp32[name], both.int8[read]
+            add_batch(distance, both.batch, expected, got, rowless=name in rowless)
 
         list(self._pool.map(add, wanted))
 
@@ -165,15 +189,19 @@ class Comparison:
         for name in self.run.outputs:
             if is_float(both.fp32[name]):
                 continue
-            fp32, int8 = (samples_of(values[name], both.batch) for values in (both.fp32, both.int8))
+            fp32, int8 = (self._split(name, values, both.batch) for values in (both.fp32, both.int8))
             equal = sum(np.array_equal(one, other) for one, other in zip(fp32, int8, strict=True))
             self.same[name] = self.same.get(name, 0) + equal
 
     def _answers(self, both: PairedBatch, labels: Sequence[int | str] | None) -> None:
         batch = both.batch
         if self.samples == 0 and not self.fixed:
-            first = {name: samples_of(both.fp32[name], batch)[0] for name in self.run.outputs}
-            self.classes = class_output(first)
+            counted = self.run.counted.tensors
+            outputs = (name for name in self.run.outputs if name not in counted)
+            self.classes = class_output({name: self._split(name, both.fp32, batch)[0] for name in outputs})
+        if self.classes is not None and not self.fixed and not self._are_classes(self.classes, both):
+            # The first samples had one row by chance.
+            self.classes, self.tally = None, Tally()
         if self.classes is None:
             if labels is not None and not self.meters:
                 raise OptionError(
@@ -182,11 +210,22 @@ class Comparison:
                 )
             return
         # Labels that are there for the user's own metric need not be classes.
-        counted = labels if self.fixed or not self.meters else None
-        fp32, int8 = (samples_of(values[self.classes], batch) for values in (both.fp32, both.int8))
+        right = labels if self.fixed or not self.meters else None
+        fp32, int8 = (self._split(self.classes, values, batch) for values in (both.fp32, both.int8))
         for index, (one, other) in enumerate(zip(fp32, int8, strict=True)):
             values = class_values(self.classes, one, other, "name another --output, or give a --metric")
-            self.tally.add(*values, None if counted is None else counted[index], batch.names[index])
+            name = batch.names[index]
+            label = None
+            if self.labels is not None and right is not None:
+                label = self.labels.number(right[index], values[0].size, name)
+            self.tally.add(*values, label, name)
+
+    def _are_classes(self, output: str, both: PairedBatch) -> bool:
+        pairs = (self._split(output, values, both.batch) for values in (both.fp32, both.int8))
+        return all(as_classes(sample) is not None for samples in pairs for sample in samples)
+
+    def _split(self, name: str, values: Mapping[str, np.ndarray], batch: Batch) -> list[np.ndarray]:
+        return samples_of(values[name], batch, rowless=name in self.run.counted.rowless)
 
     def finish(self, op_types: Mapping[str, str]) -> Evaluation:
         """The result.
@@ -195,24 +234,29 @@ class Comparison:
             op_types: tensor -> op type of the node that makes it.
         """
         run = self.run
+        compared = {name for name, each in self.distances.items() if each.values or each.nonfinite}
         metric: dict[str, Merit] = {}
         if self.meters:
             fp32, int8 = (meter.result() for meter in self.meters)
             metric = {name: paired(fp32[name], int8[name]) for name in fp32 if name in int8}
         return Evaluation(
             samples=self.samples,
-            tensors=tuple(self._error(name, op_types) for name in run.tensors if name in self.distances),
-            outputs=tuple(self._error(name, op_types) for name in run.outputs if name in self.distances),
+            tensors=tuple(self._error(name, op_types) for name in run.tensors if name in compared),
+            outputs=tuple(self._error(name, op_types) for name in run.outputs if name in compared),
             classes=self.classes,
             agreement=self.tally.agreement if self.tally.samples else None,
             scores=self.tally.scores,
             metric=metric,
             equal={name: count / self.samples for name, count in self.same.items()},
+            differing=self.sizes.differing,
+            empty=tuple(name for name in self.distances if name not in compared),
+            missing=tuple(name for name in run.outputs if name not in compared and name not in self.same),
         )
 
     def _error(self, name: str, op_types: Mapping[str, str]) -> TensorError:
         distance, read = self.distances[name], self.read.get(name)
-        above = [self.distances[each].sqnr for each in self.run.above.get(name, ())]
+        nearest = self.run.above.get(name, ())
+        above = [self.distances[each].sqnr for each in nearest if each in self.distances]
         return TensorError(
             name=name,
             op=op_types.get(name, "Output"),

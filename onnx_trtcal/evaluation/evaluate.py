@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.layout import effective_batch_size
+from onnx_trtcal.collect.described import describe, metadata_of
+from onnx_trtcal.data.images.proposal import class_names
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions
+from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.run.provider import choose_provider
-from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.progress_bar import listener_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import onnx
     import onnx_graphsurgeon as gs
 
+    from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.prepared import FoldedModel
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["evaluate"]
 
@@ -35,6 +41,8 @@ def evaluate(
     request: EvaluationOptions = EvaluationOptions(),
     *,
     listener: Listener | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Runs a model in FP32 and in simulated INT8, side by side, and compares them.
 
@@ -54,28 +62,37 @@ def evaluate(
         data: what to compare on, whatever `calibrate` takes.
         request: where the scales come from, the right answers, and how to go about it.
         listener: receives messages and progress.
+        transform: makes of each element of `data`, and of data in the request, what is fed, as in `calibrate`.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family.
     """
-    listener = listener or LoggingListener()
+    listener = listener_for(listener, progress=progress)
+    data, request = transformed(data, transform), with_transform(request, transform)
     options = request.options
     make_meter = load_metric(request.metric) if request.metric else None
     labels = labels_of(request.labels)
-    folded, graph, target = _models(model, data, request, listener)
+    folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
+    labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
-    run = PairedRun(float_model, graph, target, wanted, choose_provider(options.provider), options)
+    provider = choose_provider(options.provider)
+    run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
     if request.output and request.output not in run.outputs:
         raise OptionError(
             f"the model has no output {request.output!r}",
             fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
         )
-    stream = open_source(data, float_model.inputs, options.preprocess, options.max_samples)
-    for line in stream.description:
-        listener.say(line)
+    stream = open_source(
+        data, float_model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
+    )
+    describe(stream, float_model, options.preprocess, listener)
+    stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
+    if labels:
+        labels.check_count(None if options.max_samples else stream.count, listener)
     comparison = Comparison(run, labels, make_meter, request.output, options.threads)
-    size = effective_batch_size(float_model.inputs, options.batch_size)
+    size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):
             comparison.take(both)
@@ -87,20 +104,40 @@ def evaluate(
 
 def _models(
     model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
-) -> tuple[FoldedModel, gs.Graph, Model]:
-    """The float model, the quantized graph, and what that is exported against."""
+) -> tuple[FoldedModel, gs.Graph, Model, Feeding | None]:
+    """The float model, the quantized graph and what that is exported against: of each, what ONNX Runtime runs.
+
+    The last is what an item of the data is, where the same data was calibrated with.
+    """
+    from onnx_trtcal.graph.model.exporter import export_model
+    from onnx_trtcal.graph.model.float32 import to_float32
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.reach import restricted
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
     from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
+    options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, request.options, request.qdq, listener=listener)
-        return made.source.folded, made.quantized.graph, made.quantized.model
-    libraries = request.options.ort_custom_ops
-    other = load(request.quantized, libraries)
-    return fold_model(load(model, libraries)), import_graph(other), other
+        made = quantize(model, source, options, request.qdq, listener=listener)
+        folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
+        calibration = made.source.calibration if request.source is None else None
+        feeding = calibration.feeding if calibration else None
+    else:
+        target = load(request.quantized, options.ort_custom_ops)
+        folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
+        feeding = None
+    gpu = options.provider != "cpu"
+    runnable = find_runnable(folded.model, options.until, options.ort_custom_ops, gpu=gpu)
+    if runnable.model is folded.model:
+        return folded, graph, target, feeding
+    listener.say(compared_line(runnable))
+    target = dataclasses.replace(target, proto=export_model(graph, target))
+    target = to_float32(target) if runnable.converted else target
+    target, _ = restricted(target, options.until, runnable.stops)
+    return fold_model(runnable.model), import_graph(target), target, feeding
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -1,22 +1,25 @@
-"""Reads the labels of samples: `file,label` or `index,label` in a CSV file, or one per sample in a .npy file."""
+"""The labels of samples, and how a sample finds its own."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.errors import DataError, did_you_mean
+from onnx_trtcal.errors import DataError, did_you_mean, listed
+from onnx_trtcal.evaluation.label_annotations import read_class_folders, read_coco, read_yolo, yolo_files
+from onnx_trtcal.evaluation.label_tables import FORMS, Label, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Labels", "labels_of", "read_labels"]
+    from onnx_trtcal.support.progress import Listener
 
-Label = int | str
+__all__ = ["Labels", "labels_of", "read_labels"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,15 @@ class Labels:
         where: the file, for error messages.
         by_name: file name, or path relative to the data folder -> label; empty when labels go by position.
         by_index: position in the data, from 0 -> label.
+        names: of labels that are names, all different ones, in the order of the classes' numbers.
+        note: what a user should know of how they were read; empty where it is plain.
     """
 
     where: str
     by_name: Mapping[str, Label]
     by_index: Mapping[int, Label]
+    names: Sequence[str] = field(default=())
+    note: str = ""
 
     def of(self, names: Sequence[str], first: int) -> list[Label]:
         """The labels of consecutive samples.
@@ -45,22 +52,118 @@ class Labels:
         """
         return [self._of(name, first + offset) for offset, name in enumerate(names)]
 
+    def for_model(self, classes: Sequence[str], listener: Listener) -> Labels:
+        """The same labels; names are numbered as the model does, where it says which names its classes have.
+
+        Args:
+            classes: those names in the order of their numbers; none where the model does not say.
+            listener: receives how the labels are read, unless that is plain.
+        """
+        found = self
+        if self.names and set(self.names) <= set(classes):
+            note = "labels: names, numbered as in the model's metadata"
+            found = replace(self, names=tuple(classes), note=note)
+        if found.note:
+            listener.say(found.note)
+        return found
+
+    def check_count(self, samples: int | None, listener: Listener) -> None:
+        """Warns when there are more labels by position than samples: they may be those of other data.
+
+        Args:
+            samples: how many there are; None when that is not known, or only some of the data is used.
+            listener: receives the warning.
+        """
+        if samples is not None and len(self.by_index) > samples:
+            listener.warn(
+                f"{self.where} holds {len(self.by_index)} labels by position for {samples} samples: the first "
+                f"{samples} are taken; give file,label if the data is a part of what was labelled"
+            )
+
+    def number(self, label: Label, classes: int, sample: str) -> int:
+        """The number of a label's class; names are numbered in sorted order where there are as many as classes.
+
+        Args:
+            label: of the sample.
+            classes: how many the model tells apart.
+            sample: its name.
+
+        Raises:
+            DataError: the label is not one of the classes.
+        """
+        if isinstance(label, str) and len(self.names) == classes and label in self.names:
+            return self.names.index(label)
+        if isinstance(label, str) and label.isdecimal():
+            label = int(label)
+        if isinstance(label, str):
+            count = f": there are {len(self.names)} different names" if self.names else ""
+            raise DataError(
+                f"the label of sample {sample!r} is {label!r}, not a class from 0 to {classes - 1}{count}",
+                where=self.where,
+                fix="give the model's class numbers, or a --metric that knows these labels; names (such as wnids) do "
+                f"where all {classes} occur: they are then numbered in sorted order, as torchvision does",
+            )
+        if not 0 <= label < classes:
+            numbers = [each for each in (self.by_name or self.by_index).values() if isinstance(each, int)]
+            shifted = min(numbers, default=0) == 1 and max(numbers, default=0) == classes
+            raise DataError(
+                f"the label of sample {sample!r} is {label!r}, not a class from 0 to {classes - 1}",
+                where=self.where,
+                fix="the labels run from 1: subtract 1 from each"
+                if shifted
+                else "give the model's class numbers, or a --metric that knows these labels",
+            )
+        return label
+
     def _of(self, name: str, index: int) -> Label:
         if self.by_index:
             if index not in self.by_index:
                 raise DataError(
-                    f"sample {index} ({name}) has no label; there are {len(self.by_index)}", where=self.where
+                    f"sample {index} ({name}) has no label; there are {len(self.by_index)}",
+                    where=self.where,
+                    fix="give one for each sample, or use fewer samples: --max-samples",
                 )
             return self.by_index[index]
-        # A sample is named after its file's path inside the data folder; labels may omit the folders.
-        for key in (name, PurePosixPath(name).name):
-            if key in self.by_name:
-                return self.by_name[key]
-        raise DataError(
-            f"sample {name!r} has no label",
-            where=self.where,
-            fix=did_you_mean(name, self.by_name) or "add a line `file,label` for it",
-        )
+        if name in self.by_name:
+            return self.by_name[name]
+        path = PurePosixPath(name)
+        for table, last in ((self._by_last, path.name), (self._by_stem, path.stem)):
+            fitting = [key for key in table.get(last, ()) if _same_end(PurePosixPath(key), path)]
+            labels = {self.by_name[key] for key in fitting}
+            if len(labels) > 1:
+                raise DataError(
+                    f"sample {name!r} has several labels: those of {listed(fitting)}",
+                    where=self.where,
+                    fix="give the path inside the data folder with each label",
+                )
+            if labels:
+                return labels.pop()
+        for folder in reversed(path.parent.parts):
+            if folder in self.by_name:
+                return self.by_name[folder]
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> DataError:
+        known = [key for key in self.by_name if re.sub(r"\d", "", key) != re.sub(r"\d", "", name)]
+        # The nearest name of a numbered image is that of another image.
+        near = did_you_mean(name, known) or did_you_mean(PurePosixPath(name).name, known)
+        if not near and self.by_name:
+            near = f"add a line `file,label` for it; the labels are of {listed(list(self.by_name))}"
+        return DataError(f"sample {name!r} has no label", where=self.where, fix=near or FORMS)
+
+    @cached_property
+    def _by_last(self) -> dict[str, list[str]]:
+        return self._paths("name")
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return self._paths("stem")
+
+    def _paths(self, part: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for key in self.by_name:
+            found.setdefault(getattr(PurePosixPath(key), part), []).append(key)
+        return found
 
 
 def labels_of(given: str | Path | Labels | None) -> Labels | None:
@@ -75,66 +178,53 @@ def labels_of(given: str | Path | Labels | None) -> Labels | None:
 def read_labels(path: str | Path) -> Labels:
     """Reads labels; whole numbers become int, all others stay text.
 
-    A CSV file has a header line with a column `label` beside a column `file` or `index`; without a header, the
-    first of its two columns is the file, or the index where all of its fields are whole numbers.
+    Args:
+        path: a text file (see `label_tables.read_table`), a `.npy` file with one label per sample in the order of the
+            data, a folder with a sub-folder per class, a folder of YOLO labels, or a COCO `.json`.
 
     Raises:
-        DataError: the file cannot be read, or is in neither of these forms.
+        DataError: they cannot be read, are in none of these forms, or name several classes for one sample.
     """
-    where = str(path)
-    if Path(path).suffix == ".npy":
-        return Labels(where, {}, dict(enumerate(_stored(path, where))))
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the labels: {error}", where=where) from error
-    rows = [row for row in csv.reader(text.splitlines()) if row]
-    if not rows:
-        raise DataError("the file has no labels", where=where)
-    key, value, by_index, rows = _columns(rows, where)
-    found: dict[str, Label] = {}
-    for number, row in enumerate(rows, 1):
-        if len(row) <= max(key, value):
-            raise DataError(f"row {number} has {len(row)} columns: {','.join(row)!r}", where=where)
-        name = row[key].strip()
-        if name in found:
-            raise DataError(f"{name!r} has two labels", where=where, fix="remove one of the lines")
-        found[name] = _label(row[value])
-    if not by_index:
-        return Labels(where, found, {})
-    try:
-        return Labels(where, {}, {int(name): label for name, label in found.items()})
-    except ValueError as error:
-        raise DataError(f"an index is not a whole number: {error}", where=where) from error
+    path, where = Path(path), str(path)
+    if path.is_dir():
+        if files := yolo_files(path):
+            return Labels(where, read_yolo(path, files), {}, note="labels: the one class in each YOLO file")
+        by_folder, names = read_class_folders(path)
+        note = f"labels: {len(names)} class folders, numbered in sorted order: {_numbered(names)}"
+        return Labels(where, by_folder, {}, names, note)
+    if path.suffix == ".npy":
+        return _with_names(Labels(where, {}, dict(enumerate(_stored(path, where)))))
+    if path.suffix == ".json":
+        note = "labels: the one class of each image in COCO's annotations, numbered from 0 in the order of their ids"
+        return Labels(where, read_coco(path), {}, note=note)
+    by_name, by_index = read_table(path, where)
+    return _with_names(Labels(where, by_name, by_index))
 
 
-def _columns(rows: list[list[str]], where: str) -> tuple[int, int, bool, list[list[str]]]:
-    """Column of the sample, column of the label, whether samples go by index, and the rows without header."""
-    header = [field.strip().lower() for field in rows[0]]
-    if "label" in header:
-        named = next((name for name in ("file", "index") if name in header), None)
-        if named is None:
-            raise DataError(
-                f"the header is {','.join(rows[0])!r}",
-                where=where,
-                fix="name the columns file,label or index,label",
-            )
-        return header.index(named), header.index("label"), named == "index", rows[1:]
-    wide = next((row for row in rows if len(row) > 2), None)
-    if wide is not None:
-        raise DataError(
-            f"a row has {len(wide)} columns, and no header says which is the label: {','.join(wide)!r}",
-            where=where,
-            fix="put a line that names the columns first, as in file,label or index,label",
-        )
-    return 0, 1, all(row[0].strip().isdecimal() for row in rows), rows
+def _with_names(labels: Labels) -> Labels:
+    values = (labels.by_name or labels.by_index).values()
+    names = sorted({label for label in values if isinstance(label, str)})
+    if not names or len(names) < len(set(values)):
+        return labels
+    note = f"labels: {len(names)} names, numbered in sorted order if the model has as many classes: {_numbered(names)}"
+    return Labels(labels.where, labels.by_name, labels.by_index, names, note)
+
+
+def _numbered(names: Sequence[str]) -> str:
+    return listed([f"{name} = {number}" for number, name in enumerate(names)])
+
+
+def _same_end(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Whether one path ends as the other does, as far as both go; the last parts are known to agree."""
+    pairs = zip(reversed(one.parent.parts), reversed(other.parent.parts), strict=False)
+    return all(left == right for left, right in pairs)
 
 
 def _stored(path: str | Path, where: str) -> list[Label]:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the labels: {error}", where=where) from error
+        raise DataError(f"cannot read the labels: {error}", where=where, fix=FORMS) from error
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise DataError(
             f"the array is {array.dtype} of shape {array.shape}",
@@ -142,10 +232,3 @@ def _stored(path: str | Path, where: str) -> list[Label]:
             fix="save one whole number per sample, in the order of the data",
         )
     return list(array.tolist())
-
-
-def _label(text: str) -> Label:
-    try:
-        return int(text)
-    except ValueError:
-        return text.strip()

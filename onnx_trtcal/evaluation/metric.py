@@ -19,16 +19,13 @@ either.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.support.user_code import guarded, load_name
 
 __all__ = ["Meter", "load_metric"]
 
@@ -45,21 +42,9 @@ def load_metric(text: str) -> Callable[[], Meter]:
     path, colon, name = text.rpartition(":")
     if not colon or not path.endswith(".py") or not name:
         raise OptionError(f"{text!r} is not a metric", fix="write FILE.py:FUNCTION")
-    if not Path(path).is_file():
-        raise OptionError("there is no such file", where=path)
-    spec = importlib.util.spec_from_file_location(f"_metric_{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise OptionError("this is not a Python file", where=path)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles in the file look their module up by name.
-    sys.modules[spec.name] = module
-    _guarded(path, name, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
-    found = getattr(module, name, None)
+    found = load_name(path, name, "metric", "function or class")
     if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value)]
-        raise OptionError(
-            f"there is no function or class {name!r}", where=path, fix=did_you_mean(name, known)
-        )
+        raise OptionError(f"there is no function or class {name!r}", where=path)
     if isinstance(found, type):
         missing = [key for key in ("update", "result") if not callable(getattr(found, key, None))]
         if missing:
@@ -77,7 +62,7 @@ class Meter:
     def __init__(self, found: Callable[..., Any], path: str, name: str) -> None:
         self._path, self._name = path, name
         self._found = found
-        self._streaming: Any = _guarded(path, name, found) if isinstance(found, type) else None
+        self._streaming: Any = guarded(path, name, "metric", found) if isinstance(found, type) else None
         self._outputs: dict[str, list[np.ndarray]] = {}
         self._labels: list[int | str] | None = None
         self._samples = 0
@@ -128,7 +113,7 @@ class Meter:
         )
 
     def _call(self, function: Callable[[], Any]) -> Any:
-        return _guarded(self._path, self._name, function)
+        return guarded(self._path, self._name, "metric", function)
 
 
 def _stacked(outputs: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
@@ -143,17 +128,3 @@ def _array(labels: Sequence[int | str] | None) -> np.ndarray | None:
         return None
     whole = all(isinstance(label, int) for label in labels)
     return np.array(labels if whole else [str(label) for label in labels])
-
-
-def _guarded(path: str, name: str, function: Callable[[], Any]) -> Any:
-    """Calls the user's code; whatever it raises becomes an error that names the line in the user's file."""
-    try:
-        return function()
-    except Exception as error:  # the user's code may raise anything
-        # Python names an imported file by its absolute path, however it was given.
-        file = Path(path).resolve()
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
-        line = f", line {frames[-1].lineno}" if frames else ""
-        raise OptionError(
-            f"the metric {name!r} failed: {type(error).__name__}: {error}", where=f"{path}{line}"
-        ) from error

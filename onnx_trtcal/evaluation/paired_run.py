@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces
+from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import kind, link
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["PairedBatch", "PairedRun"]
 
@@ -54,12 +58,14 @@ class PairedRun:
         wanted: tensors to compare, besides the outputs; those that only one model has are ignored.
         provider: runs both.
         options: threads and custom ops.
+        listener: receives what is to be said of the session.
 
     Attributes:
         tensors: the tensors compared, in the order of `wanted`.
         outputs: the float model's outputs.
         read_as: tensor with a Q/DQ pair -> the name of what its quantized readers read.
         above: tensor -> the nearest tensors among `tensors` that the quantized model computes it from.
+        counted: the tensors and outputs whose size depends on values, so that INT8 may change it.
 
     Raises:
         ModelError: the two do not belong together.
@@ -73,27 +79,39 @@ class PairedRun:
         wanted: tuple[str, ...],
         provider: Provider,
         options: Options,
+        *,
+        listener: Listener | None = None,
     ) -> None:
         check_interfaces(model, quantized)
         float_graph = import_graph(model)
-        links = link(graph)
-        both = link(float_graph).tensors.keys() & links.tensors.keys()
+        links, float_links = link(graph), link(float_graph)
+        both = float_links.tensors.keys() & links.tensors.keys()
         self.model = model
         self.outputs = model.outputs
         self.tensors = tuple(name for name in wanted if name in both)
         self.read_as = _read_as(graph, frozenset(self.tensors))
         self.above = _above(graph, frozenset(self.tensors))
         shared = tuple(dict.fromkeys((*self.tensors, *self.outputs)))
+        counted = data_dependent(model, float_links)
+        self.counted = DataDependent(counted.tensors & {*shared}, counted.rowless & {*shared})
         fp32 = probe(float_graph, model, shared)
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
+        self._provider = provider
         threads, libraries = options.threads, options.ort_custom_ops
-        self._fp32 = Session(fp32, provider, threads, libraries)
+        self._fp32 = Session(fp32, provider, threads, libraries, listener=listener)
         self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
+
+    def settle(self, source: Source, listener: Listener) -> Source:
+        """The source with what an item of it is, see `collect.trial`."""
+        names = self._fp32.outputs
+        types = (self.model.elem_types.get(name, 0) for name in names)
+        trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))
+        return settle(source, trial, listener)
 
     def batches(self, source: Source, batch_size: int) -> Iterator[PairedBatch]:
         """Runs both models on batch after batch; the arrays are valid until the next batch is asked for."""
         first = 0
-        with closing(batches(source, self.model.inputs, batch_size)) as stream:
+        with closing(batches(source, batch_size)) as stream:
             for batch in stream:
                 yield PairedBatch(batch, first, _named(self._fp32, batch), _named(self._int8, batch))
                 first += batch.count

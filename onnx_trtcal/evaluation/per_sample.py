@@ -13,20 +13,35 @@ if TYPE_CHECKING:
 __all__ = ["add_batch", "is_float", "samples_of"]
 
 
-def samples_of(array: np.ndarray, batch: Batch) -> list[np.ndarray]:
+def samples_of(array: np.ndarray, batch: Batch, *, rowless: bool = False) -> list[np.ndarray]:
     """An output split into one array per real sample.
 
     An output whose first axis does not count the batch's rows belongs to all samples of the batch alike: each
     gets the whole array.
+
+    Args:
+        array: the output.
+        batch: what it was computed from.
+        rowless: whether its first axis counts something else, even where it happens to be as long as the batch.
     """
-    if _has_rows(array, batch):
+    if not rowless and _has_rows(array, batch):
         return list(array[: batch.count])
     return [array] * batch.count
 
 
-def add_batch(distance: Distance, batch: Batch, expected: np.ndarray, got: np.ndarray) -> None:
-    """Adds a batch's values to a distance, one sample after the other where axis 0 counts samples."""
-    distance.add(expected, got, batch.count if _has_rows(expected, batch) else None)
+def add_batch(
+    distance: Distance, batch: Batch, expected: np.ndarray, got: np.ndarray, *, rowless: bool = False
+) -> None:
+    """Adds a batch's values to a distance, one sample after the other where axis 0 counts samples.
+
+    Args:
+        distance: what they are added to.
+        batch: what they were computed from.
+        expected: the float model's values.
+        got: the quantized model's, of the same shape.
+        rowless: as for `samples_of`.
+    """
+    distance.add(expected, got, batch.count if not rowless and _has_rows(expected, batch) else None)
 
 
 def is_float(array: np.ndarray) -> bool:

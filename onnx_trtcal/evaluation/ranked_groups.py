@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.evaluation.switched_graph import SwitchedGraph, quantized_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Sequence
 
     from onnx_trtcal.evaluation.variants import Damage
     from onnx_trtcal.qdq.options import QdqOptions
@@ -61,7 +61,7 @@ def rank_group(switched: SwitchedGraph, anchor: str, damage: Damage) -> RankedGr
 
 
 def without_groups(
-    switched: SwitchedGraph, worst: Sequence[RankedGroup], scales: Mapping[str, float], qdq: QdqOptions
+    switched: SwitchedGraph, worst: Sequence[RankedGroup], scales: Container[str], qdq: QdqOptions
 ) -> frozenset[str]:
     """First outputs of the nodes that stay quantized when these groups are excluded, as placement then decides."""
     from onnx_trtcal.qdq.place.place import place

@@ -6,24 +6,30 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.collect.described import metadata_of
 from onnx_trtcal.data.batching import batches
-from onnx_trtcal.data.layout import effective_batch_size
+from onnx_trtcal.data.images.proposal import class_names
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.evaluation.labels import labels_of
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
-from onnx_trtcal.evaluation.request import SensitivityOptions
+from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
+from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants
 from onnx_trtcal.run.provider import choose_provider
-from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.progress_bar import listener_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import onnx
 
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Sensitivity", "Spared", "sensitivity"]
 
@@ -43,9 +49,9 @@ class Spared:
     damage: Damage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
-    """The groups of a model by the damage INT8 does there.
+    """The groups of a model by the damage INT8 does there. A notebook shows them as a table.
 
     Attributes:
         samples: number of samples.
@@ -62,6 +68,14 @@ class Sensitivity:
     everything: Damage
     kept: tuple[Spared, ...]
     fp32: float | None
+
+    def __repr__(self) -> str:
+        worst = self.ranked[0].name if self.ranked else "none"
+        return f"<Sensitivity of {len(self.ranked)} groups, {self.samples} samples: {worst!r} first>"
+
+    def _repr_html_(self) -> str:
+        rows = [(group.name, group.op, group.damage.sqnr) for group in self.ranked]
+        return html_table(repr(self)[1:-1], ("group", "op", "output SQNR dB"), rows)
 
     @property
     def exclude(self) -> tuple[str, ...]:
@@ -87,6 +101,8 @@ def sensitivity(
     request: SensitivityOptions = SensitivityOptions(),
     *,
     listener: Listener | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Sensitivity:
     """Ranks the groups of a model by the damage INT8 does there.
 
@@ -105,31 +121,49 @@ def sensitivity(
             will do.
         request: where the scales come from, the right answers, and how to go about it.
         listener: receives messages and progress.
+        transform: makes of each element of `data`, and of data in the request, what is fed, as in `calibrate`.
+        progress: show a bar, where no listener is given.
 
     Raises:
         CalibrationError: one of its family.
     """
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
+    from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.scale_source import find_scales
 
+    data, request = transformed(data, transform), with_transform(request, transform)
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
-    listener = listener or LoggingListener()
+    listener = listener_for(listener, progress=progress)
     labels = labels_of(request.labels)
     found = find_scales(model, data if request.source is None else request.source, options, listener)
-    switched = build_switched_graph(found.folded, found.scales, qdq)
+    labels = labels and labels.for_model(class_names(metadata_of(found.folded.model)), listener)
+    gpu = options.provider != "cpu"
+    runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
+    if runnable.model is not found.model:
+        listener.say(compared_line(runnable))
+    folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen)
+    usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     variants = Variants(switched, choose_provider(options.provider), options, labels, request.output)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
-    first = _run_variants(variants, {**tried, "": everything}, data, options, listener)
+    source = open_source(
+        data, switched.model.inputs, options.preprocess, options.max_samples, item_axis=options.item_axis
+    )
+    calibrated = found.calibration.feeding if found.calibration and request.source is None else None
+    source = source.settled(calibrated) if calibrated else variants.settle(source, listener)
+    first = _run_variants(variants, {**tried, "": everything}, source, options, listener)
+    for note in variants.notes():
+        listener.warn(note)
     order = sorted(groups, key=lambda name: first[name].noise_to_signal, reverse=not leave_out)
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)
     shown = min(request.worst, len(ranked))
     smaller = {
-        str(count): without_groups(switched, ranked[:count], found.scales, qdq)
-        for count in range(1, shown + 1)
+        str(count): without_groups(switched, ranked[:count], usable, qdq) for count in range(1, shown + 1)
     }
-    second = _run_variants(variants, smaller, data, options, listener)
+    second = _run_variants(variants, smaller, source, options, listener)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, variants.fp32_accuracy)
 
@@ -137,16 +171,14 @@ def sensitivity(
 def _run_variants(
     variants: Variants,
     tried: Mapping[str, Iterable[str]],
-    data: Any,
+    source: Source,
     options: Options,
     listener: Listener,
 ) -> dict[str, Damage]:
     """The damage of each variant: one pass over the data, all variants of a batch before the next batch."""
-    inputs = variants.switched.model.inputs
-    stream = open_source(data, inputs, options.preprocess, options.max_samples)
-    size = effective_batch_size(inputs, options.batch_size)
+    size = batch_size_for(source.feeding, options.batch_size, variants.counted, listener)
     variants.start(tried)
-    with closing(batches(stream, inputs, size)) as fed, listener.progress(stream.count) as advance:
+    with closing(batches(source, size)) as fed, listener.progress(source.count) as advance:
         for batch in fed:
             variants.take(batch)
             advance(batch.count)

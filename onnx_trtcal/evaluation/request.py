@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.scale_source import source_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import onnx
 
     from onnx_trtcal.evaluation.labels import Labels
 
-__all__ = ["EvaluationOptions", "SensitivityOptions", "SimulationOptions"]
+__all__ = ["EvaluationOptions", "SensitivityOptions", "SimulationOptions", "with_transform"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,13 @@ class SensitivityOptions(SimulationOptions):
     def __post_init__(self) -> None:
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
+
+
+Request = TypeVar("Request", bound=SimulationOptions)
+
+
+def with_transform(request: Request, function: Callable[[Any], Any] | None) -> Request:
+    """The request with a transform before the data that it calibrates on, if it names any."""
+    if function is None or request.source is None or source_kind(request.source) != "data":
+        return request
+    return replace(request, source=transformed(request.source, function))

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.evaluation.node_switcher import NodeSwitcher
+from onnx_trtcal.graph.constants import Constants
+from onnx_trtcal.graph.ops import QUANTIZED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import onnx_graphsurgeon as gs
 
@@ -81,7 +83,7 @@ def quantized_nodes(placement: Placement) -> frozenset[str]:
 
 
 def build_switched_graph(
-    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions
+    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions, unseen: Collection[str] = ()
 ) -> SwitchedGraph:
     """Builds the switched graph of a float model.
 
@@ -89,6 +91,7 @@ def build_switched_graph(
         float_model: the float model, folded; not changed.
         scales: tensor -> scale.
         options: what is quantized with all switches on.
+        unseen: tensors whose scale is made up: the layers that read one stay in floating point.
 
     Raises:
         ModelError: no layer can be quantized.
@@ -97,11 +100,14 @@ def build_switched_graph(
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
     quantized = quantize_model(
-        float_model.model, scales, replace(options, high_precision="fp32", weights="int8")
+        float_model.model, scales, replace(options, high_precision="fp32", weights="int8"), unseen
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
+    constants = Constants(float_model.folded, opaque=QUANTIZED)
     weights = {
-        (weight.read.node, weight.read.index): plain[weight.read.node].inputs[weight.read.index]
+        (weight.read.node, weight.read.index): _as_stored(
+            plain[weight.read.node].inputs[weight.read.index], constants
+        )
         for weight in quantized.placement.weights
     }
     switcher = NodeSwitcher(quantized.graph, weights, quantized.placement.lifted)
@@ -117,3 +123,13 @@ def build_switched_graph(
         {name: node.name for name, node in plain.items() if node.name},
         {name: node.op for name, node in plain.items()},
     )
+
+
+def _as_stored(weight: gs.Tensor, constants: Constants) -> gs.Tensor:
+    """A weight as a constant: the nodes that compute it are not in the Q/DQ graph any more."""
+    import onnx_graphsurgeon as gs
+
+    if isinstance(weight, gs.Constant):
+        return weight
+    values = constants.value(weight)
+    return weight if values is None else gs.Constant(weight.name, values)

@@ -89,17 +89,18 @@ class Constants:
 
     def values(self, tensors: Sequence[gs.Tensor]) -> list[np.ndarray | None]:
         """As `value`, for several tensors at once, whose common nodes then run once."""
+        # Held here, because keeping what is computed may drop what was kept before.
+        found = {id(each): self._at_hand(each) for each in tensors}
         unknown = {
-            id(each): each for each in tensors if self._at_hand(each) is None and self._is_computable(each)
+            id(each): each for each in tensors if found[id(each)] is None and self._is_computable(each)
         }
         computed = self._compute(list(unknown.values())) if unknown else []
         if computed is None and len(unknown) > 1:
             return [self.value(each) for each in tensors]
-        made: dict[int, np.ndarray | None] = dict.fromkeys(unknown)
-        made.update(zip(unknown, computed or (), strict=False))
+        found.update(zip(unknown, computed or (), strict=False))
         for key, tensor in unknown.items():
-            self._keep(tensor, made[key])
-        return [made[id(each)] if id(each) in made else self._at_hand(each) for each in tensors]
+            self._keep(tensor, found[key])
+        return [found[id(each)] for each in tensors]
 
     def shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
         """The shape of `value`, None where that is None; no stored value is read for it."""

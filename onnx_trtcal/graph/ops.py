@@ -15,22 +15,29 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
+from onnx_trtcal.graph.weighted import WEIGHTED
+
 __all__ = [
     "ACTIVATIONS",
     "ANCHORS",
+    "AROUND_SOFTMAX",
     "COMMUTES",
     "COPIES",
+    "COUNTS",
     "FLOAT",
     "FLOATS",
     "INT8_CAPABLE",
     "INT64",
     "INTEGER_MAKERS",
+    "KEEPS_AXES",
     "MOVES",
     "POINTWISE",
     "QUANTIZED",
     "RANDOM",
     "READ_NO_VALUES",
     "RESHAPES",
+    "SATURATING",
+    "SCATTERS",
     "SHAPE_CARRIERS",
     "SHAPE_INPUTS",
     "SHAPE_SOURCES",
@@ -42,7 +49,7 @@ __all__ = [
 
 # Ops that start a group: TensorRT runs them as weighted INT8 kernels. MatMul and Gemm with constant weights
 # become convolutions or fully connected layers, to which all convolution fusions apply (catalog).
-ANCHORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+ANCHORS = frozenset(WEIGHTED)
 
 
 def is_standard_domain(domain: str | None) -> bool:
@@ -108,12 +115,21 @@ POINTWISE = _names(
     " Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Tanh ThresholdedRelu"
 )
 
+# Those that stay within fixed bounds, so that x times one of them grows no faster than x.
+SATURATING = _names("Clip Erf HardSigmoid Min Sigmoid Softsign Tanh")
+
 # Ops that give the values of input 0 another shape and leave their order alone.
 RESHAPES = _names("Flatten Reshape Squeeze Unsqueeze")
 
+# Ops that leave every value of input 0 where it is.
+KEEPS_AXES = _names("Dropout Identity")
+
 # Ops whose output holds exactly the values of input 0, each once: one histogram serves both sides.
 # A Dropout counts as long as it does not train.
-MOVES = RESHAPES | _names("DepthToSpace Dropout Identity SpaceToDepth Transpose")
+MOVES = RESHAPES | KEEPS_AXES | _names("DepthToSpace SpaceToDepth Transpose")
+
+# Ops that TensorRT accepts around the Softmax between the two products of an attention.
+AROUND_SOFTMAX = KEEPS_AXES | _names("Add Cast Div Mul Reshape Sub Transpose Where")
 
 # Ops whose output takes the scale of input 0 although its histogram is another: in every cache TensorRT
 # wrote, 5.1 to 10.14, a max pooling's output has its input's scale. GlobalMaxPool is imported as a reduction,
@@ -164,6 +180,12 @@ SHAPE_CARRIERS = _names(
 
 # Ops that a computation of shapes starts from.
 SHAPE_SOURCES = _names("Constant ConstantOfShape NonZero Shape Size")
+
+# Ops whose outputs have as many rows as their values make them have; the bodies of an If or a Loop may differ so, too.
+COUNTS = _names("Compress If Loop NonMaxSuppression NonZero SequenceAt Unique")
+
+# Ops whose output has the shape of input 0, whatever the other inputs hold.
+SCATTERS = _names("Scatter ScatterElements ScatterND")
 
 # Generators whose output is another one in every run, although it depends on no input.
 RANDOM = _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")

@@ -10,7 +10,9 @@ from onnx import TensorProto, helper
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.exporter import split_model
+from onnx_trtcal.graph.model.reach import label
 from onnx_trtcal.graph.names import Names
+from onnx_trtcal.graph.strides import total_stride
 from onnx_trtcal.graph.view import Links, link, reads
 
 if TYPE_CHECKING:
@@ -40,12 +42,14 @@ class Probe:
             `session.model_external_initializers_file_folder_path`; None when the model has no folder.
         outputs: the observed tensors, in the order of the model's outputs (whose names differ for bfloat16: run
             the session for all outputs, not for these names); graph inputs may be among them.
+        stride: by how much the model reduces height and width of its input at most.
     """
 
     model_bytes: bytes
     external: Mapping[str, np.ndarray]
     directory: Path | None
     outputs: tuple[str, ...]
+    stride: int = 1
 
 
 def probe(
@@ -87,6 +91,7 @@ def probe(
     inputs = [value for value in proto.graph.input if value.name not in stored]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
+    _name_nodes(proto.graph)
     _set_outputs(proto.graph, observed, model.elem_types)
     if shapes_only:
         _show_shapes(proto.graph)
@@ -95,6 +100,7 @@ def probe(
         external=split.arrays,
         directory=split.directory,
         outputs=tuple(observed),
+        stride=total_stride(proto.graph),
     )
 
 
@@ -116,6 +122,14 @@ def _cut(graph: gs.Graph, links: Links, observed: Sequence[str]) -> gs.Graph:
         opset=graph.opset,
         import_domains=graph.import_domains,
     )
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Gives every node without a name that of an output, so that ONNX Runtime's messages say which it is."""
+    fresh = Names(node.name for node in graph.node)
+    for node in graph.node:
+        if not node.name:
+            node.name = fresh.fresh(label(node))
 
 
 def _set_outputs(graph: onnx.GraphProto, names: Sequence[str], elem_types: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ tensor, would give it a tighter scale.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,13 @@ from onnx_trtcal.graph.view import Links, kind, link, numpy_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.group import Group
 
-__all__ = ["ScaleRules", "propagate_scales"]
+__all__ = ["ScaleRules", "propagate_scales", "with_followers"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,26 @@ def propagate_scales(
         {name: scales[name] for name in names if name in found or (name in scales and name in floats)},
         tuple(name for name in names if name in floats and name not in scales),
     )
+
+
+def with_followers(
+    graph: gs.Graph, groups: Sequence[Group], found: Mapping[str, float], marked: AbstractSet[str]
+) -> tuple[str, ...]:
+    """Some tensors and those that `propagate_scales` gives the scale of one of them, in graph order.
+
+    Args:
+        graph: the folded graph, which is not changed.
+        groups: what TensorRT fuses in it.
+        found: tensor -> scale.
+        marked: some of these tensors.
+    """
+    if not marked:
+        return ()
+    # NaN takes the very ways that the scales take.
+    scales = {name: math.nan if name in marked else scale for name, scale in found.items()}
+    follows, _ = propagate_scales(graph, groups, scales)
+    reached = [name for name, scale in follows.items() if math.isnan(scale)]
+    return (*reached, *sorted(marked - follows.keys()))
 
 
 @dataclass

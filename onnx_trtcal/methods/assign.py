@@ -9,14 +9,16 @@ from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.methods.method import Method, parse_method
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.options import Options
 
 __all__ = ["assign_methods"]
 
 
-def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, Method]:
+def assign_methods(
+    options: Options, op_types: Mapping[str, str], ties: Sequence[Sequence[str]] = ()
+) -> dict[str, Method]:
     """The method of every tensor: the last `method_for` that matches it, else `method`.
 
     `OPTYPE=METHOD` matches the tensors that nodes of that op type make (`Input` the graph's inputs), anything
@@ -25,9 +27,11 @@ def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, M
     Args:
         options: `method` and `method_for`.
         op_types: observed tensor to the op type that makes it.
+        ties: observed tensors that share a scale, which one method has to choose.
 
     Raises:
-        OptionError: on a method that does not exist, or a pattern that matches no observed tensor.
+        OptionError: on a method that does not exist, a pattern that matches no observed tensor, or two methods
+            for the tensors of a tie.
     """
     methods = dict.fromkeys(op_types, parse_method(options.method))
     for rule in options.method_for:
@@ -47,6 +51,13 @@ def assign_methods(options: Options, op_types: Mapping[str, str]) -> dict[str, M
                 "tensor's name, or a glob over names",
             )
         methods.update(dict.fromkeys(matched, method))
+    for names in ties:
+        odd = next((name for name in names if methods[name] != methods[names[0]]), None)
+        if odd is not None:
+            raise OptionError(
+                f"{names[0]!r} and {odd!r} share a scale, and have the methods {methods[names[0]]} and {methods[odd]}",
+                fix="give all tensors of a tie the same --method-for, or leave out --tie-concat",
+            )
     return methods
 
 

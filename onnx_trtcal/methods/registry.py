@@ -66,6 +66,15 @@ class Registration:
     second_pass: str = ""
     fallback: str = ""
 
+    @property
+    def from_statistics(self) -> str:
+        """Whether statistics alone are enough, as `solve` has them: yes, or no and why."""
+        if self.needs == "histogram":
+            return "yes"
+        if self.needs == "second pass":
+            return "no, it reads the data a second time"
+        return f"no, it runs the model: {self.fallback} stands in"
+
 
 METHODS: Mapping[str, Registration] = {
     each.name: each
@@ -129,12 +138,15 @@ class TableRow(NamedTuple):
     name: str
     argument: str
     description: str
+    from_statistics: str
 
 
 def table() -> list[TableRow]:
     """Every method, for `--help` and the README."""
     return [
-        TableRow(each.name, each.argument.name if each.argument else "", each.description)
+        TableRow(
+            each.name, each.argument.name if each.argument else "", each.description, each.from_statistics
+        )
         for each in METHODS.values()
     ]
 

@@ -37,7 +37,7 @@ def with_opset(model: Model, opset: int) -> Model:
             entry.version = opset
     needed = helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     proto.ir_version = max(proto.ir_version, needed)
-    return dataclasses.replace(model, proto=proto)
+    return dataclasses.replace(model, proto=proto, original=model.original or model.proto)
 
 
 def with_metadata(model: Model, key: str, text: str | None) -> Model:

@@ -30,18 +30,22 @@ class Record:
     Attributes:
         scales: tensor -> scale, an exact float32 value, in the order of the cache.
         pairs: tensor with a pair -> the scale written in its pair.
+        unseen: the tensors whose scale is made up, because no value of theirs was ever seen.
     """
 
     scales: Mapping[str, float]
     pairs: Mapping[str, float]
+    unseen: tuple[str, ...] = ()
 
 
 def dump_record(record: Record) -> str:
     """The record as JSON; scales are the bits of a float32 in hexadecimal, as in a cache."""
+    unseen = {"unseen": list(record.unseen)} if record.unseen else {}
     return json.dumps(
         {
             "scales": {name: _bits(scale) for name, scale in record.scales.items()},
             "pairs": {name: _bits(scale) for name, scale in record.pairs.items()},
+            **unseen,
         },
         separators=(",", ":"),
         ensure_ascii=False,
@@ -57,13 +61,14 @@ def load_record(text: str) -> Record:
     try:
         read = json.loads(text)
         parts = [{str(k): _scale(v) for k, v in read[key].items()} for key in ("scales", "pairs")]
+        unseen = tuple(map(str, read.get("unseen", ())))
     except (ValueError, KeyError, AttributeError, TypeError, struct.error) as error:
         raise ModelError(
             "the model's record of its calibration is damaged",
             where=f"metadata {RECORD_KEY!r}",
             fix="remove this metadata entry; the scales of the Q/DQ nodes are then used alone",
         ) from error
-    return Record(*parts)
+    return Record(parts[0], parts[1], unseen)
 
 
 def _bits(scale: float) -> str:

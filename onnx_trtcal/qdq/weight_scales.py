@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError
 
-__all__ = ["DEAD", "WeightScales", "channel_axis", "quantize_weight", "weight_scales"]
+__all__ = ["DEAD", "WeightScales", "quantize_weight", "weight_scales"]
 
 DEAD = 1e-4
 """A channel whose largest magnitude is below this is dead: its own scale would be too small to be safe."""
@@ -33,37 +33,6 @@ class WeightScales:
     amax: np.ndarray
     axis: int | None
     dead: tuple[int, ...]
-
-
-def channel_axis(op: str, rank: int, *, transposed: bool = False, left: bool = False) -> int | None:
-    """The axis of a weight tensor that counts output channels.
-
-    Conv weights are (out, in / group, ...), those of ConvTranspose (in, out / group, ...), and the right
-    operand of Gemm and MatMul is (in, out).
-
-    Args:
-        op: Conv, ConvTranspose, Gemm or MatMul.
-        rank: dimensions of the weight tensor.
-        transposed: Gemm's transB (transA for a left operand).
-        left: the weight is the left operand of a Gemm or MatMul, whose rows are the output channels.
-
-    Returns:
-        The axis, or None when the tensor has no such axis (a MatMul with a vector).
-
-    Raises:
-        ModelError: the op is another one.
-    """
-    if op == "Conv":
-        return 0
-    if op == "ConvTranspose":
-        return 1
-    if op not in ("Gemm", "MatMul"):
-        raise ModelError(
-            f"{op} has no weight with output channels", fix="ask for Conv, ConvTranspose, Gemm or MatMul"
-        )
-    if rank < 2:
-        return None
-    return rank - 2 if transposed != left else rank - 1
 
 
 def weight_scales(weight: np.ndarray, axis: int | None, name: str = "") -> WeightScales:

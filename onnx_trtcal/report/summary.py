@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import listed
 from onnx_trtcal.methods import NOTHING_CLIPPED
 from onnx_trtcal.methods.score import Score, score
+from onnx_trtcal.scales import unseen_text
 from onnx_trtcal.trt.tables import names_with_colon
 from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
 from onnx_trtcal.trt.version import parse_version
@@ -125,6 +126,7 @@ def warnings(calibration: Calibration, advised: Container[str] = ()) -> list[str
         *_clipped_inputs(calibration, advised),
         *_few_values(calibration),
         *_all_zero(calibration),
+        *_unseen(calibration),
         *_nonfinite(calibration),
         *_subgraphs(calibration),
     ]
@@ -183,8 +185,21 @@ def _few_values(calibration: Calibration) -> list[str]:
 
 def _all_zero(calibration: Calibration) -> list[str]:
     zero = [name for name, item in calibration.scales.items() if item.all_zero and item.reason == "measured"]
-    written = "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
-    return [f"{_tensors(zero)}: only zeros were seen; written as {written}"] if zero else []
+    return [f"{_tensors(zero)}: only zeros were seen; written as {_as_zeros(calibration)}"] if zero else []
+
+
+def _unseen(calibration: Calibration) -> list[str]:
+    if not calibration.unseen:
+        return []
+    written = f"written as {_as_zeros(calibration)}, which is made up"
+    fix = (
+        "give samples that reach them, or keep the layers that read them in floating point, as quantize does"
+    )
+    return [f"{unseen_text(calibration.unseen)}; {written}: {fix}"]
+
+
+def _as_zeros(calibration: Calibration) -> str:
+    return "0, as TensorRT does" if calibration.options.zero_scales else "the scale of [-1, 1]"
 
 
 def _nonfinite(calibration: Calibration) -> list[str]:

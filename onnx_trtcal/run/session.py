@@ -9,9 +9,11 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
+from onnx_trtcal.support.ort_session import open_session
+from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -32,6 +34,7 @@ class Session:
         ort_custom_ops: shared libraries with custom ops.
         float_qdq: compute Q and DQ as they stand, in float; otherwise ONNX Runtime runs what lies between them
             in integer kernels of its own, which round in other places than TensorRT's.
+        listener: receives a line when the model loads only without graph optimizations.
 
     Raises:
         ModelError: when ONNX Runtime cannot load the model.
@@ -45,28 +48,35 @@ class Session:
         ort_custom_ops: Sequence[str] = (),
         *,
         float_qdq: bool = False,
+        listener: Listener | None = None,
     ) -> None:
-        import onnxruntime as ort
-
         self.outputs = probe.outputs
-        options = session_options(threads=threads, custom_ops=ort_custom_ops, weights_folder=probe.directory)
-        _leave_room(options)
-        if float_qdq:
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-            options.add_session_config_entry("session.disable_double_qdq_remover", "1")
+        self._stride = probe.stride
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
-        if probe.external:
-            options.add_external_initializers(
-                list(probe.external), [_ort_value(array) for array in self._weights]
+
+        def opened(optimize: bool) -> Any:  # noqa: FBT001 (passed on by position)
+            options = session_options(
+                threads=threads,
+                custom_ops=ort_custom_ops,
+                weights_folder=probe.directory,
+                optimize=optimize,
             )
-        try:
-            self._session = ort.InferenceSession(probe.model_bytes, options, providers=provider.ort_names)
-        except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot load the observed model: {plain_message(str(error))}",
-                fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
-            ) from error
+            _leave_room(options)
+            if float_qdq:
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
+                options.add_session_config_entry("session.disable_double_qdq_remover", "1")
+            if probe.external:
+                options.add_external_initializers(
+                    list(probe.external), [_ort_value(array) for array in self._weights]
+                )
+            return open_session(probe.model_bytes, options, provider.ort_names)
+
+        self._session, fault = _first_that_opens(opened)
+        if fault:
+            (listener or LoggingListener()).say(
+                f"ONNX Runtime's graph optimizations break this model, which runs without them: {fault}"
+            )
 
     def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
         """One array per observed tensor, in the order of `outputs`.
@@ -81,7 +91,7 @@ class Session:
         try:
             return list(self._session.run(None, dict(feeds)))
         except Exception as error:
-            raise _failure(error, feeds, sample) from error
+            raise self._failure(error, feeds, sample) from error
 
     def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
         """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
@@ -99,7 +109,45 @@ class Session:
         try:
             return run_on_device(self._session, feeds, device)
         except Exception as error:
-            raise _failure(error, feeds, sample) from error
+            raise self._failure(error, feeds, sample) from error
+
+    def _failure(self, error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+        stride = self._stride
+        odd = next((size for array in feeds.values() if (size := _odd_size(array.shape, stride))), None)
+        fix = "check that the model runs on this input; a smaller --batch-size needs less memory"
+        if odd:
+            near = [-(-side // stride) * stride for side in odd]
+            fix = (
+                f"the model reduces height and width by up to {stride}, and {odd[0]}x{odd[1]} is not a multiple of "
+                f"that: bring images to one that is, as {near[0]}x{near[1]}: --resize letterbox (or stretch) "
+                f"--size {near[0]},{near[1]}"
+            )
+        return ModelError(
+            f"ONNX Runtime fails on this batch: {plain_message(str(error)) or type(error).__name__}",
+            where=f"sample {sample}; fed {shapes}",
+            fix=fix,
+        )
+
+
+def _first_that_opens(opened: Callable[[bool], Any]) -> tuple[Any, str]:
+    """A session with graph optimizations, or without them and what went wrong with them.
+
+    Raises:
+        ModelError: when neither opens, or a custom-operator library cannot be loaded.
+    """
+    faults: list[Exception] = []
+    for optimize in (True, False):
+        try:
+            return opened(optimize), plain_message(str(faults[0])) if faults else ""
+        except ModelError:
+            raise  # a custom-operator library that does not load
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
+            faults.append(error)
+    raise ModelError(
+        f"ONNX Runtime cannot load the observed model: {plain_message(str(faults[0]))}",
+        fix="check that ONNX Runtime runs the model as it is; custom ops need --ort-custom-ops LIB",
+    ) from faults[0]
 
 
 def _leave_room(options: Any) -> None:
@@ -126,13 +174,12 @@ def _register_arena() -> bool:
     return True
 
 
-def _failure(error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-    return ModelError(
-        f"ONNX Runtime fails on this batch: {plain_message(str(error)) or type(error).__name__}",
-        where=f"sample {sample}; fed {shapes}",
-        fix="check that the model runs on this input; a smaller --batch-size needs less memory",
-    )
+def _odd_size(shape: Sequence[int], stride: int) -> tuple[int, int] | None:
+    """Height and width of an image whose sides are not multiples of the stride."""
+    if len(shape) != 4 or stride < 2:
+        return None
+    height, width = shape[1:3] if shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4) else shape[2:]
+    return (height, width) if height % stride or width % stride else None
 
 
 def _ort_value(array: np.ndarray) -> Any:

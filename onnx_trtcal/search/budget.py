@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.ops import ANCHORS
+from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.weighted import WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,25 +45,14 @@ def multiply_adds(graph: gs.Graph) -> int | None:
     """
     total = 0
     for node in graph.nodes:
-        if node.op in ANCHORS and len(node.inputs) >= 2:
-            cost = _cost(node)
+        op = WEIGHTED.get(kind(node))
+        if op is not None and len(node.inputs) >= 2:
+            left, right, output = (_sizes(tensor.shape) for tensor in (*node.inputs[:2], node.outputs[0]))
+            cost = op.multiply_adds(left, right, output)
             if cost is None:
                 return None
             total += cost
     return total
-
-
-def _cost(node: gs.Node) -> int | None:
-    left, right, output = (_sizes(t.shape) for t in (*node.inputs[:2], node.outputs[0]))
-    if node.op == "ConvTranspose":
-        return None if left is None or right is None else math.prod(left) * math.prod(right[1:])
-    if right is None or output is None:
-        return None
-    if node.op == "Conv":
-        return math.prod(output) * math.prod(right[1:])
-    # Every row of the output is a row of the left times all of a right matrix, transposed or not.
-    rows = output if len(right) < 2 else output[:-1]
-    return math.prod(rows) * math.prod(right[-2:])
 
 
 def _sizes(shape: Sequence[int | str | None] | None) -> list[int] | None:

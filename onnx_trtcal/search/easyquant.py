@@ -60,7 +60,7 @@ def solve(task: Task) -> dict[str, Chosen]:
     for layer in layers_of(task.prepared.folded, task.placement):
         for tensor in layer.activations:
             current[tensor] = task.amax(tensor)
-            names = task.tied(tensor)
+            names = task.tie_of(tensor)
             if names and current[tensor] > 0:
                 sharing.setdefault(names, set()).add(tensor)
                 if layer not in readers.setdefault(names, []):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.batching import batches
-from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.search.budget import most_samples, multiply_adds
 from onnx_trtcal.search.samples import SampleKeeper, read_again
 from onnx_trtcal.search.task import Task, int8_placement, quantized_reads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import numpy as np
 
+    from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.methods import Chosen, Method
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.stats.collection import Collection
@@ -28,17 +29,15 @@ class Search:
 
     Args:
         prepared: the model, its plan and its methods.
-        data: what to calibrate with, whatever `open_source` takes.
+        once: whether the data can be read only once, so that samples must be kept as they go by.
 
     Attributes:
-        data: what to calibrate with instead: an iterator, which can be read only once, is wrapped so that
-            samples are kept as they go by.
+        keep: receives every batch of the data; None where nothing needs to be kept.
     """
 
-    def __init__(self, prepared: Prepared, data: Any) -> None:
-        self.data = data
+    def __init__(self, prepared: Prepared, *, once: bool) -> None:
+        self.keep: Callable[[Batch], None] | None = None
         self._prepared = prepared
-        self._inputs = prepared.model.inputs
         self._options = prepared.options
         self._tensors: dict[Method, list[str]] = {}
         for name, method in prepared.methods.items():
@@ -51,15 +50,16 @@ class Search:
         tensors = [name for names in self._tensors.values() for name in names]
         searched = quantized_reads(prepared, self._placement, tensors)
         self._most = most_samples(len(searched), multiply_adds(prepared.folded))
-        if isinstance(data, Iterator):
-            self._keeper = SampleKeeper(self._inputs, self._most)
-            self.data = self._keeping(data, self._keeper)
+        if once:
+            self._keeper = SampleKeeper(self._most)
+            self.keep = self._keeper.offer
 
-    def solve(self, collection: Collection, listener: Listener) -> dict[str, Chosen]:
+    def solve(self, collection: Collection, source: Source, listener: Listener) -> dict[str, Chosen]:
         """What the methods choose for their tensors.
 
         Args:
             collection: the statistics of the data.
+            source: the data.
             listener: receives messages and progress.
 
         Raises:
@@ -69,7 +69,7 @@ class Search:
             return {}
         options = self._options
         histograms = collection.tied_histograms(self._prepared.ties)
-        feeds = self._feeds(collection)
+        feeds = self._feeds(collection, source)
         session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
         found: dict[str, Chosen] = {}
         for method, tensors in self._tensors.items():
@@ -86,21 +86,9 @@ class Search:
             found.update(method.search(task))
         return found
 
-    def _feeds(self, collection: Collection) -> list[Mapping[str, np.ndarray]]:
+    def _feeds(self, collection: Collection, source: Source) -> list[Mapping[str, np.ndarray]]:
         """One feed per sample; samples that were not counted are left out where the data can be read again."""
         hashes = frozenset(digest for _, digest in collection.samples)
         if self._keeper is not None:
             return self._keeper.feeds(hashes)
-        source = open_source(self.data, self._inputs, self._options.preprocess, self._options.max_samples)
-        return read_again(source, self._inputs, hashes, self._most)
-
-    def _keeping(self, data: Iterator[Any], keeper: SampleKeeper) -> Iterator[Any]:
-        left = self._options.max_samples
-        for element in data:
-            # Elements are asked for ahead of the samples that count.
-            if left is None or left > 0:
-                source = open_source([element], self._inputs, self._options.preprocess, left)
-                for batch in batches(source, self._inputs, 1, threads=1):
-                    keeper.offer(batch)
-                    left = None if left is None else left - batch.count
-            yield element
+        return read_again(source, hashes, self._most)

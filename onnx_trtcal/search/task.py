@@ -58,9 +58,9 @@ class Task:
         """The tensors to solve that INT8 kernels read; see the function of that name."""
         return quantized_reads(self.prepared, self.placement, self.tensors)
 
-    def tied(self, tensor: str) -> tuple[str, ...]:
+    def tie_of(self, tensor: str) -> tuple[str, ...]:
         """The observed tensors whose threshold a tensor has; () when none of them is to be solved here."""
-        return _tied(self.prepared, tensor, self.tensors)
+        return _tie_of(self.prepared, tensor, self.tensors)
 
     def amax(self, tensor: str) -> float:
         """The largest magnitude of a tensor, or that of the observed tensor that owns its scale."""
@@ -88,13 +88,13 @@ def quantized_reads(
     """
     found: dict[tuple[str, ...], list[Activation]] = {}
     for activation in placement.activations:
-        names = _tied(prepared, activation.tensor, tensors)
+        names = _tie_of(prepared, activation.tensor, tensors)
         if names:
             found.setdefault(names, []).append(activation)
     return found
 
 
-def _tied(prepared: Prepared, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:
+def _tie_of(prepared: Prepared, tensor: str, tensors: Collection[str]) -> tuple[str, ...]:
     owner = prepared.plan.owners[tensor]
     if owner.reason == "constant" or owner.source not in tensors:
         return ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import StatisticsError, listed
 from onnx_trtcal.stats.histogram import Histogram, as_counted
 from onnx_trtcal.stats.host import HostCounter
@@ -43,6 +44,7 @@ class Collection:
         first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
             tensor's first axis is not a multiple of the batch, the first sample of the batch stands for it.
         options: as given, with JSON's lists for tuples.
+        shapes: per input, the smallest and largest shapes of a sample; empty while they are not known.
     """
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
@@ -61,7 +63,11 @@ class Collection:
         self._histograms = {name: Histogram(rule) for name in tensors}
         self._counter: Counter = HostCounter(self._histograms)
         self.first_nonfinite: dict[str, str] = {}
+        self.shapes: dict[str, SeenShapes] = {}
         self._samples: set[tuple[str, str]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Collection of {len(self._samples)} samples, {len(self._histograms)} tensors>"
 
     @property
     def histograms(self) -> dict[str, Histogram]:
@@ -90,6 +96,7 @@ class Collection:
             self.origin == other.origin
             and self._samples == other._samples
             and self.first_nonfinite == other.first_nonfinite
+            and self.shapes == other.shapes
             and self.histograms == other.histograms
         )
 
@@ -168,6 +175,7 @@ class Collection:
             )
         self._check_apart(other)
         self._samples.update(other._samples)
+        self.shapes = _merged_shapes(self.shapes, other.shapes)
         for name, histogram in other.histograms.items():
             self.histograms[name].merge(histogram)
         for name, sample in other.first_nonfinite.items():
@@ -227,6 +235,17 @@ class Collection:
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []
         self.first_nonfinite[tensor] = min([*known, *samples], key=natural_key)
+
+
+def _merged_shapes(ours: Mapping[str, SeenShapes], theirs: Mapping[str, SeenShapes]) -> dict[str, SeenShapes]:
+    """What both know; nothing where one of the two does not tell, whose shapes might be any."""
+    merged = {}
+    for name in [name for name in ours if name in theirs]:
+        axis = ours[name].item_axis if ours[name].item_axis == theirs[name].item_axis else None
+        merged[name] = SeenShapes(ours[name].smallest, ours[name].largest, axis)
+        merged[name].add(theirs[name].smallest)
+        merged[name].add(theirs[name].largest)
+    return merged
 
 
 def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:

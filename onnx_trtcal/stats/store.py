@@ -10,6 +10,7 @@ Layout, all numbers little-endian:
                  rule     "stable" or "tensorrt"
                  options  object: what else must be equal for two files to add up
                  samples  [[name, hash], …] sorted
+                 shapes   {input: [smallest, largest, item axis or null]} of one sample; missing where not known
                  tensors  [{name, amax, zeros, nan, inf, total, width, first_nonfinite, bytes}, …] in graph
                           order; `bytes` is the length of the tensor's counts
     counts     of each tensor, in the header's order, packed
@@ -32,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import atomic_write
 
@@ -110,9 +112,12 @@ def merge(paths: Sequence[str | Path]) -> Collection:
         paths: one statistics file or more.
 
     Raises:
+        OptionError: when no file is given.
         StatisticsError: when a file cannot be read, when two do not belong together (another model, range
             rule, preprocessing …), or when two count the same content; both files are named.
     """
+    if not paths:
+        raise OptionError("there are no statistics to merge", fix="give one statistics file or more")
     total = load_statistics(paths[0])
     counted = dict.fromkeys((content for _, content in total.samples), paths[0])
     for path in paths[1:]:
@@ -150,6 +155,11 @@ def dumps(collection: Collection) -> bytes:
             for (name, histogram), counts in zip(collection.histograms.items(), packed, strict=True)
         ],
     }
+    if collection.shapes:
+        header["shapes"] = {
+            name: [list(seen.smallest), list(seen.largest), seen.item_axis]
+            for name, seen in collection.shapes.items()
+        }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
     body = b"".join([_START.pack(MAGIC, VERSION, len(text)), text, *packed])
     return body + hashlib.sha256(body).digest()
@@ -201,6 +211,8 @@ def _collection(header: dict[str, Any], counts: memoryview) -> Collection:
         options=header["options"],
     )
     collection.restore_samples((name, digest) for name, digest in header["samples"])
+    for name, (smallest, largest, axis) in sorted(header.get("shapes", {}).items()):
+        collection.shapes[name] = SeenShapes(tuple(smallest), tuple(largest), axis)
     begin = 0
     for tensor in tensors:
         histogram = collection.histograms[tensor["name"]]

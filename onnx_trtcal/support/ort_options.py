@@ -5,6 +5,8 @@ ONNX Runtime is imported when the first options are made.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
@@ -46,7 +48,7 @@ def session_options(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if weights_folder is not None:
         options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(weights_folder)
+            "session.model_external_initializers_file_folder_path", _in_utf8(weights_folder)
         )
     for library in custom_ops:
         try:
@@ -59,3 +61,13 @@ def session_options(
                 f"({ort.__version__})",
             ) from error
     return options
+
+
+def _in_utf8(folder: Path) -> str:
+    """A folder's name as ONNX Runtime takes it; where the locale cannot hold it, from the working directory."""
+    for name in (str(folder), os.path.relpath(folder)):
+        with contextlib.suppress(UnicodeEncodeError):
+            name.encode()
+            return name
+    # Without external weights the folder plays no part; with them, ONNX Runtime says what it does not find.
+    return "."

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.html import html_table
 from onnx_trtcal.trt.version import ALGORITHMS, parse_version
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ _INFINITY = 0x7F800000
 _EXAMPLE = "the first line of a cache reads like TRT-100300-EntropyCalibration2"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cache:
-    """A calibration cache.
+    """A calibration cache. A notebook shows its scales as a table.
 
         >>> from onnx_trtcal import Cache
         >>> cache = Cache("TRT-8601-EntropyCalibration2", {"input": 0.5})
@@ -53,6 +54,13 @@ class Cache:
     header: str
     scales: Mapping[str, float]
     newline: str = "\n"
+
+    def __repr__(self) -> str:
+        return f"<Cache {self.header}: {len(self.scales)} scales>"
+
+    def _repr_html_(self) -> str:
+        rows = [(tensor, scale, scale * 127) for tensor, scale in self.scales.items()]
+        return html_table(self.header, ("tensor", "scale", "threshold"), rows)
 
     @property
     def version(self) -> str:
@@ -219,15 +227,51 @@ def _entry(line: str, where: str) -> tuple[str, float]:
         raise CacheError(
             f"the value {digits[:40]!r} of tensor {tensor!r} is not one to eight hexadecimal digits",
             where=where,
-            fix="end every line with a line feed alone" if digits.endswith("\r") else "",
+            fix=_fix_of_digits(digits),
         )
     bits = int(digits, 16)
     if bits > _INFINITY:
         scale = struct.unpack("<f", struct.pack("<I", bits))[0]
         raise CacheError(
-            f"the scale of tensor {tensor!r} is {scale}, but no scale is negative or NaN", where=where
+            f"the scale of tensor {tensor!r} is {scale}, but no scale is negative or NaN",
+            where=where,
+            fix=_fix_of_bits(bits),
         )
     return tensor, struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+def _fix_of_digits(digits: str) -> str:
+    """What to put in place of text that is not hexadecimal digits; plain numbers are what people write by hand."""
+    if digits.endswith("\r"):
+        return "end every line with a line feed alone"
+    try:
+        scale = float(digits)
+        bits = _float_bits(scale)
+    except (ValueError, OverflowError):
+        return "write the bits of the float32 scale, as 3c010a14, or calibrate again"
+    if not math.isfinite(scale) or scale <= 0:
+        return (
+            f"no scale is {digits}: calibrate again, or remove the line and let `check` say what that costs"
+        )
+    return (
+        f"a cache holds the bits of the float32 scale (threshold / 127), not the number: {digits} is {bits:x} if it is "
+        f"the scale, {_float_bits(scale / 127):x} if it is the threshold"
+    )
+
+
+def _fix_of_bits(bits: int) -> str:
+    positive, swapped = bits & 0x7FFFFFFF, int.from_bytes(bits.to_bytes(4, "big"), "little")
+    if positive > _INFINITY:
+        return "NaN comes of a calibration that met NaN: calibrate again, or remove the line"
+    about = struct.unpack("<f", struct.pack("<I", swapped))[0]
+    turned = (
+        f"; or its bytes are in the wrong order: {swapped:x} is {about:.6g}" if 1e-6 < about < 1e4 else ""
+    )
+    return f"calibrate again, or remove the line; without its sign the scale would be {positive:x}{turned}"
+
+
+def _float_bits(value: float) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", value))[0])
 
 
 def check_name(tensor: str, where: str = "") -> str:

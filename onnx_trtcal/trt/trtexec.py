@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.data.layout import feeding_of, is_fixed
+from onnx_trtcal.data.layout import is_fixed
 from onnx_trtcal.data.seen_shapes import SeenShapes
 
 if TYPE_CHECKING:
@@ -21,14 +21,13 @@ Dims = tuple[int, ...]
 def dynamic_shapes(
     inputs: Sequence[InputSpec], seen_shapes: Mapping[str, SeenShapes]
 ) -> dict[str, SeenShapes]:
-    """The seen shapes of the inputs that have a dynamic axis, a dynamic batch axis brought down to 1."""
+    """The seen shapes of the inputs that have a dynamic axis, a dynamic item axis brought down to 1."""
     dynamic = {}
     for spec in inputs:
         seen = seen_shapes.get(spec.name)
         if seen is None or all(is_fixed(dim) for dim in spec.shape):
             continue
-        batched = not feeding_of(inputs).verbatim and not is_fixed(spec.shape[0])
-        smallest = (1, *seen.smallest[1:]) if batched else seen.smallest
+        smallest = tuple(1 if at == seen.item_axis else size for at, size in enumerate(seen.smallest))
         dynamic[spec.name] = SeenShapes(smallest, seen.largest)
     return dynamic
 

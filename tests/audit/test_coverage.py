@@ -229,3 +229,27 @@ def test_entries_of_the_folded_model_are_known() -> None:
     assert coverage.complete
     assert "BatchNorm folded" in coverage.unknown["p.folded"]
     assert coverage.unknown["q.folded"] == NO_SUCH_TENSOR
+
+
+def test_a_gap_behind_a_plugin_costs_only_what_a_layer_could_gain() -> None:
+    def gaps(*behind: onnx.NodeProto) -> dict[str, str]:
+        nodes = [node("Conv", "x w", "c"), node("Peaks", "c", "p", domain="acme", name="peaks"), *behind]
+        net = model(
+            nodes, {"x": (1, 3, 4, 4)}, [nodes[-1].output[0]], {"w": np.ones((3, 3, 1, 1), np.float32)}
+        )
+        coverage = check(net, Cache(HEADER, {"x": 1.0, "c": 1.0}))
+        assert coverage.complete == all(gap.costs == "no" for gap in coverage.gaps)
+        return {gap.tensor: gap.costs for gap in coverage.gaps}
+
+    assert gaps(node("Sigmoid", "p", "s")) == {"p": "no", "s": "no"}
+    assert gaps(node("Conv", "p w", "d"), node("Sigmoid", "d", "s")) == dict.fromkeys("pds", "yes")
+
+
+def test_tensors_of_functions_are_counted() -> None:
+    net = model([node("Block", "x", "y", domain="mine")], {"x": (1, 3)}, ["y"])
+    net.opset_import.append(onnx.helper.make_opsetid("mine", 1))
+    body = [node("Exp", "a", "t"), node("Softmax", "t", "b")]
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    net.functions.append(onnx.helper.make_function("mine", "Block", ["a"], ["b"], body, opsets))
+    coverage = check(net, Cache(HEADER, {"x": 1.0, "y": 1.0}))
+    assert [gap.costs for gap in coverage.gaps] == ["yes"] and coverage.covered == ("x", "y")

@@ -42,8 +42,9 @@ def test_half_a_pair_is_not_explained_by_rules(tmp_path: Path) -> None:
     assert explained(model, tmp_path) == {}
 
 
-def test_what_onnx_runtime_does_not_load_has_no_explanation(tmp_path: Path) -> None:
+def test_a_plugin_between_layers_hinders_no_explanation_and_a_damaged_file_has_none(tmp_path: Path) -> None:
     model = two_convs()
     model.graph.node[1].op_type = "NoSuchOp"
-    assert explained(model, tmp_path) == {}
-    assert set(explained(two_convs(), tmp_path)) == {"n_a", "n_c"}
+    assert set(explained(model, tmp_path)) == set(explained(two_convs(), tmp_path)) == {"n_a", "n_c"}
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    assert why_unpaired(tmp_path / "damaged.onnx") == {}

@@ -167,3 +167,21 @@ def test_an_output_folder_that_is_missing(job: Path, capsys: Capture) -> None:
     said = capsys.readouterr()
     assert "the folder of this output does not exist" in said.err
     assert not said.out, "refused before any work was done"
+
+
+def test_several_paths_before_and_behind_flags(job: Path, capsys: Capture) -> None:
+    write_folder(job / "more", samples(3, seed=5))
+    model = str(job / "model.onnx")
+    assert main([model, str(job / "data"), "--provider", "cpu", str(job / "more"), "-o", "two.cache"]) == 0
+    said = capsys.readouterr().out
+    assert f"{job}/data: 20 array files in natural order" in said and "23 samples. " in said
+    (job / "all.txt").write_text("more/s2.npy\ndata/s0.npy\n")
+    assert main(["--provider", "cpu", model, str(job / "all.txt"), "-q", "-o", "list.cache"]) == 0
+    wanted = calibrate(job / "model.onnx", [job / "more" / "s2.npy", job / "data" / "s0.npy"], CPU)
+    assert read_cache("list.cache") == wanted.cache()
+
+
+def test_no_output_goes_over_one_of_several_inputs(job: Path, capsys: Capture) -> None:
+    other = str(job / "data" / "s1.npy")
+    assert main([str(job / "model.onnx"), str(job / "data" / "s0.npy"), other, "-o", other]) == 1
+    assert "would overwrite an input" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,10 +11,8 @@ import pytest
 from helpers.toys import model, node
 
 from onnx_trtcal.cli import main
+from onnx_trtcal.sidecar import write_sidecar
 from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "TRT-8001-EntropyCalibration2"
 LOG = "[V] [TRT] ConstShuffleFusion: Fusing slope with (Unnamed Layer* 5) [Shuffle]\n"
@@ -59,6 +57,40 @@ def test_not_covered(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "scale is 0" in said.err
     assert main(["check", net, path, "-q"]) == 1
     assert capsys.readouterr().out == "not covered\n"
+
+
+def test_another_model_s_cache_is_told_first(
+    net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache(tmp_path, x=1.0, conv1=1.0, conv2=1.0)
+    assert main(["check", net, path]) == 1
+    said = capsys.readouterr()
+    first = f"warning: this looks like another model's cache: 2 of its 3 entries name no tensor of {net}"
+    assert said.err.splitlines() == [first]
+    made = {"model": {"file": "resnet.onnx"}}
+    write_sidecar(path, Path(path).read_bytes(), made)
+    assert main(["check", net, path]) == 1
+    assert f"{first}; its sidecar says that it was made from resnet.onnx" in capsys.readouterr().err
+    assert main(["check", net, cache(tmp_path, x=1.0, y=1.0, z=1.0, odd=1.0)]) == 0
+    assert "another model's" not in capsys.readouterr().err
+
+
+def test_what_a_scale_of_zero_stands_for(
+    net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache(tmp_path, x=0.0, y=0.0, z=1.0)
+    assert main(["check", net, path]) == 0
+    assert "only zeros or no value at all" in capsys.readouterr().err
+    tensors = {
+        "x": {"threshold": 0.0},
+        "y": {"threshold": 0.0, "values": 0},
+        "z": {"threshold": 0.0, "values": 0},
+    }
+    write_sidecar(path, Path(path).read_bytes(), {"tensors": tensors})
+    assert main(["check", net, path]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith("because calibration saw only zeros: x")
+    assert said[1].startswith("warning: tensors 'y', 'z': no finite value in any sample") and len(said) == 2
 
 
 def test_completed(net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

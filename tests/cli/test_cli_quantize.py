@@ -42,9 +42,26 @@ def test_from_a_cache_alone_and_back(cache: str, tmp_path: Path, capsys: Capture
     assert main(["quantize", MODEL, cache, "-o", path]) == 0
     said = capsys.readouterr().out
     assert "34 tensors of the model have a scale in the cache" in said
-    assert "--optShapes and --maxShapes for input: no data was run" in said
+    shapes = "--minShapes=input:1x1x8x8 --optShapes=input:8x1x8x8 --maxShapes=input:8x1x8x8"
+    assert f"  TensorRT 11:       trtexec --onnx={path} {shapes}" in said
     assert main(["dequantize", path, "--cache", again, "-q"]) == 0
     assert Path(again).read_bytes() == Path(cache).read_bytes()
+
+
+def test_without_a_sidecar_no_shapes_are_known(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    alone = tmp_path / "alone.cache"
+    alone.write_bytes(Path(cache).read_bytes())
+    assert main(["quantize", MODEL, str(alone), "-o", str(tmp_path / "q.onnx")]) == 0
+    assert "--optShapes and --maxShapes for input: no data was run" in capsys.readouterr().out
+
+
+def test_the_sidecar_of_other_bytes_is_not_believed(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    edited = tmp_path / "edited.cache"
+    edited.write_bytes(Path(cache).read_bytes().replace(b"100300", b"100400"))
+    (tmp_path / "edited.cache.json").write_bytes(Path(f"{cache}.json").read_bytes())
+    assert main(["quantize", MODEL, str(edited), "-o", str(tmp_path / "q.onnx")]) == 0
+    said = capsys.readouterr()
+    assert "no data was run" in said.out and "edited.cache.json is not about this cache" in said.err
 
 
 def test_a_cache_with_gaps_says_what_stays_float(cache: str, tmp_path: Path, capsys: Capture) -> None:
@@ -75,7 +92,9 @@ def test_flags_reach_the_model(cache: str, tmp_path: Path, capsys: Capture) -> N
     model = onnx.load(path)
     assert model.opset_import[0].version == 21
     assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    assert f"  TensorRT 10:       trtexec --onnx={path} --stronglyTyped\n" in capsys.readouterr().out
+    assert (
+        f"  TensorRT 10:       trtexec --onnx={path} --stronglyTyped --minShapes=" in capsys.readouterr().out
+    )
 
 
 @needs_compiler

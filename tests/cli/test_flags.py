@@ -28,6 +28,7 @@ FLAGS = {
     "--allow-nonfinite": None,
     "--allow-quantized": None,
     "--checkpoint-every": "7",
+    "--until": "t",
     "--until-stable": "1%",
     "--preset": "imagenet",
     "--resize": "shorter",
@@ -41,6 +42,7 @@ FLAGS = {
     "--std": "2",
     "--layout": "nhwc",
 }
+FOR_INPUTS = ["--preset", "cam0=raw", "--size", "left/img:0=64,32", "--color", "cam0=gray"]
 TOML = """
 method = "mse"
 method_for = ["Softmax=minmax", "x=percentile:99"]
@@ -57,7 +59,9 @@ threads = 3
 allow_nonfinite = true
 allow_quantized = true
 ort_custom_ops = ["a.so"]
+item_axis = ["x=0", "state=none"]
 checkpoint_every = 7
+until = ["t"]
 until_stable = "1%"
 
 [preprocess]
@@ -72,6 +76,13 @@ scale = "1/255"
 mean = [0.5, 0.25, 0.25]
 std = 2
 layout = "nhwc"
+
+[preprocess.cam0]
+preset = "raw"
+color = "gray"
+
+[preprocess."left/img:0"]
+size = [64, 32]
 """
 
 
@@ -95,6 +106,8 @@ def test_without_flags_all_is_at_its_default() -> None:
 def test_a_toml_file_says_the_same_as_the_flags(tmp_path: Path) -> None:
     words = [word for flag, value in FLAGS.items() for word in (flag, value) if word]
     words += ["--method-for", "Softmax=minmax", "--method-for", "x=percentile:99", "--ort-custom-ops", "a.so"]
+    words += ["--item-axis", "x=0", "--item-axis", "state=none"]
+    words += FOR_INPUTS
     flags, file = parse(*words), parse(*config(tmp_path, TOML))
     assert flags == file
     # Nothing was left at its default, so no option was forgotten here.
@@ -176,3 +189,38 @@ def test_a_verb_may_have_some_of_the_flags() -> None:
 def test_every_option_has_a_help_text() -> None:
     for item in (*dataclasses.fields(Options), *dataclasses.fields(Preprocess)):
         assert item.metadata["help"]
+
+
+def test_what_is_said_of_one_input_goes_over_what_is_said_of_all(tmp_path: Path) -> None:
+    file = config(tmp_path, "[preprocess]\nmean = 3\n[preprocess.cam0]\nmean = 1\nstd = 2\n")
+    options = parse(*file, "--mean", "cam0=5,6,7", "--size", "a=b=8", "--resize", "stretch")
+    assert options.preprocess == Preprocess(
+        resize="stretch",
+        mean=(3.0,),
+        per_input={"cam0": Preprocess(mean=(5.0, 6.0, 7.0), std=(2.0,)), "a=b": Preprocess(size=(8, 8))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--preset", "cam0=imagnet"],
+            "argument --preset: invalid choice: 'imagnet' (choose from 'imagenet', ",
+        ),
+        (["--color", "cmyk"], "argument --color: invalid choice: 'cmyk'"),
+        (["--mean", "cam0=x"], "argument --mean: 'x' is not a number"),
+    ],
+)
+def test_a_value_for_an_input_is_checked(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(*words)
+    assert said in capsys.readouterr().err
+
+
+def test_a_table_of_an_input_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'meen' is not an option") as caught:
+        parse(*config(tmp_path, "[preprocess.cam0]\nmeen = 1\n"))
+    assert caught.value.where.endswith("[preprocess.cam0]") and "did you mean 'mean'?" in caught.value.fix

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,3 +143,22 @@ def test_a_log_that_is_full_costs_no_work(tmp_path: Path) -> None:
     assert done.returncode == 1 and "cannot write to standard output" in done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"a.cache", "a.cache.json"}
+
+
+@pytest.mark.slow
+def test_names_that_the_locale_cannot_hold(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "models" / "digits_mlp.onnx", tmp_path / "z\u00e4hler.onnx")
+    shutil.copy(root / "models" / "digits_calib.npy", tmp_path / "z\u00e4hler.npy")
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "onnx_trtcal"]
+    for words in (
+        ["z\u00e4hler.onnx", "z\u00e4hler.npy"],
+        ["quantize", "z\u00e4hler.onnx", "z\u00e4hler.calibration.cache"],
+    ):
+        encoded = [os.fsencode(word) for word in (*command, *words)]
+        done = subprocess.run(encoded, cwd=tmp_path, env=plain, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    sidecar = json.loads((tmp_path / "z\u00e4hler.calibration.cache.json").read_bytes())
+    assert sidecar["model"]["file"] == "z\u00e4hler.onnx"
+    assert (tmp_path / "z\u00e4hler.int8.onnx").exists()

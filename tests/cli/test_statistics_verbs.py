@@ -42,7 +42,18 @@ class TestSolve:
         assert (tmp_path / "b.cache.json").read_bytes() == (job / "a.cache.json").read_bytes()
         said = capsys.readouterr().out
         assert "20 samples. 6 tensors have a scale" in said and f"--calib={tmp_path / 'b.cache'}" in said
-        assert "--minShapes, --optShapes and --maxShapes for x: no data was run" in said
+        assert "--minShapes=x:1x2x4x4 --optShapes=x:8x2x4x4 --maxShapes=x:8x2x4x4" in said
+
+    def test_statistics_of_an_older_version_tell_no_shapes(
+        self, job: Path, tmp_path: Path, capsys: Capture
+    ) -> None:
+        statistics = store.load_statistics(job / "a.stats")
+        statistics.shapes = {}
+        store.save_statistics(tmp_path / "old.stats", statistics)
+        out = str(tmp_path / "b.cache")
+        assert main(["solve", str(tmp_path / "old.stats"), str(job / "model.onnx"), "-o", out]) == 0
+        assert "for x: no data was run, and the statistics do not tell them" in capsys.readouterr().out
+        assert "shapes" not in json.loads((tmp_path / "b.cache.json").read_text())
 
     def test_another_method_version_and_format(self, job: Path, tmp_path: Path) -> None:
         flags = ["--method", "minmax", "--method-for", "Softmax=percentile:99", "--format", "trt"]

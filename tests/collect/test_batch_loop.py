@@ -10,6 +10,7 @@ import pytest
 
 from onnx_trtcal.collect.batch_loop import collect
 from onnx_trtcal.data.batching import Batch
+from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def batch(first: int, count: int, rows: int | None = None) -> Batch:
     rows = rows or count
     names = tuple(f"s{first + index}" for index in range(count))
     values = np.arange(first, first + rows, dtype=np.float32).reshape(rows, 1)
-    return Batch({"x": values}, names, names, count, rows)
+    return Batch({"x": values}, names, names, count, rows, Feeding({"x": 0}))
 
 
 def collected(

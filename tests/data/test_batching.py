@@ -43,7 +43,7 @@ def test_any_batch_size_gives_the_same_samples_in_the_same_order(widths, size, f
     source = open_source(samples_of(widths), inputs)
     effective = fixed if isinstance(fixed, int) else size
     seen, names, hashes = [], [], []
-    for batch in batches(source, inputs, size, threads):
+    for batch in batches(source, size, threads):
         assert batch.count == len(batch.names) == len(batch.hashes) <= effective
         assert batch.rows == (effective if isinstance(fixed, int) else batch.count)
         assert batch.padded == (batch.rows > batch.count)
@@ -65,25 +65,17 @@ def test_any_batch_size_gives_the_same_samples_in_the_same_order(widths, size, f
 
 def test_batches_are_full_while_shapes_agree():
     inputs = inputs_of("N")
-    sizes = [batch.count for batch in batches(open_source(samples_of([1] * 7 + [2] * 2), inputs), inputs, 3)]
+    sizes = [batch.count for batch in batches(open_source(samples_of([1] * 7 + [2] * 2), inputs), 3)]
     assert sizes == [3, 3, 1, 2]
 
 
 def test_verbatim_samples_are_fed_untouched_one_at_a_time():
     inputs = (InputSpec("x", FLOAT, ("batch", 4)), InputSpec("sr", np.dtype(np.int64), ()))
     feed = {"x": np.ones((6, 4), np.float32), "sr": np.int64(16000)}
-    fed = list(batches(open_source([feed, feed], inputs), inputs, 8))
+    fed = list(batches(open_source([feed, feed], inputs), 8))
     assert [
         (batch.count, batch.padded, batch.feeds["x"].shape, batch.feeds["sr"].shape) for batch in fed
     ] == [(1, False, (6, 4), ())] * 2
-
-
-def test_plain_samples_will_do_as_a_source():
-    inputs = (InputSpec("x", FLOAT, ("N", 2)),)
-    given_samples = [Sample(str(index), {"x": np.full(2, index, np.float32)}) for index in range(3)]
-    first, second = batches(given_samples, inputs, 2)
-    assert first.names == ("0", "1")
-    assert second.feeds["x"].tolist() == [[2, 2]]
 
 
 def test_hash_is_of_the_content_alone():
@@ -104,7 +96,7 @@ def test_a_truncated_file_in_mid_stream_is_an_error_that_names_it(tmp_path):
     bad = tmp_path / "7.jpg"
     bad.write_bytes(bad.read_bytes()[:400])
     inputs = (InputSpec("x", FLOAT, ("N", 3, 32, 32)),)
-    stream = batches(open_source(tmp_path, inputs), inputs, 2)
+    stream = batches(open_source(tmp_path, inputs), 2)
     assert [next(stream).names for _ in range(3)] == [
         ("0.jpg", "1.jpg"),
         ("2.jpg", "3.jpg"),
@@ -118,7 +110,7 @@ def test_a_truncated_file_in_mid_stream_is_an_error_that_names_it(tmp_path):
 def test_threads_end_when_the_consumer_stops_early(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((500, 2, 3), np.float32))
     inputs = (InputSpec("x", FLOAT, ("N", 2, 3)),)
-    for _ in batches(open_source(tmp_path, inputs), inputs, 2):
+    for _ in batches(open_source(tmp_path, inputs), 2):
         break
     deadline = time.monotonic() + 5
     names = []
@@ -142,7 +134,7 @@ def test_memory_holds_a_few_batches_of_a_big_stack(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((512, 16, 1024), np.float32))
     tracemalloc.start()
     try:
-        assert sum(batch.count for batch in batches(open_source(tmp_path, inputs), inputs, 8, 2)) == 512
+        assert sum(batch.count for batch in batches(open_source(tmp_path, inputs), 8, 2)) == 512
         assert tracemalloc.get_traced_memory()[1] < 64 * 65536
     finally:
         tracemalloc.stop()
@@ -151,4 +143,4 @@ def test_memory_holds_a_few_batches_of_a_big_stack(tmp_path):
 def test_a_batch_size_of_nothing():
     inputs = inputs_of("N")
     with pytest.raises(OptionError, match="batch_size is 0"):
-        batches(open_source(samples_of([1]), inputs), inputs, 0)
+        batches(open_source(samples_of([1]), inputs), 0)

@@ -244,3 +244,29 @@ def test_names_are_printable_whatever_the_file_system_holds(tmp_path):
     np.save(tmp_path / "b.npy", np.ones(2))
     os.rename(tmp_path / "b.npy", os.fsencode(tmp_path) + b"/b\xff.npy")
     assert names(tmp_path, VECTOR) == ["b\\xff.npy", "京A.npy"]
+
+
+def test_an_input_with_a_slash_may_be_a_folder_in_a_folder(tmp_path):
+    pair = (InputSpec("cam/left", FLOAT, ("N", 2)), InputSpec("/cam/right:0", FLOAT, ("N", 2)))
+    for folder in ("cam/left", "_cam_right_0"):
+        for stem in ("s1", "sub/s2"):
+            put(tmp_path / folder / f"{stem}.npy")
+    source = open_source(tmp_path, pair)
+    assert [sample.name for sample in source] == ["s1", "sub/s2"]
+    assert source.description == ("2 samples from sub-folders 'cam/left', '_cam_right_0'",)
+    nested = tmp_path / "nested"
+    put(nested / "cam" / "left" / "1.npy", [1, 2])
+    put(nested / "cam" / "right:0" / "1.npy", [3, 4])
+    (sample,) = open_source(nested, pair)
+    assert sample.arrays["/cam/right:0"].tolist() == [3, 4]
+
+
+def test_the_error_says_how_files_spell_an_input(tmp_path):
+    pair = (InputSpec("cam/left", FLOAT, ("N", 2)), InputSpec("cam/right:0", FLOAT, ("N", 2)))
+    put(tmp_path / "l" / "1.npy")
+    put(tmp_path / "r" / "1.npy")
+    assert "a sub-folder per input: cam_left, cam_right_0" in failure(tmp_path, pair).fix
+    put(tmp_path / "cam" / "left" / "1.npy")
+    error = failure(tmp_path, pair)
+    assert "no sub-folder for the model's input 'cam/right:0'" in error.what
+    assert "cam_right_0" in error.fix

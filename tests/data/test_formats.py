@@ -20,8 +20,11 @@ PAIR = (*INPUTS, InputSpec("y", np.dtype(np.float32), ("N", 3)))
 
 
 def test_names_and_suffixes() -> None:
-    assert format_names() == "images (PNG, JPEG, BMP, WebP, TIFF, GIF), .npy, .npz and ONNX .pb tensors"
-    assert format_names("arrays") == ".npz"
+    assert format_names() == (
+        "images (PNG, JPEG, BMP, WebP, TIFF, GIF), .npy, .npz, ONNX .pb tensors, .safetensors, .pt, .parquet, .jsonl "
+        "and Polygraphy's .json"
+    )
+    assert format_names("arrays") == ".npz and .safetensors"
     assert [content_of(Path(name)) for name in ("a.JPG", "a.npy", "b/a.NPZ", "a.pb", "a.csv", "npy")] == [
         "image", "array", "arrays", "array", None, None,
     ]  # fmt: skip
@@ -54,9 +57,9 @@ def test_a_format_of_ones_own(
     for data in (tmp_path, [tmp_path / "a.own", str(tmp_path / "b.OWN")]):
         found = np.array([sample.arrays["x"] for sample in open_source(data, INPUTS)])
         np.testing.assert_array_equal(found, [[1, 2], [3, 4]])
-    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.table").touch()
     with pytest.raises(DataError) as caught:
-        open_source(tmp_path / "a.csv", INPUTS)
+        open_source(tmp_path / "a.table", INPUTS)
     assert caught.value.fix.endswith("and .own tables")
 
     (tmp_path / "a.own").write_text("x 1 2\ny 5 6 7\n")

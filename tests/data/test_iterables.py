@@ -94,7 +94,7 @@ def test_a_buffer_that_its_producer_reuses_is_read_ahead_safely():
             buffer[:] = index
             yield {"x": buffer}
 
-    fed = np.concatenate([batch.feeds["x"] for batch in batches(open_source(reuse(), VECTOR), VECTOR, 3)])
+    fed = np.concatenate([batch.feeds["x"] for batch in batches(open_source(reuse(), VECTOR), 3)])
     np.testing.assert_array_equal(fed[:, 0], np.repeat(np.arange(40), 2))
 
 
@@ -104,7 +104,7 @@ def test_what_the_users_generator_raises_is_not_dressed_up():
         raise ZeroDivisionError("mine")
 
     with pytest.raises(ZeroDivisionError, match="mine"):
-        list(batches(open_source(broken(), VECTOR), VECTOR, 1))
+        list(batches(open_source(broken(), VECTOR), 1))
 
 
 def test_paths_as_elements(tmp_path):
@@ -118,7 +118,8 @@ def test_paths_as_elements(tmp_path):
 @pytest.mark.parametrize(
     ("data", "inputs", "reason"),
     [
-        ([(ROWS[0], 3)], VECTOR, "a tuple of 2"),
+        ([(3, ROWS[0])], VECTOR, "a tuple of 2 was given, the model has 1 input: 'x'"),
+        ([(ROWS[0], ROWS[1])], VECTOR, "more than 1 could be the model's input 'x'"),
         ([ROWS[0]], PAIR, "a ndarray was given, the model has 2 inputs: 'x', 'y'"),
         ([{"x": ROWS[0]}], PAIR, "no key for the model's input 'y': found 'x'"),
         ([object()], VECTOR, "is not a numeric array"),

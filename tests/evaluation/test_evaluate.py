@@ -13,6 +13,7 @@ from helpers import toys
 from helpers.fakes import cache, forward, perceptron, samples, scales, sqnr, weights
 
 from onnx_trtcal import EvaluationOptions, Options, QdqOptions, evaluate, quantize
+from onnx_trtcal.collect.trial import TRIAL
 from onnx_trtcal.errors import DataError, ModelError, OptionError
 from onnx_trtcal.run.session import Session
 
@@ -85,6 +86,8 @@ def test_one_batch_of_activations_is_alive_at_a_time(data, given, monkeypatch):
     class Watched(Session):
         def run(self, feeds, sample):
             # The second model runs the same batch while the first one's activations are there.
+            if sample == TRIAL:
+                return super().run(feeds, sample)
             if sample not in seen:
                 assert not any(ref() is not None for ref in alive)
             seen.add(sample)

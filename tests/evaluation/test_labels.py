@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from helpers.small import RecordingListener
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.labels import read_labels
@@ -75,3 +78,130 @@ def test_a_sample_without_label_is_named(tmp_path):
     assert "image_1.png" in caught.value.fix
     with pytest.raises(DataError, match="sample 2"):
         read_labels(write(tmp_path, "index,label\n0,1\n")).of(["x[2]"], 2)
+
+
+def labelled(path, samples, classes):
+    labels = read_labels(path)
+    return [
+        labels.number(label, classes, name)
+        for label, name in zip(labels.of(samples, 0), samples, strict=True)
+    ]
+
+
+SAMPLES = ["n01/x 1.png", "n02/x2.png", "n02/x3.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x 1.png 4\nx2.png 5\nx3.png 5\n",
+        "n01/x 1.png\t4\nn02/x2.png\t5\nn02/x3.png\t5\n",
+        "/data/val/n01/x 1.png,4\n/data/val/n02/x2.png,5\n/data/val/n02/x3.png,5\n",
+        "x 1,4\nx2,5\nx3,5\n",
+        "val/n01/x 1 4\r\nval/n02/x2 5\r\nval/n02/x3 5\r\n",
+        "filename;class\nx 1.png;4\nx2.png;5\nx3.png;5\n",
+        "# wnid class\nn01 4\nn02 5\n",
+        "4\n5\n5\n",
+    ],
+)
+def test_every_way_to_name_a_sample(tmp_path, text):
+    assert labelled(write(tmp_path, text), SAMPLES, 6) == [4, 5, 5]
+
+
+def test_a_sample_of_several_paths_finds_its_label_by_the_end_of_its_name(tmp_path):
+    labels = read_labels(write(tmp_path, "a/1.png,3\nb/1.png,4\n"))
+    assert labels.of(["../data/b/1.png", "/x/a/1.png"], 0) == [4, 3]
+    with pytest.raises(DataError, match=r"several labels: those of a/1\.png, b/1\.png"):
+        labels.of(["1.png"], 0)
+
+
+def test_names_are_numbered_in_sorted_order_where_all_classes_occur(tmp_path):
+    path = write(tmp_path, "x 1.png,n02\nx2.png,n01\nx3.png,n03\n")
+    assert labelled(path, SAMPLES, 3) == [1, 0, 2]
+    with pytest.raises(
+        DataError, match="'n02', not a class from 0 to 999: there are 3 different names"
+    ) as caught:
+        labelled(path, SAMPLES, 1000)
+    assert "in sorted order" in caught.value.fix and caught.value.where == str(path)
+
+
+def test_names_are_numbered_as_the_model_says(tmp_path):
+    listener = RecordingListener()
+    labels = read_labels(write(tmp_path, "a.png,dog\n")).for_model(["cat", "dog", "emu"], listener)
+    assert labels.number("dog", 3, "a.png") == 1
+    assert listener.said == ["labels: names, numbered as in the model's metadata"]
+
+
+def put(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def test_class_folders_in_torchvisions_order(tmp_path):
+    root = put(tmp_path / "val", "n02/a.png", "n10/b.png", "n9/deep/c.png", "notes.txt", ".hidden/d.png")
+    assert labelled(root, ["n02/a.png", "n10/b.png", "n9/deep/c.png", "c.png"], 3) == [0, 1, 2, 2]
+    assert "numbered in sorted order: n02 = 0, n10 = 1, n9 = 2" in read_labels(root).note
+    # A part of the classes: folders that are numbers name them.
+    numbers = put(tmp_path / "digits", "3/a.png", "12/b.png")
+    assert labelled(numbers, ["3/a.png", "12/b.png"], 20) == [3, 12]
+    assert labelled(numbers, ["3/a.png", "12/b.png"], 2) == [1, 0]
+    with pytest.raises(DataError, match="no sub-folder per class"):
+        read_labels(put(tmp_path / "flat", "a.png"))
+
+
+def test_annotations_of_several_classes_are_refused(tmp_path):
+    yolo = tmp_path / "labels"
+    put(yolo, "train/a.txt", "train/b.txt", "classes.txt")
+    (yolo / "train/a.txt").write_text("7 .5 .5 .1 .1\n")
+    assert read_labels(yolo).of(["images/train/a.jpg"], 0) == [7]
+    (yolo / "train/b.txt").write_text("7 .5 .5 .1 .1\n8 .5 .5 .1 .1\n")
+    with pytest.raises(DataError, match="'b' shows 2 classes: these are boxes of a detector") as caught:
+        read_labels(yolo)
+    assert "--metric" in caught.value.fix
+    (yolo / "train/b.txt").write_text("some text\n")
+    with pytest.raises(DataError, match="does not read `class x y width height`"):
+        read_labels(yolo)
+    coco = tmp_path / "coco.json"
+    boxes = [{"image_id": 1, "category_id": 3}, {"image_id": 1, "category_id": 5}]
+    coco.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": boxes}))
+    with pytest.raises(DataError, match=r"'a\.jpg' shows 2 classes"):
+        read_labels(coco)
+    coco.write_text("[]")
+    with pytest.raises(DataError, match="does not hold COCO annotations"):
+        read_labels(coco)
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "fix"),
+    [("a,1\nb,2\nc,3\n", 3, "subtract 1"), ("a,0\nb,2\nc,7\n", 3, "the model's class numbers")],
+)
+def test_a_label_out_of_range_is_named(tmp_path, text, classes, fix):
+    labels = read_labels(write(tmp_path, text))
+    (label,) = labels.of(["c.png"], 0)
+    with pytest.raises(DataError, match=rf"sample 'c.png' is {label}, not a class from 0 to 2") as caught:
+        labels.number(label, classes, "c.png")
+    assert fix in caught.value.fix and caught.value.where == labels.where
+
+
+def test_the_label_of_another_numbered_image_is_not_suggested(tmp_path):
+    labels = read_labels(write(tmp_path, "v/im_07.png,1\nv/im_08.png,1\n"))
+    with pytest.raises(DataError, match=r"'v/im_09\.png' has no label") as caught:
+        labels.of(["v/im_09.png"], 0)
+    assert "did you mean" not in caught.value.fix and "add a line" in caught.value.fix
+
+
+def test_boxes_in_a_table_are_told_from_labels(tmp_path):
+    with pytest.raises(DataError, match="no header") as caught:
+        read_labels(write(tmp_path, "a.png,3,10,10,20,20\n"))
+    assert "boxes are not labels of a classifier" in caught.value.fix
+
+
+def test_more_labels_by_position_than_samples_are_a_warning(tmp_path):
+    labels = read_labels(write(tmp_path, "4\n5\n5\n"))
+    for samples, warned in ((2, 1), (3, 0), (None, 0)):
+        listener = RecordingListener()
+        labels.check_count(samples, listener)
+        assert len(listener.warned) == warned
+    assert read_labels(write(tmp_path, "a,4\nb,5\n")).check_count(1, listener) is None and not listener.warned

@@ -66,3 +66,25 @@ def test_nodes_that_a_higher_opset_writes_otherwise(data):
     )
     assert np.array_equal(off, toys.run(model, {"x": x})[0])
     assert not np.array_equal(on, off)
+
+
+@pytest.mark.parametrize("float_reader", [False, True])
+def test_weights_that_the_model_computes(float_reader):
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(0, 1, (16, 16)).astype(np.float32), "half": np.float32(0.5)}
+    nodes = [
+        toys.node("Transpose", "w", "t", perm=[1, 0]),
+        toys.node("Mul", "t half", "tw"),
+        toys.node("MatMul", "x tw", "p"),
+        toys.node("Add", f"p {'tw' if float_reader else 'p'}", "y"),
+    ]
+    model = toys.model(nodes, {"x": [16, 16]}, {"y": [16, 16]}, constants)
+    x = rng.normal(0, 1, (16, 16)).astype(np.float32)
+    switched = build_switched_graph(fold_model(load(model)), {"x": 0.03, "p": 0.1, "y": 0.1}, QdqOptions())
+    assert set(switched.switches) == {"p"}
+    off, on = (
+        toys.run(export_model(switched.graph, switched.model), {"x": x, **switched.feeds(nodes)}, ["y"])[0]
+        for nodes in ((), switched.switches)
+    )
+    np.testing.assert_allclose(off, toys.run(model, {"x": x})[0], rtol=1e-6)
+    assert not np.array_equal(on, off)

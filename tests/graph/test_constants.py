@@ -242,6 +242,15 @@ def test_computed_values_are_kept_up_to_a_limit(monkeypatch):
     assert len(runs) == 5
 
 
+def test_values_asked_for_at_once_survive_the_limit(monkeypatch):
+    monkeypatch.setattr(constants, "_KEPT_BYTES", 16)
+    nodes = [toys.node("Neg", "k", "a"), toys.node("Abs", "k", "b")]
+    tensors, known = graph_of(nodes, {"k": np.ones(4, np.float32)})
+    known.value(tensors["a"])  # kept, until b takes its room
+    found = known.values([tensors["a"], tensors["b"]])
+    np.testing.assert_array_equal(found, [[-1] * 4, [1] * 4])
+
+
 @settings(max_examples=60, deadline=None)
 @given(random_models())
 def test_the_view_and_the_evaluator_agree_on_what_is_constant(proto):

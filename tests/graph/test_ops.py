@@ -12,6 +12,7 @@ TABLES = [
     ops.ANCHORS,
     ops.POINTWISE,
     ops.MOVES,
+    ops.AROUND_SOFTMAX,
     ops.COPIES,
     ops.SHAPE_CARRIERS,
     ops.RANDOM,
@@ -37,6 +38,10 @@ def test_an_op_that_moves_values_does_not_copy_a_scale_and_starts_no_group():
     assert not ops.MOVES & ops.COPIES
     assert not ops.MOVES & ops.ANCHORS
     assert not ops.MOVES & set(ops.ACTIVATIONS)
+
+
+def test_a_saturating_op_is_pointwise():
+    assert ops.SATURATING <= ops.POINTWISE
 
 
 def test_every_rule_says_why():
@@ -65,6 +70,10 @@ def test_movers_keep_every_value_once(op):
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
     (y,) = toys.run(model, {"x": x})
     np.testing.assert_array_equal(np.sort(y, axis=None), np.sort(x, axis=None))
+    if op in ops.RESHAPES:
+        np.testing.assert_array_equal(y.ravel(), x.ravel())
+    if op in ops.KEEPS_AXES:
+        np.testing.assert_array_equal(y, x)
 
 
 def test_max_pooling_makes_no_value_of_its_own():

@@ -159,3 +159,5 @@ def test_the_table_has_every_method_with_its_argument() -> None:
         "legacy": "QUANTILE",
     }
     assert all(row.description for row in rows)
+    assert {row.name for row in rows if row.from_statistics != "yes"} == {"mxnet", "auto", "easyquant"}
+    assert {row.name for row in rows if "mse stands in" in row.from_statistics} == {"auto", "easyquant"}

@@ -2,66 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.weight_scales import channel_axis, quantize_weight, weight_scales
-
-
-def outputs_that_change(
-    op: str, weight: np.ndarray, x: np.ndarray, axis: int, index: int, **attributes
-) -> set[int]:
-    """The output channels that a change of one slice of the weight along `axis` reaches."""
-    left = attributes.pop("left", False)
-    order = "w x" if left else "x w"
-
-    def run(value: np.ndarray) -> np.ndarray:
-        shape = {"x": x.shape}
-        graph = toys.model([toys.node(op, order, "y", **attributes)], shape, ["y"], {"w": value})
-        return toys.run(graph, {"x": x})[0]
-
-    changed = weight.copy()
-    changed[(slice(None),) * axis + (index,)] += 1
-    difference = run(changed) - run(weight)
-    where = 0 if left else 1  # (rows, columns) of a left operand; (batch, channel, ...) of the rest
-    return set(np.flatnonzero(np.moveaxis(difference, where, 0).reshape(difference.shape[where], -1).any(1)))
-
-
-@pytest.mark.parametrize(
-    ("op", "weight", "x", "group", "attributes", "flags"),
-    [
-        ("Conv", (6, 2, 3, 3), (1, 4, 5, 5), 2, {"group": 2}, {}),
-        ("ConvTranspose", (4, 3, 3, 3), (1, 4, 5, 5), 1, {}, {}),
-        ("ConvTranspose", (4, 3, 3, 3), (1, 4, 5, 5), 2, {"group": 2}, {}),
-        ("Gemm", (4, 3), (2, 4), 1, {}, {}),
-        ("Gemm", (3, 4), (2, 4), 1, {"transB": 1}, {"transposed": True}),
-        ("Gemm", (3, 4), (4, 2), 1, {}, {"left": True}),
-        ("Gemm", (4, 3), (4, 2), 1, {"transA": 1}, {"left": True, "transposed": True}),
-        ("MatMul", (4, 3), (2, 4), 1, {}, {}),
-        ("MatMul", (3, 4), (4, 2), 1, {}, {"left": True}),
-    ],
-)
-def test_the_channel_axis_is_the_one_that_reaches_one_output_channel(
-    op: str, weight: tuple, x: tuple, group: int, attributes: dict, flags: dict
-) -> None:
-    rng = np.random.default_rng(0)
-    values, data = rng.random(weight).astype(np.float32), rng.random(x).astype(np.float32)
-    axis = channel_axis(op, len(weight), **flags)
-    index = weight[axis] - 1
-    left = {"left": True} if flags.get("left") else {}
-    reached = outputs_that_change(op, values, data, axis, index, **attributes, **left)
-    marks = np.arange(weight[axis])
-    # Channel o of a ConvTranspose's output is number o % (out / group) of its weight's axis 1.
-    order = np.tile(marks, group) if op == "ConvTranspose" else marks
-    assert reached == set(np.flatnonzero(order == index))
-
-
-def test_what_has_no_channels() -> None:
-    assert channel_axis("MatMul", 1) is None
-    with pytest.raises(ModelError, match="Relu has no weight"):
-        channel_axis("Relu", 4)
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers import toys
+from helpers.picking import picking, stacks
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
@@ -102,6 +103,21 @@ class TestWarnings:
         assert said == "tensors 'x', 'y': only zeros were seen; written as the scale of [-1, 1]"
         (said,) = warnings(unary("x", zeros, zero_scales=True))
         assert "written as 0, as TensorRT does" in said
+
+    @pytest.mark.parametrize(
+        ("zero_scales", "written"), [(False, "the scale of [-1, 1]"), (True, "0, as TensorRT")]
+    )
+    def test_of_what_was_never_seen(self, zero_scales: bool, written: str) -> None:
+        said = warnings(calibrate(picking(1e9), stacks(200), replace(CPU, zero_scales=zero_scales)))
+        (text,) = [each for each in said if "'picked'" in each]
+        assert text.startswith("tensors 'picked', 'hidden', 'kept', 'y': no finite value in any sample")
+        assert f"written as {written}" in text and "only zeros" not in " ".join(said)
+
+    def test_of_nothing_but_nan(self) -> None:
+        data = [np.full((1000, 4), np.nan, np.float32)]
+        said = warnings(unary("x", data, allow_nonfinite=True))
+        assert any(text.startswith("tensors 'x', 'y': no finite value") for text in said)
+        assert not any("only zeros" in text for text in said)
 
     def test_of_values_left_out(self) -> None:
         data = np.ones((1000, 4), np.float32)

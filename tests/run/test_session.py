@@ -94,3 +94,20 @@ class TestFailures:
         with pytest.raises(ModelError, match="cannot load the custom-operator library") as failure:
             Session(probed(network(), "y"), ON_CPU, ort_custom_ops=[str(library)])
         assert failure.value.where == str(library)
+
+
+def test_a_size_that_does_not_fit_the_strides_is_named_with_the_flag() -> None:
+    """Two branches, one of which is halved and doubled again, fit only at even sizes."""
+    nodes = [
+        toys.node("MaxPool", "x", "half", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        toys.node("Resize", ["half", "", "scales"], "up"),
+        toys.node("Add", "x up", "y"),
+    ]
+    scales = {"scales": np.array([1, 1, 2, 2], np.float32)}
+    proto = toys.model(nodes, {"x": ["n", 3, "h", "w"]}, {"y": None}, scales)
+    session = Session(probed(proto, "y"), ON_CPU)
+    assert session.run({"x": np.ones((1, 3, 6, 8), np.float32)}, "even")[0].shape == (1, 3, 6, 8)
+    with pytest.raises(ModelError, match="fails on this batch") as caught:
+        session.run({"x": np.ones((1, 3, 7, 9), np.float32)}, "odd.png")
+    assert "up to 2, and 7x9 is not a multiple" in caught.value.fix and "--size 8,10" in caught.value.fix
+    assert caught.value.where.startswith("sample odd.png")

@@ -18,9 +18,9 @@ ROWS = np.random.default_rng(0).normal(size=(21, 3)).astype(np.float32)
 def kept(
     rows: np.ndarray, batch_size: int, inputs: tuple[InputSpec, ...] = DYNAMIC, **limits: int
 ) -> np.ndarray:
-    keeper = SampleKeeper(inputs, limits.get("most", 5), limits.get("most_bytes", 1 << 20))
+    keeper = SampleKeeper(limits.get("most", 5), limits.get("most_bytes", 1 << 20))
     source = open_source(list(rows), inputs)
-    for batch in batches(source, inputs, batch_size):
+    for batch in batches(source, batch_size):
         keeper.offer(batch)
     return np.stack([feeds["x"] for feeds in keeper.feeds()])
 
@@ -50,8 +50,8 @@ def test_a_fixed_batch_is_filled_with_the_sample() -> None:
 
 def test_reading_again_gives_the_same_of_those_counted() -> None:
     source = open_source(list(ROWS), DYNAMIC)
-    hashes = [digest for batch in batches(source, DYNAMIC, 7) for digest in batch.hashes]
-    again = np.stack([feeds["x"] for feeds in read_again(source, DYNAMIC, hashes, 5)])
+    hashes = [digest for batch in batches(source, 7) for digest in batch.hashes]
+    again = np.stack([feeds["x"] for feeds in read_again(source, hashes, 5)])
     assert np.array_equal(again, kept(ROWS, 2))
-    some = np.stack([feeds["x"] for feeds in read_again(source, DYNAMIC, hashes[:6], 99)])
+    some = np.stack([feeds["x"] for feeds in read_again(source, hashes[:6], 99)])
     assert np.array_equal(some, kept(ROWS[:6], 2, most=99))

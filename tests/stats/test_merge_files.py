@@ -10,7 +10,8 @@ import pytest
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.options import Options, Preprocess
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.store import merge
@@ -46,6 +47,18 @@ def test_three_shards_in_any_order_are_the_file_of_one_run(tmp_path: Path) -> No
     store.save_statistics(tmp_path / "ab", merge([b, a]))
     assert store.dumps(merge([c, tmp_path / "ab"])) == whole
     assert store.dumps(merge([a])) == a.read_bytes()
+
+
+def test_shapes_span_those_of_every_shard_and_are_unknown_where_one_is(tmp_path: Path) -> None:
+    first, second = (store.load_statistics(collect(tmp_path, name, [at])) for at, name in enumerate("ab"))
+    first.shapes = {"x": SeenShapes((1, 2, 4, 7), (1, 2, 9, 9)), "z": SeenShapes((1,), (1,))}
+    second.shapes = {"x": SeenShapes((1, 2, 6, 3), (1, 2, 6, 12))}
+    for name, each in {"a": first, "b": second}.items():
+        store.save_statistics(tmp_path / name, each)
+    assert merge([tmp_path / "a", tmp_path / "b"]).shapes == {"x": SeenShapes((1, 2, 4, 3), (1, 2, 9, 12))}
+    second.shapes = {}
+    store.save_statistics(tmp_path / "b", second)
+    assert merge([tmp_path / "b", tmp_path / "a"]).shapes == {}
 
 
 class TestRefusals:
@@ -99,3 +112,8 @@ class TestRefusals:
         other.write_bytes(onnx.ModelProto().SerializeToString() + b"x" * 64)
         error = self.refused(collect(tmp_path, "a", range(2)), other)
         assert "not a statistics file" in error.what and error.where == str(other)
+
+
+def test_nothing_cannot_be_merged() -> None:
+    with pytest.raises(OptionError, match="no statistics to merge"):
+        merge([])

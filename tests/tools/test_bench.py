@@ -10,9 +10,6 @@ import onnx
 import pytest
 from helpers.toys import model, node
 
-# Tests of one run of the bench: it is not worth a second run in another process.
-one_run = pytest.mark.xdist_group("bench")
-
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, DATA = ROOT / "models" / "digits_mlp.onnx", ROOT / "models" / "digits_calib.npy"
 
@@ -40,7 +37,6 @@ def compared() -> list[list[list[str]]]:
     return bench(MODEL, DATA, "--quick", "--samples", 12, "--batch", 4)
 
 
-@one_run
 @pytest.mark.tools
 @pytest.mark.slow
 def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> None:
@@ -58,7 +54,6 @@ def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> No
         [float(cell) for cell in row[1:]]
 
 
-@one_run
 @pytest.mark.tools
 @pytest.mark.slow
 def test_the_plain_forward_is_the_unit(compared: list[list[list[str]]]) -> None:
@@ -68,7 +63,6 @@ def test_the_plain_forward_is_the_unit(compared: list[list[list[str]]]) -> None:
     assert float(plain[heading.index("over plain, MB")]) == 0
 
 
-@one_run
 @pytest.mark.tools
 @pytest.mark.slow
 def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
@@ -79,7 +73,6 @@ def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
     assert sum(seconds[:-1]) <= 1.1 * seconds[-1]  # the wall holds them all
 
 
-@one_run
 @pytest.mark.tools
 @pytest.mark.slow
 def test_every_target_is_told_as_met_or_not(compared: list[list[list[str]]]) -> None:

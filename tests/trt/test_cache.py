@@ -17,6 +17,11 @@ from onnx_trtcal.errors import CacheError, OptionError
 from onnx_trtcal.trt.cache import Cache, dumps, header_for, loads, read_cache, write_cache
 from onnx_trtcal.trt.version import parse_version
 
+
+def bits(scale: float) -> int:
+    return int(np.float32(scale).view(np.uint32))
+
+
 HEADER = b"TRT-100300-EntropyCalibration2\n"
 LOOK_ALIKES = {
     "plain": HEADER + b"input: 3c010a14\n/conv/Conv_output_0: 3d8e5618\n",
@@ -195,3 +200,31 @@ def test_round_trip_tool(tmp_path: Path) -> None:
     bad = run()
     assert bad.returncode == 1
     assert "padded.cache" in bad.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [
+        (
+            "0.00787",
+            f"0.00787 is {bits(0.00787):x} if it is the scale, {bits(0.00787 / 127):x} if it is the threshold",
+        ),
+        ("1.25e-2", f"1.25e-2 is {bits(0.0125):x} if it is the scale"),
+        ("-0.5", "no scale is -0.5: calibrate again, or remove the line"),
+        ("nan", "no scale is nan"),
+        ("0x3c010a14", "write the bits of the float32 scale"),
+        ("bc0103fe", "without its sign the scale would be 3c0103fe"),
+        ("ffc00000", "NaN comes of a calibration that met NaN"),
+        ("8081003c", "its bytes are in the wrong order: 3c008180 is 0.00784"),
+    ],
+)
+def test_what_to_put_in_place_of_a_value_that_is_none(value: str, fix: str) -> None:
+    with pytest.raises(CacheError) as caught:
+        loads(f"TRT-8601-EntropyCalibration2\na: 3c010a14\nb: {value}\n")
+    assert fix in caught.value.fix and caught.value.where.endswith("line 3")
+
+
+def test_how_it_shows_itself() -> None:
+    cache = Cache("TRT-8601-EntropyCalibration2", {"a<b>": 0.5})
+    assert repr(cache) == "<Cache TRT-8601-EntropyCalibration2: 1 scales>"
+    assert "<td>a&lt;b&gt;</td><td>0.5</td><td>63.5</td>" in cache._repr_html_()

@@ -9,8 +9,8 @@ from onnx_trtcal.support.input_spec import InputSpec
 from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line, trtexec_line
 
 
-def seen(*shapes: tuple[int, ...]) -> SeenShapes:
-    noted = SeenShapes()
+def seen(*shapes: tuple[int, ...], item_axis: int | None = None) -> SeenShapes:
+    noted = SeenShapes(item_axis=item_axis)
     for shape in shapes:
         noted.add(shape)
     return noted
@@ -25,12 +25,17 @@ def test_tensorrt_7_needs_an_explicit_batch() -> None:
     assert "--explicitBatch" not in trtexec_line("m.onnx", "m.cache", (8, 0), {})
 
 
-def test_a_dynamic_batch_axis_begins_at_one() -> None:
+def test_a_dynamic_item_axis_begins_at_one() -> None:
     inputs = [InputSpec("x", np.dtype("f4"), ("N", 3, "W")), InputSpec("y", np.dtype("f4"), ("N",))]
-    shapes = dynamic_shapes(inputs, {"x": seen((8, 3, 4), (2, 3, 9)), "y": seen((8,))})
+    shapes = dynamic_shapes(
+        inputs, {"x": seen((8, 3, 4), (2, 3, 9), item_axis=0), "y": seen((8,), item_axis=0)}
+    )
     line = trtexec_line("m", "c", (8, 6), shapes)
     assert "--minShapes=x:1x3x4,y:1" in line
     assert "--optShapes=x:8x3x9,y:8 --maxShapes=x:8x3x9,y:8" in line
+    state = [InputSpec("s", np.dtype("f4"), (2, "B", 5))]
+    shapes = dynamic_shapes(state, {"s": seen((2, 8, 5), item_axis=1)})
+    assert "--minShapes=s:2x1x5" in trtexec_line("m", "c", (8, 6), shapes)
 
 
 def test_a_fixed_first_axis_stays_as_it_is() -> None:

@@ -95,9 +95,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         session = Session(probed, choose_provider(options.provider), spec.threads)
     collection = Collection(planned.observed, model=model.sha256)
     with ThreadPoolExecutor(spec.threads) as pool:
-        feeds = batches(
-            open_source(spec.data, model.inputs, max_samples=spec.samples), model.inputs, spec.batch
-        )
+        feeds = batches(open_source(spec.data, model.inputs, max_samples=spec.samples), spec.batch)
         while True:
             with timer("data"):
                 batch = next(feeds, None)

@@ -45,7 +45,7 @@ def singles(folder: Path, threads: int, rounds: int, groups: int, say: Callable[
         threads: CPU threads of every process.
         rounds: how often.
         groups: of Conv, BatchNormalization and Relu in the model that is rewritten.
-        say: is told how it goes.
+        say: receives a line of progress at each step.
     """
     big = Spec("rewrite", str(write_chain(folder / "chain.onnx", groups)), threads=threads)
     small = Spec(

@@ -1,4 +1,4 @@
-"""Runs the contenders on one case and judges what they made."""
+"""Runs the contenders on one case and evaluates what they made."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def contenders(ours: Sequence[str], modelopt: str | None, wanted: Sequence[str] 
 def compare_case(
     case: Case, rows: Sequence[Contender], modelopt: str | None, folder: Path, say: Callable[[str], None]
 ) -> list[Row]:
-    """Lets every contender make its Q/DQ model of a case in `folder`, and judges it."""
+    """Lets every contender make its Q/DQ model of a case in `folder`, and evaluates it."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for contender in rows:

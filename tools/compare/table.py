@@ -26,18 +26,18 @@ _COLUMNS = (
 
 def case_table(case: Case, rows: Sequence[Row]) -> str:
     """FP32 first, then every contender; failures below the table."""
-    judged = [row for row in rows if row.found is not None]
+    evaluated = [row for row in rows if row.found is not None]
     lines = [
         f"### {case.name}",
         "",
         f"| tool | {' | '.join(_COLUMNS)} |",
         "| --- |" + " --: |" * len(_COLUMNS),
     ]
-    scores = [_score(row) for row in judged]
+    scores = [_score(row) for row in evaluated]
     first = next((score for score in scores if score is not None), None)
     if first is not None:
         lines.append(f"| FP32 | {_number(first[0], first[1].fp32)} | | | | | | |")
-    for row, score in zip(judged, scores, strict=True):
+    for row, score in zip(evaluated, scores, strict=True):
         lines.append(f"| {row.name} | {' | '.join(_cells(row, score))} |")
     failures = [f"{row.name} failed: {row.failed}" for row in rows if row.failed]
     return "\n".join([*lines, "", *failures, ""])

@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     statistics = calibrate(model, stack).collection
 
     # Each method gives one threshold per tensor, the largest magnitude that INT8 will represent. What the threshold
-    # does to the tensor is told as signal to quantization noise.
+    # does to the tensor is given as signal to quantization noise.
     for row in compare(statistics, model, ["entropy", "mse", "percentile:99.9", "minmax"]):
         print(f"{row.tensor}: {row.best} is best, {row.spread:.1f} dB above the worst")
         for method, threshold in row.thresholds.items():

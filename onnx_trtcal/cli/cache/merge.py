@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import numbers
-from onnx_trtcal.support.destinations import check_destinations
-from onnx_trtcal.trt.cache import read_cache, write_cache
+from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, numbers, write_followed
+from onnx_trtcal.sidecar import merged_sidecar
+from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import PREFERENCES, Conflict, merge_caches
 
 if TYPE_CHECKING:
@@ -31,17 +31,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Writes the merged cache and prints where its sources disagree."""
-    check_destinations([args.output], args.files)
+    """Writes the merged cache and its sidecar, and prints where its sources disagree."""
+    check_targets([args.output], args.files)
     caches = [read_cache(file) for file in args.files]
     merged = merge_caches(caches, args.prefer)
     headers = dict.fromkeys(cache.header for cache in caches)
     if len(headers) > 1:
         console.warn(f"the headers differ ({', '.join(headers)}); {merged.cache.header} is written")
-    write_cache(args.output, merged.cache)
+    sidecars = [known_sidecar(file, console) for file in args.files]
+    content = merged_sidecar(sidecars, [cache.scales for cache in caches], merged.cache.scales)
+    written = write_followed(args.output, merged.cache, content)
     if merged.conflicts:
         _print_conflicts(merged.conflicts, args.prefer, console)
-    console.line(f"wrote {args.output}: {merged.cache.header}, {len(merged.cache.scales)} tensors")
+    console.line(f"wrote {written}: {merged.cache.header}, {len(merged.cache.scales)} tensors")
     return 0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import add_target
-from onnx_trtcal.support.destinations import check_destinations
-from onnx_trtcal.trt.cache import read_cache, write_cache
+from onnx_trtcal.cli.cache.shared import add_target, check_targets, known_sidecar, write_followed
+from onnx_trtcal.sidecar import renamed_sidecar
+from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import rename_tensors
 from onnx_trtcal.trt.rename_map import read_names
 
@@ -28,13 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Writes the cache with new names."""
+    """Writes the cache with new names, and its sidecar."""
     target = args.output or args.file
-    check_destinations([target], [args.map, *([args.file] if args.output else [])])
-    renamed = rename_tensors(read_cache(args.file), read_names(args.map))
-    write_cache(target, renamed.cache)
+    check_targets([target], [args.map, *([args.file] if args.output else [])])
+    names = read_names(args.map)
+    renamed = rename_tensors(read_cache(args.file), names)
+    sidecar = known_sidecar(args.file, console)
+    written = write_followed(target, renamed.cache, renamed_sidecar(sidecar, names))
     if renamed.unknown:
-        names = ", ".join(repr(name) for name in renamed.unknown)
-        console.warn(f"{len(renamed.unknown)} old names of the map are not in {args.file}: {names}")
-    console.line(f"wrote {target}: {renamed.count} of {len(renamed.cache.scales)} tensors renamed")
+        unknown = ", ".join(repr(name) for name in renamed.unknown)
+        console.warn(f"{len(renamed.unknown)} old names of the map are not in {args.file}: {unknown}")
+    console.line(f"wrote {written}: {renamed.count} of {len(renamed.cache.scales)} tensors renamed")
     return 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import add_target
+from onnx_trtcal.cli.cache.shared import add_target, check_targets, known_sidecar, write_followed
 from onnx_trtcal.errors import OptionError
-from onnx_trtcal.support.destinations import check_destinations
-from onnx_trtcal.trt.cache import read_cache, write_cache
+from onnx_trtcal.sidecar import versioned_sidecar
+from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import set_cache_version
 from onnx_trtcal.trt.version import ALGORITHMS
 
@@ -28,17 +28,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Writes each file with its new header; all are read before the first one is written."""
+    """Writes each file with its new header, and its sidecar; all are read before the first one is written."""
     if args.output and len(args.files) > 1:
         raise OptionError(
             "several files cannot be written to one -o", fix="use --in-place, or one file at a time"
         )
     if args.output:
-        check_destinations([args.output], args.files)
+        check_targets([args.output], args.files)
     changed = [
-        (file, set_cache_version(read_cache(file), args.trt_version, args.algorithm)) for file in args.files
+        (
+            file,
+            set_cache_version(read_cache(file), args.trt_version, args.algorithm),
+            versioned_sidecar(known_sidecar(file, console), args.trt_version),
+        )
+        for file in args.files
     ]
-    for file, cache in changed:
-        write_cache(args.output or file, cache)
-        console.line(f"wrote {args.output or file}: {cache.header}, {len(cache.scales)} tensors")
+    for file, cache, content in changed:
+        written = write_followed(args.output or file, cache, content)
+        console.line(f"wrote {written}: {cache.header}, {len(cache.scales)} tensors")
     return 0

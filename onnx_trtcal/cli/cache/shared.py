@@ -1,14 +1,24 @@
-"""What several actions on caches share: flags, and scales as text."""
+"""What several actions on caches share: flags, scales as text, and sidecars that follow their caches."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
+from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.trt.cache import dumps
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["add_target", "bits", "numbers"]
+    from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.trt.cache import Cache
+
+__all__ = ["add_target", "bits", "check_targets", "known_sidecar", "numbers", "write_followed"]
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -26,3 +36,43 @@ def bits(scale: float) -> str:
 def numbers(*values: float) -> tuple[str, ...]:
     """Numbers as the cells of a table."""
     return tuple(f"{value:.6g}" for value in values)
+
+
+def check_targets(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Refuses caches to write that would overwrite an input, or whose sidecar would; see `check_destinations`.
+
+    Raises:
+        OptionError: naming the path, and what is wrong with it.
+    """
+    written, read = list(outputs), list(inputs)
+    sidecars = [path for name in read if (path := sidecar_path(name)).exists()]
+    check_destinations([path for name in written for path in (name, sidecar_path(name))], [*read, *sidecars])
+
+
+def known_sidecar(file: str, console: Console) -> Sidecar:
+    """The sidecar of a cache; one that is there and cannot be used is warned of."""
+    sidecar = read_sidecar(file)
+    if sidecar.problem:
+        console.warn(sidecar.problem)
+    return sidecar
+
+
+def write_followed(path: str, cache: Cache, content: Mapping[str, Any]) -> str:
+    """Writes a cache and, where there is something to say, its sidecar.
+
+    Args:
+        path: the cache's file.
+        cache: what it holds.
+        content: what the sidecar says; empty for none.
+
+    Returns:
+        The names of the files written.
+
+    Raises:
+        CacheError: for a scale or a name that no cache can hold.
+        CalibrationError: when a file cannot be written.
+    """
+    table = dumps(cache)
+    atomic_write(path, table)
+    sidecar = write_sidecar(path, table, content)
+    return f"{path} and {Path(sidecar)}" if sidecar else path

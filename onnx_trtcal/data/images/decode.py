@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +12,6 @@ import numpy as np
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL.Image import Image
 
     from onnx_trtcal.options import Color
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 
-def decode(path: Path, color: Color, where: str) -> Image:
+def decode(source: Path | bytes | Image, color: Color, where: str) -> Image:
     """The first frame, upright, in mode `L` for gray and `RGB` otherwise.
 
     Args:
-        path: the file.
+        source: the file, its content, or an image that Pillow has opened.
         color: what the model takes.
         where: what messages call the file.
 
@@ -32,10 +33,8 @@ def decode(path: Path, color: Color, where: str) -> Image:
     Raises:
         DataError: when the file is damaged, not an image, or has pixels without an agreed range of values.
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with _opened(source) as image:
             image.load()
             turned = _upright(_eight_bits(image, where), _orientation(image))
             return turned.convert("L" if color == "gray" else "RGB")
@@ -51,6 +50,14 @@ def decode(path: Path, color: Color, where: str) -> Image:
             where=where,
             fix="repair the file or take it out of the data",
         ) from error
+
+
+def _opened(source: Path | bytes | Image) -> AbstractContextManager[Image]:
+    from PIL import Image
+
+    if isinstance(source, Path):
+        return Image.open(source)
+    return Image.open(io.BytesIO(source)) if isinstance(source, bytes) else nullcontext(source)
 
 
 def _eight_bits(image: Image, where: str) -> Image:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.data.arrays import to_array
+from onnx_trtcal.data.images.custom import CustomRecipe
 from onnx_trtcal.data.images.decode import decode
 from onnx_trtcal.errors import DataError
 
@@ -24,13 +26,20 @@ _GEOMETRY = (
 )
 
 
-def load_image(path: Path, recipe: Recipe, where: str) -> np.ndarray:
-    """The array that the model takes for an image file, without a batch axis.
+def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, where: str) -> np.ndarray:
+    """The array that the model takes for an image, without a batch axis.
+
+    Args:
+        source: a file, its content, or an image that Pillow has opened.
+        recipe: what to do.
+        where: the file or element, for messages.
 
     Raises:
         DataError: when the file cannot be decoded, or the result is not of the model's size.
     """
-    return preprocess(decode(path, recipe.color, where), recipe, where)
+    if isinstance(recipe, CustomRecipe):
+        return to_array(recipe.function(decode(source, "rgb", where)), f"{where}, {recipe.describe()}")
+    return preprocess(decode(source, recipe.color, where), recipe, where)
 
 
 def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:

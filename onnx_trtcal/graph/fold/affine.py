@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.view import is_standard
+from onnx_trtcal.graph.ops import KEEPS_AXES
+from onnx_trtcal.graph.view import kind
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -105,11 +106,14 @@ def arithmetic(
 
 def keeps_values(node: gs.Node, constants: Constants) -> bool:
     """Whether a node passes its first input on as it is: Identity, and Dropout in inference."""
-    if not is_standard(node):
+    if kind(node) not in KEEPS_AXES:
         return False
-    if node.op == "Identity":
-        return True
-    if node.op != "Dropout" or any(tensor.name for tensor in node.outputs[1:]):
+    return kind(node) != "Dropout" or _is_inert(node, constants)
+
+
+def _is_inert(node: gs.Node, constants: Constants) -> bool:
+    """Whether a Dropout drops nothing, and nobody asks what it keeps."""
+    if any(tensor.name for tensor in node.outputs[1:]):
         return False
     if "consumed_inputs" in node.attrs or "is_test" in node.attrs:
         return bool(node.attrs.get("is_test", 0))

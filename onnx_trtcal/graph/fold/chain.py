@@ -12,6 +12,7 @@ from onnx_trtcal.graph.fold.affine import data_input, keeps_values
 from onnx_trtcal.graph.fold.linear import Linear, linear_of
 from onnx_trtcal.graph.ops import RESHAPES
 from onnx_trtcal.graph.view import is_standard, kind
+from onnx_trtcal.graph.weighted import WEIGHTED, WEIGHTED_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -29,7 +30,8 @@ class Chain:
 
     Attributes:
         linear: the operator.
-        add: the Add that carries the bias of a MatMul, directly behind it, and its constant in float64.
+        add: the Add directly behind an operator without a bias (MatMul), which carries it.
+        addend: its constant, in float64.
         between: the nodes after these, in running order, which hand on all values.
         moves: whether some of them give the values another shape.
     """
@@ -56,7 +58,7 @@ def find_chain(tensor: gs.Tensor, pinned: Container[str], constants: Constants) 
         added = _bias_add(node, pinned, constants) if linear is None else None
         moves = keeps_values(node, constants) or kind(node) in RESHAPES
         if linear is None and added is None and not moves:
-            return f"{node.op} comes before it, and no Conv, ConvTranspose, Gemm or MatMul"
+            return f"{node.op} comes before it, and no {WEIGHTED_NAMES}"
         reason = linear if isinstance(linear, str) else read_once(tensor, pinned)
         if reason:
             return reason
@@ -66,7 +68,7 @@ def find_chain(tensor: gs.Tensor, pinned: Container[str], constants: Constants) 
             return _chain(added[0], node, added[1], between)
         between.insert(0, node)
         tensor = node.inputs[0]
-    return "a graph input comes before it, and no Conv, ConvTranspose, Gemm or MatMul"
+    return f"a graph input comes before it, and no {WEIGHTED_NAMES}"
 
 
 def _chain(
@@ -78,7 +80,7 @@ def _chain(
 def _bias_add(
     node: gs.Node, pinned: Container[str], constants: Constants
 ) -> tuple[Linear, np.ndarray] | None:
-    """The MatMul that an Add (or Sub) of a constant follows, and what it adds."""
+    """The operator without a bias that an Add (or Sub) of a constant follows, and what it adds."""
     if node.op not in ("Add", "Sub") or not is_standard(node):
         return None
     side = data_input(node, constants)
@@ -90,7 +92,8 @@ def _bias_add(
     ):
         return None
     producer = node.inputs[side].inputs[0]
-    if producer.op != "MatMul":
+    op = WEIGHTED.get(kind(producer))
+    if op is None or op.bias_input is not None:
         return None
     linear = linear_of(producer, constants)
     value = constants.value(node.inputs[1 - side])

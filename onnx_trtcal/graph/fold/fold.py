@@ -4,7 +4,7 @@
 
 c vanishes and y stands for it; y keeps its name. Three shapes of the same rewrite:
 
-  - A MatMul has no bias: the shift goes into the Add behind it, which is made where there is none.
+  - Where the operator has no bias (MatMul), the shift goes into the Add behind it, which is made where there is none.
   - With a Reshape (Squeeze, Unsqueeze, Flatten) between the two, TensorRT runs them as kernels of their own,
     and each tensor on the way needs its own scale. The folded operators then stand beside the old ones,
     which stay to be measured and lead nowhere; `save_model` leaves such nodes out.
@@ -85,7 +85,7 @@ class _Folder:
             return
         linear = chain.linear
         if (
-            linear.node.op == "MatMul"
+            linear.op.bias_input is None
             and chain.add is None
             and (node.op == "Add" or (node.op, side) == ("Sub", 0))
         ):
@@ -138,7 +138,8 @@ class _Folder:
         linear = linear_of(target, self.constants)
         if not isinstance(linear, Linear):
             return reason
-        affine = batchnorm(node, linear.weight.shape[1] * target.attrs.get("group", 1), self.constants)
+        channels, _ = linear.op.channels(target.attrs, linear.slot, linear.weight.shape)
+        affine = batchnorm(node, channels, self.constants)
         if isinstance(affine, str):
             return affine
         if affine.shift.any() and _pads(target, linear.weight.shape[2:]):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.graph.ops import ANCHORS
 from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.weighted import WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.constants import Constants
     from onnx_trtcal.graph.fold.affine import Affine
+    from onnx_trtcal.graph.weighted import WeightedOp
 
 __all__ = ["Linear", "after", "before", "linear_of"]
 
@@ -26,20 +27,22 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Linear:
-    """A Conv, ConvTranspose, Gemm or MatMul with constant weights.
+    """A weighted operator with constant weights.
 
     Attributes:
         node: the operator.
+        op: what is particular about its type.
         slot: which of its inputs is the weight.
         weight: the weight as stored.
-        bias: what it adds to its result, in float64; of any shape that broadcasts to the result for Gemm,
-            one value per channel for Conv and ConvTranspose; None without one.
+        bias: what it adds to its result, in float64; one value per channel for a convolution, else of any
+            shape that broadcasts to the result; None without one.
         channels: number of output channels.
         axis: the output's channel axis, counted from the end.
         rank: the output's number of axes, None where it is not known.
     """
 
     node: gs.Node
+    op: WeightedOp
     slot: int
     weight: np.ndarray
     bias: np.ndarray | None
@@ -50,48 +53,56 @@ class Linear:
 
 def linear_of(node: gs.Node, constants: Constants) -> Linear | str | None:
     """The linear operator a node is; None when it is not one, and a reason when nothing can be folded into it."""
-    if kind(node) not in ANCHORS:
+    op = WEIGHTED.get(kind(node))
+    if op is None:
         return None
-    if node.op == "MatMul":
-        return _matmul(node, constants)
-    weight = constants.value(node.inputs[1])
+    found = _weight(node, constants) if len(op.weight_inputs) == 1 else _one_side(node, constants)
+    if isinstance(found, str):
+        return found
+    slot, weight = found
+    bias = None
+    if op.bias_input is not None and len(node.inputs) > op.bias_input and node.inputs[op.bias_input].name:
+        stored = constants.value(node.inputs[op.bias_input])
+        if stored is None:
+            return f"the bias of the {node.op} before it is not a constant"
+        bias = stored.astype(np.float64) * node.attrs.get(op.bias_factor, 1.0)
+    if op.obsolete_attribute in node.attrs:
+        return f"the {node.op} before it is of an opset below 7"
+    _, channels = op.channels(node.attrs, slot, weight.shape)
+    (axis,) = op.output_axes(slot, weight.ndim)
+    shape = node.outputs[0].shape
+    rank = op.output_rank(weight.ndim, None if shape is None else len(shape))
+    return Linear(node, op, slot, weight, bias, channels, axis, rank)
+
+
+def _weight(node: gs.Node, constants: Constants) -> tuple[int, np.ndarray] | str:
+    """The weight of an operator that has it at one input only, and that input; or a reason against it."""
+    (slot,) = WEIGHTED[kind(node)].weight_inputs
+    weight = constants.value(node.inputs[slot])
     if weight is None:
         return f"the weight of the {node.op} before it is not a constant"
     if not _is_float(weight):
         return f"the weight of the {node.op} before it is not floating point"
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2].name:
-        stored = constants.value(node.inputs[2])
-        if stored is None:
-            return f"the bias of the {node.op} before it is not a constant"
-        bias = stored.astype(np.float64)
-    if node.op == "Conv":
-        return Linear(node, 1, weight, bias, weight.shape[0], 1 - weight.ndim, weight.ndim)
-    if node.op == "ConvTranspose":
-        channels = weight.shape[1] * node.attrs.get("group", 1)
-        return Linear(node, 1, weight, bias, channels, 1 - weight.ndim, weight.ndim)
-    if "broadcast" in node.attrs:
-        return "the Gemm before it is of an opset below 7"
-    if bias is not None:
-        bias = bias * node.attrs.get("beta", 1.0)
-    return Linear(node, 1, weight, bias, weight.shape[0 if node.attrs.get("transB", 0) else 1], -1, 2)
+    return slot, weight
 
 
-def _matmul(node: gs.Node, constants: Constants) -> Linear | str:
+def _one_side(node: gs.Node, constants: Constants) -> tuple[int, np.ndarray] | str:
+    """The weight of an operator that may have it on either side, and its input; or a reason against it."""
     constant = [constants.is_constant(tensor) for tensor in node.inputs]
     if sum(constant) != 1:
         return (
-            "neither side of the MatMul before it is a constant" if not any(constant) else "it is a constant"
+            f"neither side of the {node.op} before it is a constant"
+            if not any(constant)
+            else "it is a constant"
         )
     slot = constant.index(True)
     weight = constants.value(node.inputs[slot])
     if weight is None or not _is_float(weight) or weight.ndim < 2:
-        return "the constant side of the MatMul before it is not a floating-point matrix"
-    shape, data = node.outputs[0].shape, node.inputs[1 - slot].shape
+        return f"the constant side of the {node.op} before it is not a floating-point matrix"
+    data = node.inputs[1 - slot].shape
     if not slot and (data is None or len(data) < 2):
-        return "the MatMul before it multiplies a constant by what may be a vector"
-    axis = -1 if slot else -2
-    return Linear(node, slot, weight, None, weight.shape[axis], axis, None if shape is None else len(shape))
+        return f"the {node.op} before it multiplies a constant by what may be a vector"
+    return slot, weight
 
 
 def _is_float(values: np.ndarray) -> bool:
@@ -102,22 +113,11 @@ def after(linear: Linear, affine: Affine) -> tuple[np.ndarray, np.ndarray] | str
     """Weight and bias of the operator that gives at once what the map makes of the operator's result.
 
     Returns:
-        The weight in its stored type, and the bias in float64 (the shift alone for a MatMul); or, when a
+        The weight in its stored type, and the bias in float64 (the shift alone where there is none); or, when a
         number would not fit the type, a reason.
     """
     weight = linear.weight
-    if linear.node.op == "ConvTranspose":
-        # [in, out / group, ...]: the inputs of one group make the outputs of that group only.
-        group = linear.node.attrs.get("group", 1)
-        factor = np.repeat(affine.scale.reshape(group, -1), weight.shape[0] // group, axis=0)
-        factor = factor.reshape(*factor.shape, *[1] * (weight.ndim - 2))
-    else:
-        axis = {"Conv": 0, "Gemm": 0 if linear.node.attrs.get("transB", 0) else 1}.get(
-            linear.node.op, linear.axis
-        )
-        along = [1] * weight.ndim
-        along[axis] = -1
-        factor = affine.scale.reshape(along)
+    factor = linear.op.along_weight(linear.node.attrs, linear.slot, weight.shape, affine.scale)
     bias = affine.shift if linear.bias is None else linear.bias * affine.scale + affine.shift
     return _fitting(weight, factor, bias)
 

@@ -75,7 +75,7 @@ class Rewriter:
             self.removed.add(id(member))
             member.inputs.clear()
             member.outputs.clear()
-        if target.op == "MatMul":
+        if chain.linear.op.bias_input is None:
             if target.outputs[0].name not in self.made:
                 target.outputs[0] = self._variable(target.outputs[0])
             self.replaced[id(node)] = [self._add(node.name, target.outputs[0], bias, chain, output)]
@@ -92,7 +92,7 @@ class Rewriter:
         copy = gs.Node(old.op, self._node_name(old), dict(old.attrs), list(old.inputs), domain=old.domain)
         copy.outputs.append(self._variable(old.outputs[0]))
         new = [copy]
-        if copy.op == "MatMul":
+        if chain.linear.op.bias_input is None:
             like = chain.add.outputs[0] if chain.add is not None else old.outputs[0]
             added = self._variable(like)
             new.append(self._add("", copy.outputs[0], bias, chain, added))
@@ -142,11 +142,15 @@ class Rewriter:
         self.folded.append(Fold(node.name or output.name, label(into), original, node.op))
 
     def _set_bias(self, node: gs.Node, linear: Linear, bias: np.ndarray) -> None:
-        if node.op == "Gemm" and "beta" in node.attrs:
-            node.attrs["beta"] = 1.0
-        while len(node.inputs) < 3:
+        op = linear.op
+        assert op.bias_input is not None, "the bias of such an operator is an Add behind it"
+        if op.bias_factor in node.attrs:
+            node.attrs[op.bias_factor] = 1.0
+        while len(node.inputs) <= op.bias_input:
             node.inputs.append(gs.Variable.empty())
-        self._set(node, 2, bias, f"{linear.node.inputs[linear.slot].name.removesuffix(_SUFFIX)}.bias")
+        self._set(
+            node, op.bias_input, bias, f"{linear.node.inputs[linear.slot].name.removesuffix(_SUFFIX)}.bias"
+        )
 
     def _set(self, node: gs.Node, slot: int, values: np.ndarray, fallback: str = "") -> None:
         """Gives a node a constant of its own; one that an earlier fold gave it makes way."""

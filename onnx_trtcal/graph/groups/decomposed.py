@@ -19,8 +19,6 @@ __all__ = ["Region", "activation"]
 
 # The tanh form of GELU takes 9 nodes with its cube as two products; more are not an activation.
 _MOST_NODES = 12
-# What stays within fixed bounds, so that x times it grows no faster than x.
-_SATURATING = frozenset({"Clip", "Erf", "HardSigmoid", "Min", "Sigmoid", "Softsign", "Tanh"})
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def _is_bounded(links: Links, name: str) -> bool:
         node = links.maker(name)
         if node is None:
             return False
-        if kind(node) in _SATURATING:
+        if kind(node) in ops.SATURATING:
             return True
         variable = [t.name for t in node.inputs if t.name not in links.constants]
         if len(variable) != 1 or kind(node) not in ("Add", "Div", "Mul", "Reciprocal", "Sub"):

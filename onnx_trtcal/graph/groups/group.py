@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.groups import decomposed
 from onnx_trtcal.graph.view import Links, kind, link
+from onnx_trtcal.graph.weighted import WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +91,13 @@ def find_groups(
 
 def _weighted(links: Links, at: int) -> bool:
     """Whether a node multiplies by constant weights; a product of two activations fuses nothing after it."""
-    weights = [t.name in links.constants for t in links.nodes[at].inputs[:2]]
-    return any(weights) if kind(links.nodes[at]) == "MatMul" else weights[1:] == [True]
+    return bool(_constant_slots(links, links.nodes[at]))
+
+
+def _constant_slots(links: Links, anchor: gs.Node) -> list[int]:
+    """The inputs of a weighted node that hold constant weights."""
+    slots = WEIGHTED[kind(anchor)].weight_inputs
+    return [at for at, tensor in enumerate(anchor.inputs) if at in slots and tensor.name in links.constants]
 
 
 def _start(links: Links, at: int) -> _Chain:
@@ -125,12 +131,9 @@ def _per_channel(links: Links, at: int, tensor: str, anchor: gs.Node) -> bool:
 
 def _channel_axes(links: Links, anchor: gs.Node) -> set[int]:
     """The axis of a weighted node's output channels, counted from the end; all it could be where that is open."""
-    if kind(anchor) == "Gemm":
-        return {-1}
-    if kind(anchor) == "MatMul":
-        return {-1 if anchor.inputs[1].name in links.constants else -2}
-    rank = links.rank(anchor.inputs[1].name) or links.rank(anchor.outputs[0].name)
-    return {-2, -3, -4} if rank is None else {1 - rank}
+    slot = _constant_slots(links, anchor)[-1]
+    rank = links.rank(anchor.inputs[slot].name) or links.rank(anchor.outputs[0].name)
+    return set(WEIGHTED[kind(anchor)].output_axes(slot, rank))
 
 
 def _add_residuals(links: Links, chains: list[_Chain], shapes: Mapping[str, Shape | None]) -> None:

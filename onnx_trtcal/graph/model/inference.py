@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import onnx
@@ -13,11 +14,12 @@ from onnx import helper
 
 from onnx_trtcal.graph.model.external import is_external
 from onnx_trtcal.graph.model.order import distinct_names, sorted_nodes
+from onnx_trtcal.graph.ops import FLOATS, is_standard_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Shape", "TensorTypes", "infer_types", "skeleton", "with_outputs"]
+__all__ = ["Shape", "TensorTypes", "guess_types", "infer_types", "skeleton", "with_outputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +44,14 @@ class TensorTypes:
     unknown: tuple[str, ...]
 
 
-def infer_types(proto: onnx.ModelProto) -> TensorTypes:
+def infer_types(proto: onnx.ModelProto, assumed: Mapping[str, int] = MappingProxyType({})) -> TensorTypes:
     """Infers types and shapes with onnx's own inference; the weights take no part in it and are not copied.
 
     What the model itself states counts where inference is silent. Never raises.
+
+    Args:
+        proto: the model.
+        assumed: element types to assume for tensors of which nothing is known.
     """
     elem_types: dict[str, int] = {}
     shapes: dict[str, Shape | None] = {}
@@ -58,7 +64,11 @@ def infer_types(proto: onnx.ModelProto) -> TensorTypes:
         note(tensor.name, tensor.data_type, tuple(tensor.dims))
     for sparse in proto.graph.sparse_initializer:
         note(sparse.values.name, sparse.values.data_type, tuple(sparse.dims))
-    inferred = _onnx_inference(skeleton(proto)).graph
+    light = skeleton(proto)
+    for name, elem_type in assumed.items():
+        value = light.graph.value_info.add(name=name)
+        value.type.tensor_type.elem_type = elem_type
+    inferred = _onnx_inference(light).graph
     other = set()
     for graph in (inferred, proto.graph):
         for value in (*graph.input, *graph.value_info, *graph.output):
@@ -74,6 +84,27 @@ def infer_types(proto: onnx.ModelProto) -> TensorTypes:
     return TensorTypes(elem_types, shapes, unknown)
 
 
+def guess_types(proto: onnx.ModelProto, known: TensorTypes) -> TensorTypes:
+    """As `infer_types`, with guesses for what operators make that neither onnx nor a runtime knows.
+
+    Such an operator, a TensorRT plugin for one, is taken to make what its first float input is.
+    """
+    assumed: dict[str, int] = {}
+    while True:
+        fresh: dict[str, int] = {}
+        for node in proto.graph.node:
+            unknown = [name for name in node.output if name in known.unknown and name not in assumed]
+            if not unknown or onnx.defs.has(node.op_type, node.domain):
+                continue
+            types = [known.elem_types.get(name, 0) for name in node.input]
+            first = next((each for each in types if each in FLOATS), 0)
+            fresh.update(dict.fromkeys(unknown, first) if first else {})
+        if not fresh:
+            return known
+        assumed |= fresh
+        known = infer_types(proto, assumed)
+
+
 def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in which every large constant has become an input, its nodes in running order.
 
@@ -81,6 +112,10 @@ def skeleton(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     copy = onnx.ModelProto(ir_version=proto.ir_version)
     copy.opset_import.extend(proto.opset_import)
+    # A domain that is not imported would keep onnx from inferring anything at all.
+    imported = {entry.domain for entry in proto.opset_import}
+    others = {node.domain for node in proto.graph.node if not is_standard_domain(node.domain)} - imported
+    copy.opset_import.extend(helper.make_opsetid(domain, 1) for domain in sorted(others))
     copy.functions.extend(proto.functions)
     graph = copy.graph
     graph.name = proto.graph.name or "graph"

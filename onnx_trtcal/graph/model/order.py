@@ -12,7 +12,16 @@ from onnx_trtcal.graph.names import Names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["distinct_names", "outer_names", "reads", "running_order", "sorted_nodes"]
+__all__ = ["bodies", "distinct_names", "outer_names", "reads", "running_order", "sorted_nodes"]
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The node itself and every node in its subgraphs."""
+    yield node
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from bodies(inner)
 
 
 def outer_names(graph: onnx.GraphProto) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -13,40 +12,49 @@ from onnx_trtcal.graph.model.inference import Shape, skeleton, with_outputs
 from onnx_trtcal.support.cuda_driver import driver_loads
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
+from onnx_trtcal.support.ort_session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["check_loads", "explain", "runtime_types"]
+__all__ = ["explain", "load_fault", "runtime_types"]
 
 
-def check_loads(
-    model: Path | bytes, ort_custom_ops: Sequence[str], name: str, directory: Path | None = None
-) -> None:
-    """Loads the model in ONNX Runtime, with optimisations off and no weight repacked.
+def load_fault(
+    model: Path | bytes, ort_custom_ops: Sequence[str], directory: Path | None = None, *, gpu: bool = True
+) -> str:
+    """Loads a model in ONNX Runtime, with optimizations off and no weight repacked.
 
     Args:
         model: the model file, or a serialised model.
         ort_custom_ops: shared libraries that define custom operators.
-        name: what to call the model in an error.
         directory: where a serialised model's external weights are.
+        gpu: whether the model may run on a GPU, which has kernels that the CPU lacks.
+
+    Returns:
+        What ONNX Runtime objects to, in its own words; an empty string when it loads the model.
 
     Raises:
-        ModelError: what ONNX Runtime objects to, in plainer words.
+        ModelError: when a custom-operator library cannot be loaded.
     """
-    given = str(model) if isinstance(model, Path) else model
+    fault = _fault(model, ort_custom_ops, directory)
+    # Some types, bfloat16 above all, run on a GPU only.
+    if "NOT_IMPLEMENTED" in fault and gpu and driver_loads():
+        return _fault(model, ort_custom_ops, directory, gpu=True)
+    return fault
+
+
+def _fault(
+    model: Path | bytes, ort_custom_ops: Sequence[str], directory: Path | None, *, gpu: bool = False
+) -> str:
     try:
-        try:
-            _session(given, ort_custom_ops, directory)
-        except Exception as error:
-            # Some types, bfloat16 above all, run on a GPU only.
-            if "NOT_IMPLEMENTED" not in str(error) or not driver_loads():
-                raise
-            _session(given, ort_custom_ops, directory, gpu=True)
+        _session(model, ort_custom_ops, directory, gpu=gpu)
     except ModelError:
         raise
-    except Exception as error:
-        raise explain(str(error), name) from error
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
+        return str(error) or type(error).__name__
+    return ""
 
 
 def runtime_types(
@@ -72,7 +80,7 @@ def runtime_types(
 
 
 def _session(
-    model: str | bytes, custom_ops: Sequence[str], directory: Path | None = None, *, gpu: bool = False
+    model: Path | bytes, custom_ops: Sequence[str], directory: Path | None = None, *, gpu: bool = False
 ) -> Any:
     import onnxruntime as ort
 
@@ -80,7 +88,7 @@ def _session(
     options.add_session_config_entry("session.disable_prepacking", "1")
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider") if gpu else ("CPUExecutionProvider",)
     available = ort.get_available_providers()
-    return ort.InferenceSession(model, options, providers=[name for name in wanted if name in available])
+    return open_session(model, options, [name for name in wanted if name in available])
 
 
 def _elem_type(text: str) -> int:
@@ -99,9 +107,9 @@ def _shape(text: str, shape: Sequence[int | str | None]) -> Shape | None:
 # What ONNX Runtime writes, what happened in plainer words, and what to do about it.
 _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
     (
-        r"(?:No Op registered for |Fatal error: )(?:(?P<domain>[\w.]*):)?(?P<op>\w+)(?:\(|\s)",
+        r"(?:No Op registered for |Fatal error: )(?:(?P<domain>[^\s:]*):)?(?P<op>\w+)(?:\(|\s)",
         "ONNX Runtime does not know the operator {op}",
-        "if a custom-operator library defines it, pass that library with --ort-custom-ops LIB",
+        "pass the library of custom operators that defines it with --ort-custom-ops LIB; a TensorRT plugin has none",
     ),
     (
         r"(?:Could not find an implementation for |NOT_IMPLEMENTED : .*?)(?P<op>\w+)\(\d+\)",
@@ -109,9 +117,9 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
         "export the model with float32 inputs to that operator, or with other operators",
     ),
     (
-        r"models stamped with official|Unsupported model IR version|Opset \d+ is under development",
+        r"models stamped with official|Opset \d+ is under development",
         "the model is newer than this ONNX Runtime understands",
-        "upgrade onnxruntime, or export the model with a lower opset (and IR version)",
+        "upgrade onnxruntime, or export the model with a lower opset",
     ),
     (
         r"External data path|external data|GetExtDataFromTensorProto",

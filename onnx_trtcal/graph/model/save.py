@@ -19,6 +19,7 @@ from onnx_trtcal.graph.model.external import (
     write_aligned,
 )
 from onnx_trtcal.graph.model.order import reads
+from onnx_trtcal.graph.model.written import check_written
 from onnx_trtcal.support.files import atomic_file, atomic_write
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ _FILE_BYTES = 3 << 29
 def save_model(graph: gs.Graph, model: Model, path: str | Path) -> tuple[Path, ...]:
     """Writes the graph as a model that needs no file of the original, and returns the files written.
 
-    Nodes whose results nothing reads any more are left out. Weights go into `<file name>.data` beside the
-    model when the original kept any outside, or when they are too many for one file.
+    The model is checked before the first file is written (`check_written`). Nodes whose results nothing reads
+    any more are left out. Weights go into `<file name>.data` beside the model when the original kept any outside,
+    or when they are too many for one file.
 
     Raises:
-        ModelError: when `path` is one of the original's own files.
+        ModelError: when `path` is one of the original's own files, or the model would not be valid; nothing is
+            written then.
         CalibrationError: when a file cannot be written.
     """
     target = Path(path)
@@ -51,6 +54,7 @@ def save_model(graph: gs.Graph, model: Model, path: str | Path) -> tuple[Path, .
     _refuse_originals(model, outside, (target, beside))
     split = split_model(graph, model, inline_bytes=0 if outside else _FILE_BYTES)
     _drop_dead_nodes(split.proto.graph, model.proto.graph)
+    check_written(split, model, target)
     files: tuple[Path, ...] = (target,)
     if any(is_external(tensor) for tensor in tensors_of(split.proto)):
         _write_weights(beside, split.proto, split.arrays, split.directory)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["Original", "count_float_tensors", "count_function_calls", "read_original", "shape_tensors"]
+__all__ = ["Original", "count_float_tensors", "read_original", "shape_tensors"]
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,6 @@ def count_float_tensors(graph: gs.Graph, elem_types: Mapping[str, int]) -> int:
         elem_types: ONNX element types of the main graph's tensors, which subgraphs may read.
     """
     return sum(_count(body, dict(elem_types)) for node in graph.nodes for body in node.subgraphs())
-
-
-def count_function_calls(proto: onnx.ModelProto) -> int:
-    """How many nodes of the main graph call a function that the model itself defines."""
-    functions = {(function.domain, function.name) for function in proto.functions}
-    return sum((node.domain, node.op_type) in functions for node in proto.graph.node)
 
 
 def _count(body: gs.Graph, types: dict[str, int]) -> int:

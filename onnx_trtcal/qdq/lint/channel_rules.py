@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.ops import KEEPS_AXES
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.lint.faults import Fault, limited, not_int8, refused
 from onnx_trtcal.qdq.lint.readers import layers_behind
@@ -82,7 +83,7 @@ def _channels(node: gs.Node, axis: int, rank: int) -> Iterator[Fault]:
                     label = reader.name or reader.outputs[0].name
                     what = f"its scales are along axis {at} of the weight that {reader.op} {label!r} reads"
                     yield not_int8("channel-axis", f"{what}, whose output channels are axis {wanted}")
-            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) == "Identity":
+            elif is_quantizer(reader) or is_dequantizer(reader) or kind(reader) in KEEPS_AXES:
                 pending += [(each, at) for each in reader.outputs]
             elif kind(reader) == "Transpose":
                 order = list(reader.attrs.get("perm", range(rank)[::-1]))

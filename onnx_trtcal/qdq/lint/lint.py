@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import onnx
-from google.protobuf.message import DecodeError
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.lint.parser_rules import parser_findings
 from onnx_trtcal.qdq.lint.placement_advice import placement_findings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.lint.finding import Finding, ParserRule
 
@@ -51,33 +51,21 @@ def lint_model(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
 
 def _light(model: str | Path | onnx.ModelProto) -> Model:
     """The model as graph import needs it, without asking a runtime whether it loads."""
+    from onnx_trtcal.graph.model.functions import inline_functions
     from onnx_trtcal.graph.model.inference import infer_types
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.graph.model.read import read_model
 
-    path = None if isinstance(model, onnx.ModelProto) else Path(model)
-    proto = model if isinstance(model, onnx.ModelProto) else _read(Path(model))
+    source = read_model(model)
+    proto = inline_functions(source.proto)
     types = infer_types(proto)
     return Model(
-        path=path,
+        path=source.path,
         proto=proto,
-        directory=None if path is None else path.parent,
+        directory=source.directory,
         sha256="",
         inputs=(),
         outputs=tuple(value.name for value in proto.graph.output),
         elem_types=types.elem_types,
         shapes=types.shapes,
     )
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from error
-    except DecodeError as error:
-        raise ModelError("this is not an ONNX model", where=str(path), fix="give an .onnx file") from error
-    if not proto.HasField("graph"):
-        raise ModelError(
-            "this is not an ONNX model: it has no graph", where=str(path), fix="give an .onnx file"
-        )
-    return proto

@@ -12,6 +12,7 @@ from onnx_trtcal.graph.flow import Flow
 from onnx_trtcal.graph.groups.group import Group, find_groups
 from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.weighted import WEIGHTED
 from onnx_trtcal.qdq.lint.finding import Finding
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
@@ -77,7 +78,8 @@ class _Advice:
             what = f"only input {quantized.index(True)} of this {node.op} is quantized"
             consequence = "it runs in floating point, after a dequantization that costs time"
             yield Finding("float", "one-input", label, what, consequence)
-        if len(node.inputs) > 2 and self._read(node, 2):
+        bias = WEIGHTED[kind(node)].bias_input
+        if bias is not None and self._read(node, bias):
             yield _advice(
                 "bias",
                 node,

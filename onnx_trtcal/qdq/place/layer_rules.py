@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from onnx_trtcal.graph.ops import ANCHORS
+from onnx_trtcal.graph.ops import AROUND_SOFTMAX
 from onnx_trtcal.graph.view import kind, numpy_type
-from onnx_trtcal.qdq.weight_scales import channel_axis
+from onnx_trtcal.graph.weighted import WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,21 +26,16 @@ _REARRANGES = frozenset({"Gather", "Reshape", "Slice", "Split", "Transpose"})
 
 # A bias or a factor may stand between.
 _KEEP_LAYOUT = frozenset({"Add", "Cast", "Div", "Identity", "Mul", "Sub"})
-# TensorRT accepts these around the Softmax between the two products of an attention.
-_AROUND_SOFTMAX = frozenset(
-    {"Add", "Cast", "Div", "Dropout", "Identity", "Mul", "Reshape", "Sub", "Transpose", "Where"}
-)
 
 
 def is_layer(node: gs.Node) -> bool:
-    """Whether a node is a layer: a Conv, ConvTranspose, Gemm or MatMul of the standard domain."""
-    return kind(node) in ANCHORS and len(node.inputs) >= 2
+    """Whether a node is a layer: a weighted operator with both operands."""
+    return kind(node) in WEIGHTED and len(node.inputs) >= 2
 
 
 def weight_axis(node: gs.Node, index: int, rank: int) -> int | None:
     """The output-channel axis of the constant operand at input `index`; None if it has none."""
-    transposed = node.op == "Gemm" and bool(node.attrs.get("transB" if index else "transA", 0))
-    return channel_axis(node.op, rank, transposed=transposed, left=index == 0)
+    return WEIGHTED[kind(node)].weight_axis(node.attrs, index, rank)
 
 
 def is_rearranged(flow: Flow, node: gs.Node, output: str) -> bool:
@@ -80,7 +75,7 @@ def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | 
         return "float64, which TensorRT does not quantize"
     if any(parent.op == "DequantizeLinear" for tensor in node.inputs[:2] for parent in tensor.inputs):
         return "already quantized"
-    if node.op in ("Conv", "ConvTranspose"):
+    if WEIGHTED[kind(node)].convolution:
         if shapes[1] is None:
             return "its weights are computed, not constant"
         return _small_convolution(node, shapes[1], options)
@@ -89,9 +84,8 @@ def why_left(node: gs.Node, options: QdqOptions, constants: Constants) -> str | 
 
 def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions) -> str | None:
     group = int(node.attrs.get("group", 1))
-    into, out = shape[1] * group, shape[0]
-    if node.op == "ConvTranspose":
-        into, out = out, into
+    into, out = WEIGHTED[kind(node)].channels(node.attrs, 1, shape)
+    if kind(node) == "ConvTranspose":
         if options.target == "rtx":
             return "ConvTranspose, for which TensorRT for RTX has no INT8 kernel"
         if options.target == "tensorrt" and group > 1:
@@ -110,29 +104,12 @@ def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: 
         tuple(shape) if shape is not None else _shape(tensor)
         for shape, tensor in zip(constants, node.inputs[:2], strict=True)
     ]
-    if not options.gemv and _is_gemv(node, sides[0], sides[1]):
+    if not options.gemv and WEIGHTED[kind(node)].is_gemv(node.attrs, sides[0], sides[1]):
         return "a matrix-vector product at every batch size"
     weight = next((shape for shape in constants if shape is not None), None)
     if weight is not None and len(weight) >= 2 and max(weight[-2:]) < options.min_channels:
         return f"a weight of {weight[-2]} x {weight[-1]}, both fewer than {options.min_channels}"
     return None
-
-
-def _is_gemv(node: gs.Node, left: Sequence[object] | None, right: Sequence[object] | None) -> bool:
-    """Whether one operand is a single vector, whatever the batch is.
-
-    A dimension that is unknown or symbolic is not 1. All leading dimensions of the left operand count as rows when the
-    right one is a plain matrix, because the product is then one matrix product over all of them; one row is then a
-    batch of 1, and the layer is treated as at every other batch: what it reads is mostly weights, and INT8 quarters
-    them.
-    """
-    if any(side is not None and len(side) == 1 for side in (left, right)):
-        return True
-    if right is not None and len(right) >= 2:
-        columns = right[-2] if node.op == "Gemm" and node.attrs.get("transB", 0) else right[-1]
-        if columns == 1:
-            return True
-    return node.op == "MatMul" and left is not None and right is not None and len(right) > 2 and left[-2] == 1
 
 
 def _near_softmax(node: gs.Node) -> bool:
@@ -148,7 +125,7 @@ def _meets_softmax(nodes: list[gs.Node], *, down: bool, steps: int = 8) -> bool:
         for node in nodes:
             if node.op == "Softmax":
                 return True
-            if node.op not in _AROUND_SOFTMAX or id(node) in seen:
+            if node.op not in AROUND_SOFTMAX or id(node) in seen:
                 continue
             seen.add(id(node))
             tensors = node.outputs if down else node.inputs

@@ -38,6 +38,7 @@ def place(
     groups: Sequence[Group],
     options: QdqOptions = QdqOptions(),
     available: Container[str] | None = None,
+    unseen: Container[str] = (),
 ) -> Placement:
     """Decides which tensors of a folded graph carry a Q/DQ pair and who reads it.
 
@@ -47,18 +48,26 @@ def place(
         options: which layers stay in floating point.
         available: names of tensors that have a scale; an op that reads another tensor is left alone. None
             means that every tensor has one.
+        unseen: names of tensors whose scale is made up, because no value of theirs was ever seen: an op that reads
+            one is left alone, too.
     """
-    return _Placer(graph, groups, options, available).place()
+    return _Placer(graph, groups, options, available, unseen).place()
 
 
 class _Placer:
     def __init__(
-        self, graph: gs.Graph, groups: Sequence[Group], options: QdqOptions, available: Container[str] | None
+        self,
+        graph: gs.Graph,
+        groups: Sequence[Group],
+        options: QdqOptions,
+        available: Container[str] | None,
+        unseen: Container[str],
     ) -> None:
         self.flow = Flow(graph)
         self.groups = {group.anchor: group for group in groups}
         self.options = options
         self.available = available
+        self.unseen = unseen
         self.pairs = PairReads(self.flow)
         self.weights: list[Weight] = []
         self.quantized: list[str] = []
@@ -107,7 +116,7 @@ class _Placer:
         reason = (
             self._excluded(node)
             or why_left(node, self.options, self.flow.constants)
-            or (f"no scale for its input {missing!r}" if missing is not None else None)
+            or (self._why_missing("input", missing) if missing is not None else None)
         )
         if reason is not None:
             self.left[name] = reason
@@ -148,7 +157,7 @@ class _Placer:
                 if excluded is None and self._has_scale(tensor.name):
                     self.pairs.add(tensor.name, name, index)
                 else:
-                    self.float_skips[name] = excluded or f"no scale for its skip input {tensor.name!r}"
+                    self.float_skips[name] = excluded or self._why_missing("skip input", tensor.name)
 
     def _capable(self, node: gs.Node) -> None:
         """Pairs on the inputs of an op without weights, if it then passes on INT8; elsewhere they only cost."""
@@ -189,7 +198,12 @@ class _Placer:
             self.pairs.add(output, reader.outputs[0].name, index)
 
     def _has_scale(self, tensor: str) -> bool:
-        return self.available is None or tensor in self.available
+        return tensor not in self.unseen and (self.available is None or tensor in self.available)
+
+    def _why_missing(self, what: str, tensor: str) -> str:
+        if tensor in self.unseen:
+            return f"the range of its {what} {tensor!r} was never seen"
+        return f"no scale for its {what} {tensor!r}"
 
     def _stays_float(self, node: gs.Node) -> bool:
         return self._excluded(node) is not None

@@ -13,6 +13,7 @@ from onnx_trtcal.qdq.read.absorbed_activations import reinsert_absorbed_activati
 from onnx_trtcal.qdq.read.precisions import Precision, precisions_of
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
 from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, load_record
+from onnx_trtcal.scales import unseen_text
 from onnx_trtcal.trt.cache import Cache, header_for
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def dequantize_model(model: Model, *, symmetric_only: bool = False) -> Dequantiz
     flow = Flow(graph)
     record = _record(model, {flow.uncast(tensor): scale for tensor, scale in found.items()}, notes)
     recorded = {} if record is None else dict(record.scales)
+    if record is not None and record.unseen:
+        notes.append(f"{unseen_text(record.unseen)}: the scales that the record has for them are made up")
     carried, missing = propagate_scales(graph, find_groups(graph, model.shapes), {**found, **recorded})
     # The original model had no tensor that the record does not name: quantizing made it, for an opset or a type.
     scales = recorded or carried

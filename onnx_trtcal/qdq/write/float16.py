@@ -2,8 +2,9 @@
 
 Graph inputs and outputs stay float32, with a Cast behind or in front of them, so that callers see no difference.
 Nodes stay float32, between Casts, where float16 is not possible: operators of other domains, operators with
-subgraphs, those that ONNX defines for float32 only, those without float inputs, and those next to a tensor that
-float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 between float32 tensors.
+subgraphs or sequences, those that ONNX defines for float32 only, those without float inputs, and those next to a
+tensor that float16 cannot hold. A quantized one among them gets float32 scales: it runs in INT8 between float32
+tensors.
 """
 
 from __future__ import annotations
@@ -89,9 +90,22 @@ class _Converter:
     def _stays(self, node: gs.Node, floats: list[int]) -> bool:
         if not is_standard(node) or next(iter(node.subgraphs()), None) is not None or not floats:
             return True
+        if not defs.has(node.op) or self._makes_sequence(node):
+            return True
         if node.op == "Cast" or any(tensor.name in self.wide for tensor in (*node.inputs, *node.outputs)):
             return True
         return not _allows(defs.get_schema(node.op, self.graph.opset).inputs, floats[0])
+
+    def _makes_sequence(self, node: gs.Node) -> bool:
+        """Whether a node takes or makes a sequence, map or optional: what these hold stays float32."""
+        schema = defs.get_schema(node.op, self.graph.opset)
+        formals = [
+            formals[min(index, len(formals) - 1)]
+            for formals, tensors in ((schema.inputs, node.inputs), (schema.outputs, node.outputs))
+            for index, tensor in enumerate(tensors)
+            if tensor.name
+        ]
+        return any(not any(kind.startswith("tensor(") for kind in each.types) for each in formals)
 
     def _make(self, node: gs.Node, index: int, wanted: Any) -> None:
         """Registers an output under its type; if its name must stay float32, the node makes it under a new name."""

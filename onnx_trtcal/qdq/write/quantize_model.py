@@ -15,7 +15,7 @@ from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, dump_record
 from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     import onnx
@@ -60,6 +60,7 @@ def quantize_model(
     model: Model,
     scales: Mapping[str, float],
     options: QdqOptions = QdqOptions(),
+    unseen: Collection[str] = (),
 ) -> Quantized:
     """The explicitly quantized form of a float model.
 
@@ -69,6 +70,8 @@ def quantize_model(
         model: the float model; not changed.
         scales: tensor -> scale (threshold / 127). A layer whose input has no scale is left in floating point.
         options: which layers, and how weights are stored.
+        unseen: tensors whose scale is made up, because no value of theirs was ever seen: a layer that reads one is
+            left in floating point, too.
 
     Raises:
         ModelError: nothing can be quantized, or the opset cannot be raised.
@@ -80,7 +83,7 @@ def quantize_model(
 
     graph = import_graph(model)
     fold(graph)
-    placement = place(graph, find_groups(graph, model.shapes), options, scales)
+    placement = place(graph, find_groups(graph, model.shapes), options, scales, unseen)
     if not placement.quantized:
         reasons = (
             "; ".join(sorted(set(placement.left.values()))) or "it has no Conv, ConvTranspose, Gemm or MatMul"
@@ -90,7 +93,8 @@ def quantize_model(
             fix="see target, min_channels, gemv and exclude; do the scales belong to this model?",
         )
     inserted = quantize_graph(graph, placement, scales, options)
-    record = dump_record(Record({name: float(np.float32(s)) for name, s in scales.items()}, inserted.scales))
+    recorded = {name: float(np.float32(scale)) for name, scale in scales.items()}
+    record = dump_record(Record(recorded, inserted.scales, tuple(name for name in scales if name in unseen)))
     target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
     if options.high_precision == "fp16":
         target = without_value_info(target)

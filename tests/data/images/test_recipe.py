@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onnx_trtcal.data.images.recipe import make_recipe
 from onnx_trtcal.data.layout import feeding_of
+from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.input_spec import InputSpec
+
+FLOAT = np.dtype(np.float32)
 
 
 def recipe(shape=(1, 3, 224, 224), dtype=np.float32, **flags):
@@ -132,3 +136,27 @@ def test_contradictions(shape, flags, reason):
 def test_numbers_do_not_apply_to_uint8_models():
     with pytest.raises(OptionError, match="uint8"):
         recipe((1, 3, 8, 8), np.uint8, mean=(1.0,))
+
+
+def test_each_input_has_the_recipe_asked_for_it(tmp_path):
+    pair = (InputSpec("rgb", FLOAT, (1, 3, 4, 4)), InputSpec("ir:0", FLOAT, (1, 1, 4, 4)))
+    for folder in ("rgb", "ir_0"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((4, 4, 3), 100, np.uint8)).save(tmp_path / folder / "1.png")
+    asked = Preprocess(
+        preset="signed", per_input={"ir:0": Preprocess(scale=0.5), "rgb": Preprocess(preset="raw")}
+    )
+    source = open_source(tmp_path, pair, asked)
+    (sample,) = source
+    assert sample.arrays["rgb"].max() == 100
+    assert sample.arrays["ir:0"].max() == np.float32((50 - 127.5) / 127.5)
+    assert source.description[1:] == (
+        "images for 'rgb': RGB, no resize, *1, NCHW",
+        "images for 'ir:0': gray, no resize, *1/2, -127.5, /127.5, NCHW",
+    )
+    with pytest.raises(OptionError, match="given for 'rgp', and the model has no such input") as caught:
+        open_source(tmp_path, pair, Preprocess(per_input={"rgp": Preprocess(scale=1)}))
+    assert caught.value.fix == "did you mean 'rgb'?"
+    for wrong in ({"rgb": "raw"}, {"rgb": Preprocess(per_input={"rgb": Preprocess()})}, ["rgb"]):
+        with pytest.raises(OptionError, match="per_input"):
+            Preprocess(per_input=wrong)

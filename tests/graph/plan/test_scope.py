@@ -5,7 +5,7 @@ import onnx_graphsurgeon as gs
 from helpers import toys
 from onnx import TensorProto, helper
 
-from onnx_trtcal.graph.plan.scope import count_float_tensors, count_function_calls, shape_tensors
+from onnx_trtcal.graph.plan.scope import count_float_tensors, shape_tensors
 from onnx_trtcal.graph.view import link
 
 INT64 = TensorProto.INT64
@@ -121,14 +121,3 @@ def test_nested_subgraphs_count_too():
 def test_a_graph_without_subgraphs_has_none():
     model = toys.model([toys.node("Relu", "x", "y")], {"x": [1]}, ["y"])
     assert count_float_tensors(gs.import_onnx(model), {}) == 0
-
-
-def test_calls_of_the_models_own_functions_are_counted():
-    double = helper.make_function(
-        "mine", "Double", ["a"], ["b"], [toys.node("Add", "a a", "b")], [helper.make_opsetid("", 17)]
-    )
-    nodes = [toys.node("Double", "x", "y", domain="mine"), toys.node("Double", "y", "z", domain="other")]
-    model = toys.model(nodes, {"x": [4]}, ["z"])
-    assert count_function_calls(model) == 0
-    model.functions.append(double)
-    assert count_function_calls(model) == 1

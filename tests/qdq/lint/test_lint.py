@@ -372,9 +372,27 @@ def test_a_float_model_is_refused() -> None:
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: object) -> None:
-    with pytest.raises(ModelError, match="cannot read"):
+    with pytest.raises(ModelError, match="no such model file"):
         lint_model(f"{tmp_path}/none.onnx")
     with open(f"{tmp_path}/bad.onnx", "wb") as file:
         file.write(b"not a model")
     with pytest.raises(ModelError, match="not an ONNX model"):
         lint_model(f"{tmp_path}/bad.onnx")
+
+
+def test_pairs_inside_functions_are_checked() -> None:
+    inside = [
+        toys.node("QuantizeLinear", "a s z", "q"),
+        toys.node("DequantizeLinear", "q s z", "b"),
+    ]
+    model = toys.model(
+        [toys.node("Fake", "x s z", "d", domain="mine"), toys.node("Relu", "d", "y")],
+        X,
+        ["y"],
+        {"s": np.float32(0.1), "z": np.uint8(3)},
+    )
+    model.opset_import.append(onnx.helper.make_opsetid("mine", 1))
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model.functions.append(onnx.helper.make_function("mine", "Fake", ["a", "s", "z"], ["b"], inside, opsets))
+    rules = {finding.rule for finding in lint_model(model)}
+    assert {"zero-point-type", "zero-point-value"} & rules

@@ -43,6 +43,22 @@ def test_residual_block_quantizes_the_skip_input_not_the_conv_side() -> None:
     assert placement.left == {}
 
 
+def test_what_was_never_seen_gets_no_pair_and_says_so() -> None:
+    model = basic_block(downsample=True)
+    tensors = frozenset({"x", "a", "b", "c", "skip", "sum", "y", "z", "a_bn", "c_bn"})
+    placement = placed(model, available=tensors, unseen={"b", "skip"})
+    assert placement.left == {"c_bn": "the range of its input 'b' was never seen"}
+    assert "b" not in pairs(placement) and "skip" not in pairs(placement)
+    lacking = placed(model, available=tensors - {"b"})
+    assert lacking.left == {"c_bn": "no scale for its input 'b'"}
+
+
+def test_an_unseen_skip_leaves_the_convolution_in_int8() -> None:
+    placement = placed(basic_block(downsample=True), unseen={"skip"})
+    assert placement.float_skips == {"sum": "the range of its skip input 'skip' was never seen"}
+    assert "c_bn" in placement.quantized
+
+
 def test_residual_block_with_downsample_quantizes_the_projection_it_adds() -> None:
     placement = placed(basic_block(downsample=True))
     # The longer path is the conv side; the projection is the skip, and it alone is quantized before the Add.

@@ -182,3 +182,33 @@ def test_the_weights_are_quantized_from_float32() -> None:
     assert made["w_scale"].dtype == np.float16
     steps = W["w"] / made["w_scale"].astype(np.float32).reshape(-1, 1, 1, 1)
     np.testing.assert_array_equal(made["w_quantized"], np.clip(np.rint(steps), -127, 127))
+
+
+def test_sequences_hold_float32() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Relu", "a", "b"),
+        toys.node("SequenceConstruct", "b a", "s"),
+        toys.node("SequenceAt", "s i", "e"),
+        conv("e", "y", "w2"),
+        toys.node("SplitToSequence", "b", "parts", axis=1),
+        toys.node("Identity", "parts", "out"),
+    ]
+    model = toys.model(nodes, X, ["y"], {**W, "w2": weights(16, 16, 3, 3), "i": np.array(0)})
+    model.graph.output.append(helper.make_tensor_sequence_value_info("out", 1, None))
+    made = halved(model, {"x": 0.03, "e": 0.05})
+    held = onnx.shape_inference.infer_shapes(made, strict_mode=True).graph
+    kinds = {value.name: value.type for value in (*held.value_info, *held.output)}
+    assert {kinds[name].sequence_type.elem_type.tensor_type.elem_type for name in ("s", "parts", "out")} == {
+        1
+    }
+    agrees(model, made, {"x": 0.03, "e": 0.05})
+
+
+def test_a_plugin_of_onnxs_own_domain_stays_float32() -> None:
+    nodes = [conv("x", "a", "w"), toys.node("Grid_TRT", "a", "g"), conv("g", "y", "w2")]
+    model = toys.model(nodes, X, ["y"], {**W, "w2": weights(16, 16, 3, 3)})
+    made = quantize_model(load(model), {"x": 0.03}, FP16).proto()
+    (plugin,) = [each for each in made.graph.node if each.op_type == "Grid_TRT"]
+    casts = {each.output[0]: each.attribute[0].i for each in made.graph.node if each.op_type == "Cast"}
+    assert casts[plugin.input[0]] == onnx.TensorProto.FLOAT

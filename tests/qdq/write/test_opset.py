@@ -101,10 +101,16 @@ def test_never_lowers() -> None:
     assert graph.opset == 17
 
 
-@pytest.mark.parametrize("opset, op", [(6, "Relu"), (9, "ImageScaler")])
-def test_what_cannot_be_raised_is_refused(opset: int, op: str) -> None:
-    node = toys.node(op, "x", "y", name="culprit")
-    model = toys.model([node], {"x": [1, 1, 2, 2]}, ["y"], opset=opset)
+def test_an_operator_that_onnx_does_not_define_stays_as_it_is() -> None:
+    node = toys.node("CropAndResize_TRT", "x", "y", crop=7)
+    graph = gs.import_onnx(toys.model([node], {"x": [1, 1, 2, 2]}, ["y"], opset=9))
+    raise_opset(graph, 13)
+    assert graph.opset == 13 and graph.nodes[0].attrs == {"crop": 7}
+
+
+def test_what_cannot_be_raised_is_refused() -> None:
+    node = toys.node("Relu", "x", "y", name="culprit")
+    model = toys.model([node], {"x": [1, 1, 2, 2]}, ["y"], opset=6)
     graph = gs.import_onnx(model)
     with pytest.raises(ModelError, match="opset 13"):
         raise_opset(graph, 13)

@@ -1,0 +1,136 @@
+"""Files as items: one file, files that hold one input each, or the numbered tensors of a folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.data.elements import element_item
+from onnx_trtcal.data.formats import content_of, format_names, read_arrays, read_rows
+from onnx_trtcal.data.images.load import load_image
+from onnx_trtcal.data.input_names import file_name, match_inputs, missing_inputs
+from onnx_trtcal.data.items import Entry, InputData, Intake, Item, LazyImage, Rows
+from onnx_trtcal.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from onnx_trtcal.data.images.custom import CustomRecipe
+    from onnx_trtcal.data.images.recipe import Recipe
+    from onnx_trtcal.data.readers.lazy_array import LazyArray
+    from onnx_trtcal.support.input_spec import InputSpec
+
+__all__ = ["file_entry", "folder_item", "joint_item", "unknown_kind"]
+
+# What numpy.savez calls an array that it was given without a name.
+_UNNAMED = "arr_0"
+
+
+def file_entry(path: Path, name: str, intake: Intake) -> Entry:
+    """One file as one item, or as many where it holds rows.
+
+    Args:
+        path: the file.
+        name: what its samples are called.
+        intake: what it is read for.
+
+    Raises:
+        DataError: when its format is unknown, or cannot hold all of the model's inputs.
+    """
+    content, inputs = content_of(path), intake.inputs
+    if content is None:
+        raise unknown_kind(path)
+    if content == "arrays":
+        return Item(name, str(path), partial(_open_arrays, path, inputs))
+    if content == "rows":
+        return Rows(name, str(path), partial(_row_items, path, name, intake))
+    if len(inputs) > 1:
+        raise DataError(
+            f"a {path.suffix.lower()} file holds one array, the model has {len(inputs)} inputs: "
+            + ", ".join(repr(spec.name) for spec in inputs),
+            where=str(path),
+            fix=f"give {format_names('arrays')} files with a key per input, or a directory with a sub-folder per "
+            f"input: {', '.join(map(file_name, inputs))}",
+        )
+    return joint_item({inputs[0].name: path}, name, str(path), intake)
+
+
+def unknown_kind(path: Path) -> DataError:
+    """The error for a file whose name says that it is not calibration data."""
+    return DataError(
+        f"a {path.suffix.lower() or 'nameless'} file is not calibration data",
+        where=str(path),
+        fix=f"usable are lists of files (.txt, .csv), loader.py:function, {format_names()}",
+    )
+
+
+def joint_item(paths: Mapping[str, Path], name: str, where: str, intake: Intake) -> Item:
+    """Files that hold one input each, together one item."""
+    chosen = {
+        spec.name: intake.recipes(spec) for spec in intake.inputs if content_of(paths[spec.name]) == "image"
+    }
+    return Item(name, where, partial(_open_files, paths, chosen))
+
+
+def folder_item(paths: Sequence[Path], name: str, inputs: Sequence[InputSpec]) -> Item:
+    """Files of one folder with an array each, in the order of their numbers, together one item."""
+    return Item(name, str(paths[0].parent), partial(_open_numbered, paths, inputs))
+
+
+def _row_items(path: Path, name: str, intake: Intake) -> Iterator[Item]:
+    number = -1
+    for number, (place, row) in enumerate(read_rows(path, str(path))):
+        yield element_item(f"{name}[{number}]", f"{path}, {place}", row, intake)
+    if number < 0:
+        raise DataError("the file holds no samples", where=str(path), fix="save at least one row of inputs")
+
+
+def _open_arrays(path: Path, inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
+    arrays = read_arrays(path, str(path))
+    if len(inputs) == 1 and list(arrays) == [_UNNAMED]:
+        return {inputs[0].name: arrays[_UNNAMED]}
+    matched = match_inputs(inputs, arrays)
+    if len(matched) < len(inputs):
+        raise missing_inputs(inputs, matched, arrays, "key", str(path))
+    return {name: arrays[key] for name, key in matched.items()}
+
+
+def _open_files(
+    paths: Mapping[str, Path], recipes: Mapping[str, Recipe | CustomRecipe]
+) -> Mapping[str, InputData]:
+    return {name: _open_file(path, recipes.get(name)) for name, path in paths.items()}
+
+
+def _open_file(path: Path, recipe: Recipe | CustomRecipe | None) -> InputData:
+    where = str(path)
+    if recipe:
+        return LazyImage(partial(load_image, path, recipe, where))
+    if content_of(path) != "array":
+        raise DataError(
+            f"the file holds an array per key, and one input's own is wanted: in {format_names('image', 'array')}",
+            where=where,
+        )
+    _, array = _only_array(path)
+    return array
+
+
+def _only_array(path: Path) -> tuple[str, LazyArray]:
+    ((name, array),) = read_arrays(path, str(path)).items()
+    return name, array
+
+
+def _open_numbered(paths: Sequence[Path], inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
+    """Arrays by the names they carry where those are the inputs', else by the number in the file name."""
+    arrays = [_only_array(path) for path in paths]
+    by_name = dict(arrays)
+    if all(spec.name in by_name for spec in inputs):
+        return {spec.name: by_name[spec.name] for spec in inputs}
+    if len(arrays) != len(inputs):
+        found = [path.name for path in paths]
+        raise DataError(
+            f"the model has {len(inputs)} inputs, the folder {len(found)}: {', '.join(found)}",
+            where=str(paths[0].parent),
+            fix="give input_0.pb, input_1.pb … in the order of the model's inputs",
+        )
+    return {spec.name: array for spec, (_, array) in zip(inputs, arrays, strict=True)}

@@ -1,0 +1,65 @@
+"""Tensors by name in a .safetensors file, read with the package safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
+from onnx_trtcal.data.readers.packages import needed_package
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+__all__ = ["read_safetensors"]
+
+
+@dataclass(frozen=True)
+class _StoredTensor:
+    """A tensor in a file: its shape is known, its values are read when they are asked for."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+
+    def read(self) -> np.ndarray:
+        with _reading(str(self.path)), _opened(self.path) as file:
+            return np.asarray(file.get_tensor(self.name))
+
+    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
+        if axes != 1:
+            yield from LoadedArray(self.read()).rows(axes)
+            return
+        with _reading(str(self.path)), _opened(self.path) as file:
+            tensor = file.get_slice(self.name)
+            for index in range(self.shape[0]):
+                yield np.asarray(tensor[index : index + 1])[0]
+
+
+def read_safetensors(path: Path, where: str) -> dict[str, _StoredTensor]:
+    """The tensors by name; only the header is read.
+
+    Raises:
+        DataError: when the package safetensors is not installed, or the file is damaged.
+    """
+    needed_package("safetensors", where, "save the tensors as .npz")
+    with _reading(where), _opened(path) as file:
+        return {
+            name: _StoredTensor(path, name, tuple(file.get_slice(name).get_shape()))
+            for name in file.keys()  # noqa: SIM118 (it is not a mapping)
+        }
+
+
+def _opened(path: Path) -> Any:
+    # Its NumPy types for bfloat16 and the like come from ml_dtypes, which onnx installs.
+    return needed_package("safetensors", str(path), "save the tensors as .npz").safe_open(
+        path, framework="np"
+    )
+
+
+def _reading(where: str) -> AbstractContextManager[None]:
+    return reading(where, "the file is not safetensors", "write the file again", (Exception,))
