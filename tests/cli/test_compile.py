@@ -58,7 +58,7 @@ def test_the_verdict_comes_first(tmp_path: Path, capsys: Capture) -> None:
 
 @needs_compiler
 def test_layers_in_float_and_why(tmp_path: Path, capsys: Capture) -> None:
-    path = saved(quantized(narrow(), exclude=("n_a",)), tmp_path)
+    path = saved(quantized(narrow(), exclude=("n_a",), min_channels=16), tmp_path)
     assert main(["compile", path, "--require-int8"]) == 0
     said = capsys.readouterr().out
     assert "2 of 4 layers in INT8" in said

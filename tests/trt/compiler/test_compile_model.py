@@ -114,10 +114,12 @@ def test_packed_projections_need_their_weights_in_float() -> None:
 
 @needs_compiler
 def test_few_channels_and_matrix_vector_products() -> None:
-    assert types(compile_model(quantized(narrow()))) == {"n_a": "INT8", "n_b": "float", "n_c": "INT8"}
-    assert set(types(compile_model(quantized(narrow(), min_channels=1))).values()) == {"INT8"}
-    assert types(compile_model(quantized(pooled_classifier()))) == {"n_a": "INT8", "n_y": "float"}
-    assert types(compile_model(quantized(pooled_classifier(rows=4)))) == {"n_a": "INT8", "n_y": "INT8"}
+    some = compile_model(quantized(narrow(), min_channels=16))
+    assert types(some) == {"n_a": "INT8", "n_b": "float", "n_c": "INT8"}
+    assert set(types(compile_model(quantized(narrow()))).values()) == {"INT8"}
+    for rows in (1, 4):
+        made = compile_model(quantized(pooled_classifier(rows)))
+        assert types(made) == {"n_a": "INT8", "n_y": "INT8"}
 
 
 @needs_compiler
@@ -256,3 +258,13 @@ def test_shapes_as_trtexec_writes_them() -> None:
 def test_bad_options(fields: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         CompileOptions(**fields)
+
+
+@needs_compiler
+def test_an_open_dimension_may_be_written_as_minus_one() -> None:
+    model = two_convs()
+    for at in (0, 2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[at].dim_value = -1
+    with pytest.raises(OptionError, match="open dimensions beside the batch"):
+        compile_model(model)
+    assert compile_model(model, CompileOptions(shapes={"x": (1, 24, 5, 6)})).built
