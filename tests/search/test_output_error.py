@@ -55,7 +55,8 @@ def slow(x: np.ndarray, tensor: str = "", threshold: float = 0.0) -> np.ndarray:
         return quantized(values, threshold) if name == tensor else values
 
     a = np.maximum(read("x", x) @ W1, 0)
-    c = a * np.tanh(read("a", a) @ W2)
+    # The Mul takes the pair that the product reads.
+    c = read("a", a) * np.tanh(read("a", a) @ W2)
     return np.asarray(read("c", c) @ W3)
 
 
