@@ -88,7 +88,13 @@ def stages(spec: Spec, timer: Timer) -> None:
         planned = plan(model, folded.folded, folded.folds.vanished, groups=folded.groups)
         methods = assign_methods(options, planned.op_types)
         prepared = Prepared(
-            **vars(folded), observed=folded.folded, plan=planned, options=options, methods=methods
+            **vars(folded),
+            original=model,
+            stops=(),
+            observed=folded.folded,
+            plan=planned,
+            options=options,
+            methods=methods,
         )
         probed = probe(folded.folded, model, planned.observed)
     with timer("session"):
