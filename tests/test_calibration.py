@@ -116,6 +116,7 @@ def test_a_bar_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert "3/3" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_transform_gives_the_scales_of_what_it_returns() -> None:
     def double(element: tuple[int, np.ndarray]) -> dict[str, np.ndarray]:
         return {"x": 2 * element[1]}

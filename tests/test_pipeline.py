@@ -73,6 +73,7 @@ class TestOneAnswer:
     DATA = samples(24)
     WANTED = both_files(calibrate(network(), DATA, replace(CPU, batch_size=1)))
 
+    @pytest.mark.slow
     @settings(max_examples=12, deadline=None)
     @given(
         st.integers(1, 30),

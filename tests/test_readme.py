@@ -187,6 +187,7 @@ def write_data(root: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_form_of_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path)

@@ -17,6 +17,7 @@ CALIB = ["--calibrate-on", str(MODELS / "digits_calib.npy"), "--provider", "cpu"
 Capture = pytest.CaptureFixture[str]
 
 
+@pytest.mark.slow
 def test_images_with_labels_by_file(capsys: Capture) -> None:
     labels = str(MODELS / "digits_test" / "labels.csv")
     calib = ["--calibrate-on", str(MODELS / "digits_calib"), "--provider", "cpu"]

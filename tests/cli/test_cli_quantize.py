@@ -26,6 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
+@pytest.mark.slow
 def test_from_data(tmp_path: Path, capsys: Capture) -> None:
     path = str(tmp_path / "q.onnx")
     assert main(["quantize", MODEL, DATA, "-o", path, "--provider", "cpu", "--max-samples", "16"]) == 0

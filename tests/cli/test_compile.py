@@ -13,6 +13,8 @@ from helpers.compiler import Pattern, needs_compiler, quantized, two_convs
 from onnx_trtcal.cli import main
 from onnx_trtcal.trt.compiler import build as building
 
+pytestmark = pytest.mark.slow
+
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 Capture = pytest.CaptureFixture[str]

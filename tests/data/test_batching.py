@@ -31,6 +31,7 @@ def samples_of(widths):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from([1, 1, 1, 3]), min_size=1, max_size=20),

@@ -30,6 +30,7 @@ def names(
     return [list(batch.names) for batch in batches(DATA, batch_size, counted=counted, ends=ends)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 12), st.integers(1, 13))
 def test_what_is_counted_is_left_out(done: int, batch_size: int) -> None:
     skipped: list[str] = []
@@ -39,6 +40,7 @@ def test_what_is_counted_is_left_out(done: int, batch_size: int) -> None:
     assert skipped == [f"item {index}" for index in range(done)]
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(1, 12)), st.integers(0, 12), st.integers(1, 13))
 def test_a_batch_ends_at_every_end(ends: set[int], done: int, batch_size: int) -> None:
     got = names(batch_size, KEYS[:done], sorted(ends))

@@ -111,6 +111,7 @@ def inception() -> onnx.ModelProto:
     return toys.model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 48, 4, 4]}, constants)
 
 
+@pytest.mark.slow
 def test_a_pair_that_a_pool_passes_on_counts_for_those_behind_it():
     model, x = inception(), np.random.default_rng(1).normal(0, 1, (6, 16, 4, 4)).astype(np.float32)
     found = sensitivity(model, x, SensitivityOptions(options=CPU, worst=3))

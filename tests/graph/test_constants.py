@@ -251,6 +251,7 @@ def test_values_asked_for_at_once_survive_the_limit(monkeypatch):
     np.testing.assert_array_equal(found, [[-1] * 4, [1] * 4])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(random_models())
 def test_the_view_and_the_evaluator_agree_on_what_is_constant(proto):
@@ -397,6 +398,7 @@ def pair(drawn, op, name, value, axis):
     return [name, drawn.store((np.arange(value.shape[-1]) / 4).astype(value.dtype))], {}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(constant_graphs())
 def test_whatever_is_computed_from_constants_has_the_value_onnx_defines(drawn):

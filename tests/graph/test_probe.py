@@ -145,6 +145,7 @@ def test_nodes_in_any_order_and_tensors_that_subgraphs_read():
     np.testing.assert_array_equal(values["z"], 3 * values["r"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(random_models())
 def test_showing_tensors_changes_none(proto):

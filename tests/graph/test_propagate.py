@@ -114,6 +114,7 @@ def test_graph_inputs_are_tied_to_nothing():
     assert ScaleRules(link(graph), Constants(graph), {}).tie("x") is None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(random_models(), st.sampled_from(["fused", "all"]), st.randoms(use_true_random=False))
 def test_a_cache_of_the_observed_tensors_gives_every_tensor_the_scale_of_its_owner(proto, observe, random):

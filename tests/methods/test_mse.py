@@ -20,6 +20,7 @@ def error(tensor: Histogram, threshold: float) -> float:
     return float((tensor.counts * (x - scale * np.minimum(np.rint(x / scale), 127)) ** 2).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["stable", "tensorrt"])
 @pytest.mark.parametrize("shape", sorted(SHAPES))
 def test_no_candidate_is_better(shape: str, rule: str) -> None:

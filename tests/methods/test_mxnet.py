@@ -66,6 +66,7 @@ def test_gives_what_the_published_port_gives(seed: int, amax: float, threshold: 
     assert Method("mxnet").solve(signed(values)) == np.float32(threshold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 40, 3000, 200_000])
 @pytest.mark.parametrize("seed", DRAWS)
 def test_agrees_with_every_candidate_written_out(seed: int, size: int) -> None:

@@ -90,6 +90,7 @@ def test_data_that_goes_by_once_is_searched_on_the_samples_that_count() -> None:
     assert auto("digits_mlp", samples, max_samples=20).cache() == whole
 
 
+@pytest.mark.slow
 def test_the_sidecar_names_what_was_chosen(calibrated: tuple[str, Calibration]) -> None:
     _, found = calibrated
     for item in found.scales.values():

@@ -67,6 +67,7 @@ def check(calibration: Calibration, tensor: str, similarity_of) -> None:
     assert calibration.scales[tensor].method == "easyquant"
 
 
+@pytest.mark.slow
 def test_a_convolution_is_searched_as_written_out() -> None:
     proto = model([node("Conv", "x k b", "y")], {"x": ("N", 3, 5, 4)}, {"y": None}, {"k": KERNEL, "b": BIAS})
     data = [sample.astype(np.float32) for sample in RNG.standard_t(4, size=(6, 3, 5, 4))]
@@ -118,6 +119,7 @@ def test_a_product_of_activations_is_searched_one_operand_after_the_other() -> N
     check(found, "b", lambda threshold: similarity(found.thresholds["a"], threshold))
 
 
+@pytest.mark.slow
 def test_a_planted_outlier_is_clipped_as_far_as_the_interval_goes() -> None:
     """A large value in a channel that hardly counts; fine steps serve the other channels."""
     weight = RNG.normal(size=(16, 8)).astype(np.float32)

@@ -48,6 +48,7 @@ def ones_convolution(x: np.ndarray) -> np.ndarray:
     return np.stack([windows.sum(axis=(3, 4))] * 2, axis=1)
 
 
+@pytest.mark.slow
 def test_case_a() -> None:  # TensorRT 7.0.0
     batches = case_a()
     assert slow_scale(counted(*batches, rule="tensorrt")) == "3c00e995"
@@ -61,6 +62,7 @@ def test_case_b() -> None:  # TensorRT 8.2.4
     assert slow_scale(counted(values[:8], rule="tensorrt")) == "3f4014c9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("added", "scale"), [(0, "3ebfcfb9"), (1, "3ec3d80a")])  # TensorRT 10.0.1, 10.6.0
 def test_case_c(added: int, scale: str) -> None:
     values = np.random.RandomState(31193).rand(48).astype(np.float32) * (48 * 2) - 48

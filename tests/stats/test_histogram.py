@@ -65,6 +65,7 @@ def test_stable_does_not_depend_on_order_or_split(arrays: list[np.ndarray], rand
     assert right == counted(*pieces[1::2])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(arrays_of(np.float64), st.integers(-30, 30))
 def test_stable_scales_by_powers_of_two(values: np.ndarray, exponent: int) -> None:
@@ -150,6 +151,7 @@ def test_unknown_rule_is_refused() -> None:
         Histogram("fixed")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(st.floats(-1000, 1000, width=32), max_size=40), max_size=5))
 def test_tensorrt_is_its_steps(batches: list[list[float]]) -> None:

@@ -24,6 +24,7 @@ def tensors() -> list[np.ndarray]:
     return arrays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["stable", "tensorrt"])
 def test_threads_count_what_one_thread_counts(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "PIECE", 1000)

@@ -51,6 +51,7 @@ def test_what_is_saved_is_loaded(rule: str, tmp_path: Path) -> None:
     assert dumps(loaded) == (tmp_path / "a.stats").read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(any_array(), max_size=3), st.sampled_from(["stable", "tensorrt"]))
 @example([np.array([3.40282357e38])], "tensorrt")  # finite in float64, Inf in float32

@@ -10,6 +10,8 @@ import onnx
 import pytest
 from helpers.toys import model, node
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, DATA = ROOT / "models" / "digits_mlp.onnx", ROOT / "models" / "digits_calib.npy"
 

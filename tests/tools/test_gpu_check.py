@@ -12,6 +12,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools" / "gpu_check.py"
 
 
+@pytest.mark.slow
 @pytest.mark.tools
 def test_says_that_there_is_no_gpu() -> None:
     # Hides a GPU that this machine may have.

@@ -58,6 +58,7 @@ NAMES = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["
 BITS = st.integers(0, 0x7F800000)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(NAMES, BITS, max_size=6))
 def test_any_name_and_scale_survives(entries: dict[str, int]) -> None:

@@ -62,6 +62,7 @@ def test_headers_alone_make_a_difference() -> None:
     assert not diff_caches(Cache(HEADER, scales), Cache("TRT-8601-EntropyCalibration2", scales)).same
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(SCALES, min_size=1, max_size=4), st.sampled_from(PREFERENCES))
 def test_merge_keeps_what_is_preferred(caches: list[Cache], prefer: str) -> None:

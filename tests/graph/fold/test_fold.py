@@ -42,6 +42,7 @@ def assert_folded(report: FoldReport, result: onnx.ModelProto) -> None:
     assert report.left == ()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_conv_and_convtranspose_with_any_legal_attributes(draw):

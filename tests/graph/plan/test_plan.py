@@ -250,6 +250,7 @@ def test_a_concat_with_a_constant_branch_is_measured_itself():
     assert "k" in result.observed
 
 
+@pytest.mark.slow
 def test_planning_is_linear_in_the_number_of_nodes():
     nodes = []
     for i in range(400):
@@ -264,6 +265,7 @@ def test_planning_is_linear_in_the_number_of_nodes():
     assert len(result.observed) == 401
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(random_models(), st.sampled_from(["fused", "all"]), st.booleans())
 def test_every_tensor_is_accounted_for_exactly_once(proto, observe, tie_concat):
@@ -283,6 +285,7 @@ def test_every_tensor_is_accounted_for_exactly_once(proto, observe, tie_concat):
             assert result.owners[output].reason != "group"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(random_models())
 def test_a_tied_tensor_has_the_very_values_of_its_source(proto):

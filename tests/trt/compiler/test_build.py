@@ -40,6 +40,7 @@ def stand_in(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "crash"),
     [

@@ -24,6 +24,8 @@ from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
 from onnx_trtcal.trt.compiler.differences import Difference, find_differences
 from onnx_trtcal.trt.compiler.options import CompileOptions, parse_shapes
 
+pytestmark = pytest.mark.slow
+
 MODELS = Path(__file__).resolve().parents[3] / "models"
 
 
