@@ -13,10 +13,10 @@ from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.scales import named_tensors, unseen_text
-from onnx_trtcal.sidecar import Sidecar, read_sidecar
 from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
+from onnx_trtcal.trt.sidecar import Sidecar, read_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

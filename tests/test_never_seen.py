@@ -28,7 +28,7 @@ from onnx_trtcal import (
     write_cache,
 )
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.sidecar import read_sidecar
+from onnx_trtcal.trt.sidecar import read_sidecar
 
 if TYPE_CHECKING:
     from pathlib import Path

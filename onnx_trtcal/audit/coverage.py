@@ -20,9 +20,9 @@ from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.scope import read_original
 from onnx_trtcal.prepared import fold_model
-from onnx_trtcal.sidecar import read_sidecar
 from onnx_trtcal.trt.build_log import TrtLog, read_log
 from onnx_trtcal.trt.cache import Cache, read_cache
+from onnx_trtcal.trt.sidecar import read_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import listed
-from onnx_trtcal.sidecar import completed_sidecar
+from onnx_trtcal.trt.sidecar import completed_sidecar
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.audit.gaps import Gap
     from onnx_trtcal.audit.log_audit import LogAudit
-    from onnx_trtcal.sidecar import Sidecar
+    from onnx_trtcal.trt.sidecar import Sidecar
 
 __all__ = ["configure", "run"]
 

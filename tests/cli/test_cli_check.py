@@ -11,8 +11,8 @@ import pytest
 from helpers.toys import model, node
 
 from onnx_trtcal.cli import main
-from onnx_trtcal.sidecar import write_sidecar
 from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
+from onnx_trtcal.trt.sidecar import write_sidecar
 
 HEADER = "TRT-8001-EntropyCalibration2"
 LOG = "[V] [TRT] ConstShuffleFusion: Fusing slope with (Unnamed Layer* 5) [Shuffle]\n"

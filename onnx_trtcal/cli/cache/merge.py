@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, numbers, write_followed
-from onnx_trtcal.sidecar import merged_sidecar
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import PREFERENCES, Conflict, merge_caches
+from onnx_trtcal.trt.sidecar import merged_sidecar
 
 if TYPE_CHECKING:
     import argparse

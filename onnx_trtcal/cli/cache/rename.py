@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.cache.shared import add_target, check_targets, known_sidecar, write_followed
-from onnx_trtcal.sidecar import renamed_sidecar
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import rename_tensors
 from onnx_trtcal.trt.rename_map import read_names
+from onnx_trtcal.trt.sidecar import renamed_sidecar
 
 if TYPE_CHECKING:
     import argparse

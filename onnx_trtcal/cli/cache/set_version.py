@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.cache.shared import add_target, check_targets, known_sidecar, write_followed
 from onnx_trtcal.errors import OptionError
-from onnx_trtcal.sidecar import versioned_sidecar
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import set_cache_version
+from onnx_trtcal.trt.sidecar import versioned_sidecar
 from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 from onnx_trtcal.support.destinations import check_destinations
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import dumps
+from onnx_trtcal.trt.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     import argparse

@@ -17,7 +17,7 @@ from onnx_trtcal import QdqOptions, calibrate, quantize, read_cache, write_cache
 from onnx_trtcal.cli import main
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.graph.model.load import load
-from onnx_trtcal.sidecar import read_sidecar, sidecar_path, write_sidecar
+from onnx_trtcal.trt.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     from pathlib import Path
