@@ -123,7 +123,9 @@ class _PerInput(argparse.Action):
 
 def _for_input(convert: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
     def split(text: str) -> tuple[str, Any]:
-        name, _, value = text.rpartition("=")
+        name, sign, value = text.rpartition("=")
+        if sign and not name:
+            raise argparse.ArgumentTypeError(f"{text!r} names no input before the =")
         return name, convert(value)
 
     return split

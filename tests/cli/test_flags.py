@@ -248,3 +248,10 @@ def test_one_number_is_both_sides_of_a_size_in_toml_as_in_the_flag(tmp_path: Pat
     said = options_in(tmp_path, "[preprocess]\nsize = 256\ncrop = 224\n")
 
     assert said == parse("--size", "256", "--crop", "224")
+
+
+def test_an_empty_name_of_an_input_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--preset", "=raw")
+
+    assert "'=raw' names no input" in capsys.readouterr().err
