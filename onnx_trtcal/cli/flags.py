@@ -123,7 +123,9 @@ class _PerInput(argparse.Action):
 
 def _for_input(convert: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
     def split(text: str) -> tuple[str, Any]:
-        name, _, value = text.rpartition("=")
+        name, sign, value = text.rpartition("=")
+        if sign and not name:
+            raise argparse.ArgumentTypeError(f"{text!r} names no input before the =")
         return name, convert(value)
 
     return split
@@ -245,7 +247,9 @@ def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], whe
 def _from_toml_value(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """The value as the option's type has it; whether it fits is for the dataclass to say."""
     kind = str(item.type).removesuffix(" | None")
-    if isinstance(value, str) and kind not in ("str", "bool", "tuple[str, ...]"):
+    if kind == "tuple[str, ...]":
+        return _strings(item.name, value, where)
+    if isinstance(value, str) and kind not in ("str", "bool"):
         try:
             return _convert(item, value)
         except ValueError as error:
@@ -254,4 +258,16 @@ def _from_toml_value(item: dataclasses.Field[Any], value: Any, where: str) -> An
         return tuple(value)
     if kind == "tuple[float, ...]" and isinstance(value, int | float):
         return (value,)
+    if kind == "tuple[int, int]" and isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
     return value
+
+
+def _strings(name: str, value: Any, where: str) -> tuple[str, ...]:
+    """What a repeatable flag gathers: a TOML file may give one value without brackets, or an axis as a number."""
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, str | int) for each in values):
+        raise OptionError(
+            f"{name} is {value!r}", where=where, fix=f'write a list of strings: {name} = ["..."]'
+        )
+    return tuple(str(each) for each in values)

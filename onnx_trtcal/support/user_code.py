@@ -56,11 +56,11 @@ def guarded(path: str, name: str, what: str, function: Callable[[], Any]) -> Any
     """
     try:
         return function()
-    except Exception as error:  # the user's code may raise anything
+    # A script that calls sys.exit must not end the run without a word.
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         # Python names an imported file by its absolute path, however it was given.
         file = Path(path).resolve()
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == file]
         line = f", line {frames[-1].lineno}" if frames else ""
-        raise OptionError(
-            f"the {what} {name!r} failed: {type(error).__name__}: {error}", where=f"{path}{line}"
-        ) from error
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OptionError(f"the {what} {name!r} failed: {told}", where=f"{path}{line}") from error

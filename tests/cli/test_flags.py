@@ -224,3 +224,34 @@ def test_a_table_of_an_input_is_checked(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'meen' is not an option") as caught:
         parse(*config(tmp_path, "[preprocess.cam0]\nmeen = 1\n"))
     assert caught.value.where.endswith("[preprocess.cam0]") and "did you mean 'mean'?" in caught.value.fix
+
+
+def options_in(folder: Path, text: str) -> Options:
+    path = folder / "some.toml"
+    path.write_text(text, encoding="utf-8")
+    return parse("--config", str(path))
+
+
+def test_a_toml_file_may_give_one_value_of_a_repeatable_flag_without_brackets(tmp_path: Path) -> None:
+    options = options_in(tmp_path, 'item-axis = 1\nuntil = "tensor"\nmethod-for = ["x=mse"]\n')
+
+    assert (options.item_axis, options.until, options.method_for) == (("1",), ("tensor",), ("x=mse",))
+
+
+@pytest.mark.parametrize("value", ["true", "1.5", "[[1]]", "{ x = 0 }"])
+def test_a_repeatable_flag_in_toml_is_a_list_of_strings(tmp_path: Path, value: str) -> None:
+    with pytest.raises(OptionError, match=r"item_axis is .*\n.*some.toml\n.*list of strings"):
+        options_in(tmp_path, f"item_axis = {value}\n")
+
+
+def test_one_number_is_both_sides_of_a_size_in_toml_as_in_the_flag(tmp_path: Path) -> None:
+    said = options_in(tmp_path, "[preprocess]\nsize = 256\ncrop = 224\n")
+
+    assert said == parse("--size", "256", "--crop", "224")
+
+
+def test_an_empty_name_of_an_input_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--preset", "=raw")
+
+    assert "'=raw' names no input" in capsys.readouterr().err
