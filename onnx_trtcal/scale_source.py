@@ -299,19 +299,17 @@ def _prepare_for(
     Raises:
         StatisticsError: when the statistics are of another model.
     """
+    from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.prepared import prepare
 
     observe = collection.options.get("observe", options.observe)
     until = tuple(collection.options.get("until", ()))
     collected = replace(options, observe=observe, range=collection.rule, until=until)
-    prepared = prepare(model, collected, listener, stops=collection.options.get("unrunnable", ()))
-    if collection.model != prepared.model.sha256:
-        raise StatisticsError(
-            "the statistics were collected from another model: its hash is "
-            f"{collection.model[:12]}…, this model's {prepared.model.sha256[:12]}…",
-            where=name,
-            fix="give the model file that was calibrated, byte for byte, or calibrate this one",
-        )
+    stops = collection.options.get("unrunnable", ())
+    if until or stops:  # names of tensors that another model need not have
+        collection.origin.check_model(load(model, options.ort_custom_ops).sha256, name)
+    prepared = prepare(model, collected, listener, stops=stops)
+    collection.origin.check_model(prepared.model.sha256, name)
     unmeasured = [tensor for tensor in prepared.plan.observed if tensor not in collection.histograms]
     if unmeasured:
         raise StatisticsError(

@@ -146,3 +146,14 @@ def test_a_cache_of_another_model_is_refused():
 def test_a_path_that_is_not_there_is_told_as_data(tmp_path):
     with pytest.raises(DataError):
         find_scales(net(), tmp_path / "none.cache", CPU)
+
+
+def test_statistics_that_end_early_are_refused_for_another_model_by_its_hash(data):
+    cut = calibrate(net(), data, replace(CPU, until=("c",))).collection
+    with pytest.raises(StatisticsError, match="collected from another model"):
+        solve(cut, toys.model([toys.node("Relu", "x", "y")], {"x": ["n", 4]}, ["y"]), CPU)
+
+
+def test_a_transform_that_fails_is_an_error_of_its_element(data):
+    with pytest.raises(DataError, match="the transform failed: ZeroDivisionError"):
+        calibrate(net(), list(data), CPU, transform=lambda sample: 1 / 0)

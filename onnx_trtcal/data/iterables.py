@@ -12,6 +12,7 @@ import numpy as np
 from onnx_trtcal.data.arrays import is_array
 from onnx_trtcal.data.elements import element_item
 from onnx_trtcal.data.file_items import file_entry
+from onnx_trtcal.data.images.custom import apply
 from onnx_trtcal.data.items import items_in
 from onnx_trtcal.errors import DataError
 
@@ -92,7 +93,7 @@ def items_of(
             element = given if elements.in_memory else _owned(given)
             name = elements.name(index)
             place = f"{where}, {name}" if where else name
-            yield from _items(name, place, transform(element) if transform else element, intake)
+            yield from _items(name, place, apply(transform, element, place) if transform else element, intake)
 
     return items, elements.in_memory and transform is None
 

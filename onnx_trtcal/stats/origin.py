@@ -31,6 +31,24 @@ class Origin:
     options: Mapping[str, Any]
     tensors: tuple[str, ...]
 
+    def check_model(self, sha256: str, where: str) -> None:
+        """Checks that the statistics are those of a model.
+
+        Args:
+            sha256: the model's, in hexadecimal.
+            where: the statistics file, for the message.
+
+        Raises:
+            StatisticsError: when they were collected from another one.
+        """
+        if self.model != sha256:
+            raise StatisticsError(
+                f"the statistics were collected from another model: its hash is {self.model[:12]}…, "
+                f"this model's {sha256[:12]}…",
+                where=where,
+                fix="give the model file that was calibrated, byte for byte, or calibrate this one",
+            )
+
     def check_same(self, other: Origin) -> None:
         """Checks that statistics of the other origin add up with those of this one.
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CustomRecipe"]
+__all__ = ["CustomRecipe", "apply"]
+
+
+def apply(function: Callable[[Any], Any], element: Any, where: str) -> Any:
+    """What a caller's `transform` makes of an element.
+
+    Raises:
+        DataError: the transform raises; the message names the element.
+    """
+    try:
+        return function(element)
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"the transform failed: {told}", where=where) from error
 
 
 @dataclass(frozen=True)

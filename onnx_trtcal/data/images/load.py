@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.data.arrays import to_array
-from onnx_trtcal.data.images.custom import CustomRecipe
+from onnx_trtcal.data.images.custom import CustomRecipe, apply
 from onnx_trtcal.data.images.decode import decode
 from onnx_trtcal.errors import DataError
 
@@ -38,7 +38,9 @@ def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, wher
         DataError: when the file cannot be decoded, or the result is not of the model's size.
     """
     if isinstance(recipe, CustomRecipe):
-        return to_array(recipe.function(decode(source, "rgb", where)), f"{where}, {recipe.describe()}")
+        return to_array(
+            apply(recipe.function, decode(source, "rgb", where), where), f"{where}, {recipe.describe()}"
+        )
     return preprocess(decode(source, recipe.color, where), recipe, where)
 
 
