@@ -19,9 +19,8 @@ from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.reach import layers_behind, reads_of
 from onnx_trtcal.graph.model.runnable import Runnable, find_runnable, runnable_up_to
 from onnx_trtcal.graph.model.spill import spill
-from onnx_trtcal.graph.ops import FLOATS, QUANTIZED
+from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
-from onnx_trtcal.graph.view import kind
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import check_name
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 10
 
-__all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare", "quantized_ops"]
+__all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Prepared(FoldedModel):
 
 
 def prepare(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     options: Options,
     listener: Listener | None = None,
     *,
@@ -115,7 +114,7 @@ def prepare(
     """Loads and rewrites a model and plans what to measure; reads no data.
 
     Args:
-        model: path of an ONNX file, or a model in memory.
+        model: path of an ONNX file, a model in memory, or one that is loaded already.
         options: how to calibrate.
         listener: receives what is said of the model.
         stops: first outputs of the nodes that ONNX Runtime has no kernel for, where that is known; None to ask
@@ -127,7 +126,7 @@ def prepare(
             `method_for` pattern matches no tensor.
     """
     listener = listener or LoggingListener()
-    original = load(model, options.ort_custom_ops)
+    original = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
     if stops is None:
         gpu = options.provider != "cpu"
         runnable = find_runnable(original, options.until, options.ort_custom_ops, gpu=gpu)
@@ -177,11 +176,6 @@ def fold_model(model: Model) -> FoldedModel:
     folds = fold(graph)
     spill(graph, model)
     return FoldedModel(model, graph, folds, find_groups(graph, model.shapes))
-
-
-def quantized_ops(graph: gs.Graph) -> list[str]:
-    """The op types in a graph that show that it is quantized already, sorted."""
-    return sorted({kind(node) for node in graph.nodes} & QUANTIZED)
 
 
 def check_not_quantized(found: Sequence[str], model: Model, options: Options) -> None:

@@ -141,10 +141,10 @@ def find_scales(
 
 def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> ScaleSource:
     """The scales of a calibration, if it is one of this model."""
-    from onnx_trtcal.graph.model.load import load
+    from onnx_trtcal.graph.model.read import read_model
 
     calibrated = calibration.prepared.model
-    if calibrated.sha256 != load(model, calibration.options.ort_custom_ops).sha256:
+    if calibrated.sha256 != read_model(model).sha256():
         raise StatisticsError(
             f"the calibration is of another model, {calibrated.path or 'one in memory'}",
             where=str(model) if isinstance(model, (str, Path)) else "",
@@ -305,11 +305,10 @@ def _prepare_for(
     observe = collection.options.get("observe", options.observe)
     until = tuple(collection.options.get("until", ()))
     collected = replace(options, observe=observe, range=collection.rule, until=until)
-    stops = collection.options.get("unrunnable", ())
-    if until or stops:  # names of tensors that another model need not have
-        collection.origin.check_model(load(model, options.ort_custom_ops).sha256, name)
-    prepared = prepare(model, collected, listener, stops=stops)
-    collection.origin.check_model(prepared.model.sha256, name)
+    loaded = load(model, options.ort_custom_ops)
+    # Before the plan: another model need not have the tensors that these statistics end at.
+    collection.origin.check_model(loaded.sha256, name)
+    prepared = prepare(loaded, collected, listener, stops=collection.options.get("unrunnable", ()))
     unmeasured = [tensor for tensor in prepared.plan.observed if tensor not in collection.histograms]
     if unmeasured:
         raise StatisticsError(
@@ -327,7 +326,8 @@ def _from_cache(
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.graph.model.reach import beyond_int8
     from onnx_trtcal.graph.propagate import propagate_scales, with_followers
-    from onnx_trtcal.prepared import check_not_quantized, fold_model, quantized_ops
+    from onnx_trtcal.graph.view import quantized_ops
+    from onnx_trtcal.prepared import check_not_quantized, fold_model
 
     if isinstance(source, Cache):
         cache, sidecar, name = source, Sidecar(), ""
@@ -336,7 +336,7 @@ def _from_cache(
     if sidecar.problem:
         listener.warn(sidecar.problem)
     folded = fold_model(load(model, options.ort_custom_ops))
-    check_not_quantized(quantized_ops(folded.folded), folded.model, options)
+    check_not_quantized(quantized_ops(folded.folded.nodes), folded.model, options)
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
     foreign = tuple(tensor for tensor in cache.scales if tensor not in tensors)
     if len(foreign) == len(cache.scales):

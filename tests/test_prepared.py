@@ -19,8 +19,9 @@ from onnx_trtcal.graph.groups.group import find_groups
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.plan.plan import plan
+from onnx_trtcal.graph.view import quantized_ops
 from onnx_trtcal.methods.assign import assign_methods
-from onnx_trtcal.prepared import check_not_quantized, fold_model, prepare, quantized_ops
+from onnx_trtcal.prepared import check_not_quantized, fold_model, prepare
 from onnx_trtcal.report.advice import overclipped
 from onnx_trtcal.report.summary import warnings
 
@@ -93,10 +94,10 @@ def test_a_quantized_model_is_told_by_its_ops() -> None:
             {"s": np.float32(0.1), "z": np.int8(0)},
         )
     )
-    found = quantized_ops(fold_model(model).folded)
+    found = quantized_ops(fold_model(model).folded.nodes)
     assert found == ["DequantizeLinear", "QuantizeLinear"]
     with pytest.raises(ModelError, match="holds DequantizeLinear, QuantizeLinear") as refusal:
         check_not_quantized(found, model, CPU)
     assert refusal.value.where == "the model in memory"
     check_not_quantized(found, model, replace(CPU, allow_quantized=True))
-    check_not_quantized(quantized_ops(fold_model(load(network())).folded), load(network()), CPU)
+    check_not_quantized(quantized_ops(fold_model(load(network())).folded.nodes), load(network()), CPU)

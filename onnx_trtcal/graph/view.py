@@ -24,6 +24,7 @@ __all__ = [
     "link",
     "numpy_type",
     "outer_tensors",
+    "quantized_ops",
     "reads",
     "stored",
 ]
@@ -37,6 +38,11 @@ def is_standard(node: gs.Node) -> bool:
 def kind(node: gs.Node) -> str:
     """The node's op type; with "domain:" before it when it is not one of ONNX's own operators."""
     return node.op if is_standard(node) else f"{node.domain}:{node.op}"
+
+
+def quantized_ops(nodes: Iterable[gs.Node]) -> list[str]:
+    """The op types that show that a graph is quantized already, sorted."""
+    return sorted({kind(node) for node in nodes} & ops.QUANTIZED)
 
 
 def is_random(node: gs.Node) -> bool:

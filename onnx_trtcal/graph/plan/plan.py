@@ -20,7 +20,7 @@ from onnx_trtcal.graph.groups.group import Group, find_groups
 from onnx_trtcal.graph.plan.owners import Owner, Resolver
 from onnx_trtcal.graph.plan.scope import Original, count_float_tensors, read_original, shape_tensors
 from onnx_trtcal.graph.propagate import ScaleRules
-from onnx_trtcal.graph.view import Links, kind, link
+from onnx_trtcal.graph.view import Links, kind, link, quantized_ops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ def plan(
         ties=resolver.ties(observed),
         groups=groups,
         op_types={name: _op_type(links, name) for name in observed},
-        quantized=tuple(sorted({kind(node) for node in links.nodes} & ops.QUANTIZED)),
+        quantized=tuple(quantized_ops(links.nodes)),
         subgraph_tensors=count_float_tensors(graph, model.elem_types),
     )
 
