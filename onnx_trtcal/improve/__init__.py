@@ -1,0 +1,1 @@
+"""What makes INT8 lose less without another op."""

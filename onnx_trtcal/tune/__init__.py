@@ -1,0 +1,1 @@
+"""Tries what can be changed until an accuracy target is met."""
