@@ -27,6 +27,7 @@ __all__ = [
     "Resize",
     "check_fields",
     "parse_size",
+    "parse_time",
 ]
 
 Resize = Literal["none", "stretch", "shorter", "letterbox"]
@@ -194,6 +195,19 @@ class Options:
             "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
         ),
     )
+    budget: float | None = field(
+        default=None,
+        metadata=_about(
+            "how long method auto may search, as 60s or 5m (default: ten runs of the model per sample)",
+            metavar="TIME",
+        ),
+    )
+    steps: int | None = field(
+        default=None,
+        metadata=_about(
+            "how many steps method auto takes; repeats a run with that many, whatever its budget", metavar="N"
+        ),
+    )
     range: Range = field(
         default="stable",
         metadata=_about("histogram range rule: one answer whatever the batching, or TensorRT's own", Range),
@@ -279,6 +293,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.budget is not None and self.budget <= 0:
+            raise OptionError(f"budget is {self.budget}, wanted a time such as 60s or 5m")
+        if self.steps is not None and self.steps < 0:
+            raise OptionError(f"steps is {self.steps}, wanted 0 or more")
         if self.threads is not None and self.threads > MOST_THREADS:
             raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:
@@ -300,3 +318,23 @@ def parse_size(text: str) -> int:
         return int(float(digits.removesuffix(unit)) * _UNITS[unit])
     except (ValueError, OverflowError) as error:
         raise OptionError(f"{text!r} is not a size", fix="write 800M or 2G") from error
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_time(text: str) -> float:
+    """Seconds from `60s`, `5m`, `1.5h` or a plain number.
+
+    Raises:
+        OptionError: when the text is not a time.
+    """
+    number = text.strip().lower()
+    unit = number[-1:] if number[-1:] in _SECONDS else "s"
+    try:
+        seconds = float(number.removesuffix(unit)) * _SECONDS[unit]
+    except ValueError as error:
+        raise OptionError(f"{text!r} is not a time", fix="write 60s or 5m") from error
+    if not math.isfinite(seconds):
+        raise OptionError(f"{text!r} is not a time", fix="write 60s or 5m")
+    return seconds

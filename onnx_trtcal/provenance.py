@@ -25,6 +25,8 @@ _NOT_PROVENANCE = {
     "memory_limit",
     "checkpoint_every",
     "max_samples",
+    # A time gives what the number of steps says.
+    "budget",
     "until_stable",
     "provider",
     "preprocess",
@@ -69,6 +71,8 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
     if not options.item_axis:
         del kept["item_axis"]  # what an item is was found out by a trial
+    if options.steps is None:
+        del kept["steps"]  # no search that counts them
     return {**kept, **counted_with}
 
 

@@ -39,7 +39,9 @@ class Assignments:
         decided = {name for names in groups for name in names}
         # What other methods choose for the tensors that are not decided about here.
         self._others = {
-            name: (method if method.needs == "histogram" else parse_method(_STAND_IN)).solve(task.histograms[name])
+            name: (method if method.needs == "histogram" else parse_method(_STAND_IN)).solve(
+                task.histograms[name]
+            )
             for name, method in task.prepared.methods.items()
             if name not in decided
         }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["RUNS_PER_SAMPLE", "Work", "lone_samples", "most_samples", "multiply_adds"]
+__all__ = ["RUNS_PER_SAMPLE", "Work", "compared_samples", "lone_samples", "most_samples", "multiply_adds"]
 
 RUNS_PER_SAMPLE = 10
 """A search takes so many runs of the network for every sample that was calibrated with, unless more are asked for."""
@@ -21,7 +21,15 @@ _WORK = 2.0**31
 _FEWEST, _UNKNOWN, _MOST = 32, 64, 512
 # The part of all runs that goes into quantizing one tensor at a time, and how many thresholds a tensor is tried with.
 _LONE_SHARE, _TRIED = 0.45, 3.5
-_MOST_LONE = 16
+_MOST_LONE = 32
+
+
+def compared_samples(counted: int) -> int:
+    """How many of the samples that were calibrated with are compared on at most: half of them, but 64 at least.
+
+    The runs that are left show more where they go into the thresholds of single tensors.
+    """
+    return max(_UNKNOWN, counted // 2)
 
 
 def most_samples(cost: int | None) -> int:
@@ -39,7 +47,7 @@ def most_samples(cost: int | None) -> int:
 
 
 def lone_samples(runs: float, shares: Iterable[float]) -> int:
-    """How many samples to quantize one tensor at a time on: 1 to 16.
+    """How many samples to quantize one tensor at a time on: 1 to 32.
 
     The errors of one tensor alone have no noise of others about them, so that few samples show the best threshold.
 

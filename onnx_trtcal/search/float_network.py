@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from onnx.helper import np_dtype_to_tensor_dtype
 
 from onnx_trtcal.errors import ModelError
@@ -13,6 +12,8 @@ from onnx_trtcal.search.lanes import is_stack, same_shapes, stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
 
     from onnx_trtcal.search.subgraph import ExportedGraph
     from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions
@@ -79,6 +80,10 @@ class FloatNetwork:
             self._left -= size
             self._known[sample] = found
         return found
+
+    def floats(self, sample: int) -> dict[str, np.ndarray]:
+        """Those of the tensors for one sample that are floats."""
+        return {name: array for name, array in self.values(sample).items() if array.dtype.kind == "f"}
 
     def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         found = {name: feeds[name] for name in self._fed}

@@ -80,14 +80,9 @@ class LoneTensorMeter:
         self._options, self._lanes = options, lanes
         self._signal = meter.signal(positions)
 
-    def errors(self, lone: LoneTensor, thresholds: Sequence[float]) -> np.ndarray:
-        """The relative error at the outputs, the mean over their blocks, for each threshold: float64[thresholds].
-
-        Raises:
-            ModelError: when ONNX Runtime cannot run this part of the model.
-        """
-        network = self.network(lone)
-        return self.measured(network, lone, thresholds)
+    def values_of(self, tensor: str) -> list[np.ndarray]:
+        """A tensor that some LoneTensor reads, for each of the samples to run on."""
+        return [self._values.values(at)[tensor] for at in range(len(self._positions))]
 
     def network(self, lone: LoneTensor) -> PairedNetwork:
         """The session for a lone tensor, with lanes where all that it reads can be stacked."""
@@ -103,8 +98,17 @@ class LoneTensorMeter:
             network.use_lanes(lanes, rows, example, shared)
         return network
 
-    def measured(self, network: PairedNetwork, lone: LoneTensor, thresholds: Sequence[float]) -> np.ndarray:
-        """As `errors`, in a session from `network`."""
+    def errors(self, network: PairedNetwork, lone: LoneTensor, thresholds: Sequence[float]) -> np.ndarray:
+        """The relative error at the outputs, the mean over their blocks, for each threshold: float64[thresholds].
+
+        Args:
+            network: from `network`.
+            lone: what it was opened for.
+            thresholds: positive.
+
+        Raises:
+            ModelError: when ONNX Runtime cannot run this part of the model.
+        """
         scales: list[Mapping[str, float]] = [
             {each.tensor: to_scale(threshold) for each in lone.activations} for threshold in thresholds
         ]

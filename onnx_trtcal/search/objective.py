@@ -50,7 +50,9 @@ class Objective:
             got: outputs to compare; those that are missing have no error, and those whose shape differs, as behind
                 an op that depends on values, are as far off as zeros are.
         """
-        return np.array([self._noise(exact[block.output], got.get(block.output), block) for block in self.blocks])
+        return np.array(
+            [self._noise(exact[block.output], got.get(block.output), block) for block in self.blocks]
+        )
 
     @staticmethod
     def _noise(exact: np.ndarray, got: np.ndarray | None, block: Block) -> float:
@@ -80,7 +82,11 @@ def relative_error(noise: np.ndarray, signal: np.ndarray) -> np.ndarray:
 
 
 def _part(values: np.ndarray, block: Block) -> np.ndarray:
-    part = values if block.axis is None else values[(slice(None),) * block.axis + (slice(block.start, block.stop),)]
+    part = (
+        values
+        if block.axis is None
+        else values[(slice(None),) * block.axis + (slice(block.start, block.stop),)]
+    )
     return part.astype(np.float64)
 
 

@@ -60,7 +60,9 @@ def paired_model(
         wanted: the model's outputs.
         pairs: what is quantized.
     """
-    rewired = {(read.node, read.index): f"{each.tensor}@int8" for each in pairs.activations for read in each.reads}
+    rewired = {
+        (read.node, read.index): f"{each.tensor}@int8" for each in pairs.activations for read in each.reads
+    }
     rewired.update({place: _weight_name(place) for place in pairs.weights})
     plain = graph.model(nodes, fed, wanted, rewired)
     proto = onnx.load_model_from_string(plain.model_bytes)
@@ -84,7 +86,9 @@ def scale_feeds(scales: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         scales: tensor with a pair -> float32 scalar, or float32[n] for the n rows along its axis 0.
     """
     feeds = {f"{tensor}@scale": np.asarray(scale, np.float32) for tensor, scale in scales.items()}
-    feeds.update({f"{tensor}{_ZERO_POINT}": np.zeros(np.shape(scale), np.int8) for tensor, scale in scales.items()})
+    feeds.update(
+        {f"{tensor}{_ZERO_POINT}": np.zeros(np.shape(scale), np.int8) for tensor, scale in scales.items()}
+    )
     return feeds
 
 

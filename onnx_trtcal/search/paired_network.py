@@ -110,7 +110,9 @@ class PairedNetwork:
             last_stacks = stacks
         return found
 
-    def run(self, feeds: Sequence[Feeds], scales: Sequence[Mapping[str, float]]) -> list[dict[str, np.ndarray]]:
+    def run(
+        self, feeds: Sequence[Feeds], scales: Sequence[Mapping[str, float]]
+    ) -> list[dict[str, np.ndarray]]:
         """The float tensors among the wanted, for each of some variants that `chunks` lets run together.
 
         Args:

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Journal", "Steps", "search_path"]
-
-
-def search_path(checkpoint: Path) -> Path:
-    """The file beside a checkpoint for what a search has found on the way."""
-    return checkpoint.with_name(f"{checkpoint.name}.search")
+__all__ = ["Journal", "Steps"]
 
 
 class Journal:
@@ -82,8 +77,19 @@ class Steps:
         self._runs, self._most, self._seconds, self._now = runs, most, seconds, now
         self._started = now()
         self._measured = 0.0
+        self._advance: Callable[[int], None] = _ignore
+        self._reported = 0
         self.done = 0
         self.used = 0.0
+
+    @property
+    def expected(self) -> int | None:
+        """How many runs there will be; None where steps or the clock decide."""
+        return int(self._runs) if self._most is None and self._seconds is None else None
+
+    def report_to(self, advance: Callable[[int], None]) -> None:
+        """Lets a progress bar know of every run."""
+        self._advance = advance
 
     def spend(self, runs: float, *, measured: bool = True) -> None:
         """Counts runs of the network.
@@ -93,6 +99,8 @@ class Steps:
             measured: whether they were done just now, and not before the search was interrupted.
         """
         self.used += runs
+        self._advance(int(self.used) - self._reported)
+        self._reported = int(self.used)
         self._measured += runs if measured else 0.0
 
     def another(self, runs: float, reserve: float) -> bool:
@@ -114,6 +122,10 @@ class Steps:
         elapsed = self._now() - self._started
         each = elapsed / self._measured if self._measured else 0.0
         return elapsed + (runs + reserve) * each <= self._seconds
+
+
+def _ignore(_: int) -> None:
+    pass
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class VariantMeter:
             places = [runs[k] for k in chunk]
             got = network.run([fed[at] for at, _ in places], [scales[variant] for _, variant in places])
             for (at, variant), outputs in zip(places, got, strict=True):
-                exact = self._outputs(samples[at])
+                exact = self.exact.floats(samples[at])
                 found[variant, at] = self.objective.noise(exact, outputs)
 
         self.workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
@@ -67,9 +67,5 @@ class VariantMeter:
 
     def signal(self, samples: Sequence[int]) -> np.ndarray:
         """float64[samples, blocks]: the power of every block in every sample's float outputs."""
-        each = self.workers.map(lambda sample: self.objective.signal(self._outputs(sample)), samples)
+        each = self.workers.map(lambda sample: self.objective.signal(self.exact.floats(sample)), samples)
         return np.array(each).reshape(len(samples), len(self.objective.blocks))
-
-    def _outputs(self, sample: int) -> dict[str, np.ndarray]:
-        values = self.exact.values(sample)
-        return {name: array for name, array in values.items() if array.dtype.kind == "f"}
