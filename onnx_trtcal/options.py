@@ -6,7 +6,7 @@ A field's `help` metadata is the text that `--help` shows for the flag of the sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnx_trtcal.errors import OptionError, did_you_mean
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "DEFAULT_METHOD",
     "Color",
     "Interpolation",
     "Layout",
@@ -28,6 +29,7 @@ __all__ = [
     "check_fields",
     "parse_size",
     "parse_time",
+    "with_method",
 ]
 
 Resize = Literal["none", "stretch", "shorter", "letterbox"]
@@ -40,6 +42,8 @@ Range = Literal["stable", "tensorrt"]
 Observe = Literal["fused", "all"]
 
 MOST_THREADS = 1024
+DEFAULT_METHOD = "entropy"
+"""TensorRT's own, where no method is chosen."""
 
 
 def _about(help_text: str, literal: Any = None, metavar: str = "") -> dict[str, Any]:
@@ -185,9 +189,13 @@ class Options:
     '10.3'
     """
 
-    method: str = field(
-        default="entropy",
-        metadata=_about("threshold method, with an argument after a colon where it takes one"),
+    method: str | None = field(
+        default=None,
+        metadata=_about(
+            "threshold method, with an argument after a colon where it takes one (default: entropy; auto where "
+            "quantize reads data)",
+            metavar="METHOD",
+        ),
     )
     method_for: tuple[str, ...] = field(
         default=(),
@@ -301,6 +309,11 @@ class Options:
             raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:
             raise OptionError(f"until_stable is {self.until_stable}, wanted a share such as 1% (0.01)")
+
+
+def with_method(options: Options, method: str = DEFAULT_METHOD) -> Options:
+    """The options, with this method where none was chosen."""
+    return options if options.method is not None else replace(options, method=method)
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

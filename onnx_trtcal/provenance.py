@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.options import with_method
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,7 +69,7 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
         options: those of the run that solved.
         counted_with: those that the statistics were collected with.
     """
-    fields = dataclasses.asdict(options)
+    fields = dataclasses.asdict(with_method(options))
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
     if not options.item_axis:
         del kept["item_axis"]  # what an item is was found out by a trial

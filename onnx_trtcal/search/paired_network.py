@@ -124,7 +124,7 @@ class PairedNetwork:
         """
         lanes = len(feeds)
         if lanes == 1:
-            made = scale_feeds({name: np.float32(scale) for name, scale in scales[0].items()})
+            made = scale_feeds({name: np.array(scale, np.float32) for name, scale in scales[0].items()})
             return [self._floats(self._session.run({**feeds[0], **made}, _WHERE))]
         rows = {
             name: np.repeat(np.array([each[name] for each in scales], np.float32), self._rows[name])

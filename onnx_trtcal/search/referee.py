@@ -10,7 +10,7 @@ import numpy as np
 from onnx_trtcal.search.objective import relative_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.search.assignment import Assignment, Assignments
     from onnx_trtcal.search.paired_network import PairedNetwork
@@ -70,7 +70,7 @@ class Referee:
         self.held_back = range(1, len(samples), 2)
         self._signals = [meter.signal(half).sum(0) for half in (self.fit, self.held_back)]
 
-    def best_of(self, named: dict[str, Assignment]) -> Contender:
+    def best_of(self, named: Mapping[str, Assignment]) -> Contender:
         """The assignment with the least error on all samples.
 
         One that is known to be worse from the first half alone is not run on the other.

@@ -79,7 +79,7 @@ class Setup:
         """Thresholds that meet the values of a group exactly; empty where it is not an input on a lattice."""
         if len(names) > 1 or names[0] not in self._lone[names].graph.inputs:
             return []
-        step = lattice_step(self._meter.values_of(names[0]))
+        step = lattice_step(self._meter.values_of(self._lone[names].activations[0].tensor))
         return [] if step is None else lattice_thresholds(step, self.assignments.amax[names])
 
     def lone_runs(self, names: Group, thresholds: int) -> float:

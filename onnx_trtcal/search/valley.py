@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["lowest", "walk_down"]
 
@@ -24,7 +24,7 @@ _ALIKE = 0.05
 _FINE = 16  # places in an octave
 
 
-def walk_down(errors: Callable[[Sequence[float]], Sequence[float]], most: float) -> dict[float, float]:
+def walk_down(errors: Callable[[Sequence[float]], Iterable[float]], most: float) -> dict[float, float]:
     """Measures thresholds until the lowest of them has neighbours on both sides, or is at an end.
 
     Args:
