@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,7 @@ from onnx_trtcal.methods import Chosen
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.search.assignment import Assignment, Group, share_of_amax
 from onnx_trtcal.search.setup import Setup, set_up
-from onnx_trtcal.search.valley import lowest, walk_down
+from onnx_trtcal.search.valley import lowest, lowest_for_all, walk_down
 from onnx_trtcal.search.workers import Workers
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ __all__ = ["METHODS_TRIED", "solve"]
 METHODS_TRIED = ("mse", "minmax", "entropy", "percentile:99.99", "percentile:99.999")
 _START = "mse"
 _NUDGE = 0.25  # octaves
-# A gain of less than a twentieth over what is there may be luck.
-_CLEARLY = 0.95
+# A gain of less than a fortieth over what is there may be luck.
+_CLEARLY = 0.975
+_PROPOSALS = 4
 _MOST_PASSES = 8
 
 
@@ -76,42 +79,65 @@ def solve(task: Task) -> dict[str, Chosen]:
 def _search(setup: Setup) -> tuple[Contender, Contender]:
     """The best assignment, and the best that one method makes."""
     beginning = setup.referee.best_of(setup.by_method)
-    lone, errors = _lone_thresholds(setup)
+    lone = _lone_thresholds(setup)
     if not lone:
         return beginning, beginning
-    together: Assignment = {**beginning.assignment, **lone}
-    best = setup.referee.challenge("together", beginning, {"each tensor alone": together})
+    make, start = setup.assignments, beginning.assignment
+    plain: Assignment = {**start, **{names: each.on_few for names, each in lone.items()}}
+    cautious: Assignment = {**start, **{names: each.on_all for names, each in lone.items()}}
+    proposals = {
+        "each tensor alone": plain,
+        "each tensor alone, clipping as on all samples": cautious,
+        "halfway to each tensor alone": make.between(start, plain),
+        "halfway, clipping as on all samples": make.between(start, cautious),
+    }
+    best = setup.referee.elect(beginning, proposals)
     # The tensors that disturb most come first.
-    order = sorted(lone, key=lambda names: -errors[names])
-    best = _refine(setup, best, together, order)
+    order = sorted(lone, key=lambda names: -lone[names].error)
+    best = _refine(setup, best, cautious, order)
     clear = setup.referee.error(best) <= _CLEARLY * setup.referee.error(beginning)
     return best if clear else beginning, beginning
 
 
-def _lone_thresholds(setup: Setup) -> tuple[Assignment, dict[Group, float]]:
-    """For each tensor that there are steps for, its best threshold alone, and the error that is left with it."""
-    found: Assignment = {}
-    errors: dict[Group, float] = {}
+@dataclass(frozen=True)
+class _Lone:
+    """The best thresholds of a tensor alone, and the error that is left with it."""
+
+    on_few: Chosen
+    on_all: Chosen
+    error: float
+
+
+def _lone_thresholds(setup: Setup) -> dict[Group, _Lone]:
+    """What each tensor that there are steps for says alone."""
+    found: dict[Group, _Lone] = {}
     start = setup.by_method[_START]
     worst_first = sorted(
         setup.groups, key=lambda names: score(setup.histograms[names[0]], start[names].threshold).sqnr
     )
+    reserve = setup.referee.whole_cost(_PROPOSALS)
     for names in worst_first:
-        if not setup.steps.another(setup.lone_cost(names), reserve=setup.referee.cost(1)):
+        if not setup.steps.another(setup.lone_cost(names), reserve):
             break
         amax, threshold = setup.assignments.amax[names], start[names].threshold
-        curve = _curve(setup, names, threshold, math.log2(amax / threshold))
+        most = math.log2(amax / threshold)
+        curve = _curve(setup, names, threshold, most)
         if max(curve.values()) <= 0:
             continue  # no output depends on it
-        place = lowest(curve)
-        found[names] = share_of_amax(threshold * 2.0**place, amax) if place else start[names]
-        errors[names] = min(curve.values())
+        few = lowest(curve)
+        everywhere = lowest_for_all(curve, partial(setup.clipped, names, threshold), most)
+        on_few, on_all = (
+            share_of_amax(threshold * 2.0**place, amax) if place else start[names]
+            for place in (few, everywhere)
+        )
+        error = min(curve.values())
         on_lattice = _on_lattice(setup, names)
-        if on_lattice and min(on_lattice.values()) < _CLEARLY * errors[names]:
+        if on_lattice and min(on_lattice.values()) < _CLEARLY * error:
             exact = min(on_lattice, key=lambda each: on_lattice[each])
-            found[names] = Chosen(float(np.float32(exact)), f"amax*{exact / amax:.4g}")
-            errors[names] = on_lattice[exact]
-    return found, errors
+            on_few = on_all = Chosen(float(np.float32(exact)), f"amax*{exact / amax:.4g}")
+            error = on_lattice[exact]
+        found[names] = _Lone(on_few, on_all, error)
+    return found
 
 
 def _curve(setup: Setup, names: Group, threshold: float, most: float) -> dict[float, float]:

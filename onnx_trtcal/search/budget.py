@@ -17,10 +17,10 @@ __all__ = ["RUNS_PER_SAMPLE", "Work", "compared_samples", "lone_samples", "most_
 RUNS_PER_SAMPLE = 10
 """A search takes so many runs of the network for every sample that was calibrated with, unless more are asked for."""
 # Samples times multiply-adds.
-_WORK = 2.0**31
+_WORK = 2.0**33
 _FEWEST, _UNKNOWN, _MOST = 32, 64, 512
 # The part of all runs that goes into quantizing one tensor at a time, and how many thresholds a tensor is tried with.
-_LONE_SHARE, _TRIED = 0.45, 3.5
+_LONE_SHARE, _TRIED = 0.4, 5.5
 _MOST_LONE = 32
 
 
@@ -35,7 +35,7 @@ def compared_samples(counted: int) -> int:
 def most_samples(cost: int | None) -> int:
     """How many samples to compare whole assignments on.
 
-    512 for a model of up to 4 million multiply-adds, in proportion fewer for what costs more, 32 from 67 million on;
+    512 for a model of up to 17 million multiply-adds, in proportion fewer for what costs more, 32 from 268 million on;
     64 where the cost is not known.
 
     Args:

@@ -101,6 +101,29 @@ class Referee:
         found = [Contender(name, distinct[name], fit[name], held[name]) for name in names if name in held]
         return min(found, key=self.error)
 
+    def elect(self, best: Contender, proposals: Mapping[str, Assignment]) -> Contender:
+        """The proposal with the least error on all samples among those that are better on the second half.
+
+        Args:
+            best: what there is, which stays where no proposal is.
+            proposals: name -> assignment.
+        """
+        names = list(proposals)
+        halves = [
+            self._noise(f"together, {which} half", [proposals[name] for name in names], samples)
+            for which, samples in (("first", self.fit), ("second", self.held_back))
+        ]
+        found = [
+            Contender(name, proposals[name], fit, held_back)
+            for name, fit, held_back in zip(names, *halves, strict=True)
+        ]
+        better = [
+            each
+            for each in found
+            if self._error(each.held_back, self._signals[1]) <= self._error(best.held_back, self._signals[1])
+        ]
+        return min([best, *better], key=self.error)
+
     def challenge(self, step: str, best: Contender, proposals: dict[str, Assignment]) -> Contender:
         """The best of some proposals, where it is better than what there is on both halves and on all samples.
 
@@ -125,6 +148,10 @@ class Referee:
     def cost(self, proposals: int) -> float:
         """How many runs `challenge` takes at most."""
         return float(proposals * len(self.fit) + len(self.held_back))
+
+    def whole_cost(self, proposals: int) -> float:
+        """How many runs it takes to compare so many assignments on all samples."""
+        return float(proposals * len(self._samples))
 
     def error(self, contender: Contender) -> float:
         """The relative error on all samples, the mean over the blocks."""

@@ -26,6 +26,7 @@ from onnx_trtcal.search.paired_network import PairedNetwork, most_lanes
 from onnx_trtcal.search.referee import Referee
 from onnx_trtcal.search.steps import Journal, Steps
 from onnx_trtcal.search.subgraph import ExportedGraph
+from onnx_trtcal.search.valley import clipping_error
 from onnx_trtcal.search.variants import VariantMeter
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ __all__ = ["Setup", "set_up"]
 
 # Activations and outputs to remember, where --memory-limit says nothing.
 _MOST_BYTES = 512 << 20
-_TRIED = 3.5  # thresholds that a tensor is tried with, on average
+_TRIED = 5.5  # thresholds that a tensor is tried with, on average
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,26 @@ class Setup:
             return []
         step = lattice_step(self._meter.values_of(self._lone[names].activations[0].tensor))
         return [] if step is None else lattice_thresholds(step, self.assignments.amax[names])
+
+    def clipped(self, names: Group, threshold: float, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean squared clipping error of a group on the samples that tensors are quantized alone on, and on all.
+
+        Args:
+            names: the group.
+            threshold: where places are counted from.
+            places: octaves above it, or below.
+        """
+        thresholds = threshold * 2.0**places
+        tensors = [each.tensor for each in self._lone[names].activations]
+        arrays = [np.abs(array).ravel() for tensor in tensors for array in self._meter.values_of(tensor)]
+        size = sum(array.size for array in arrays)
+        large = np.concatenate([array[array > thresholds.min()] for array in arrays])
+        histogram = self.histograms[names[0]]
+        counts = histogram.used()
+        magnitudes = (np.arange(counts.size) + 0.5) * histogram.width
+        magnitudes[-1] = histogram.amax
+        everywhere = clipping_error(magnitudes, thresholds, counts) / max(histogram.total, 1)
+        return clipping_error(large, thresholds) / max(size, 1), everywhere
 
     def lone_runs(self, names: Group, thresholds: int) -> float:
         """How many runs of the network so many thresholds of a group take."""
