@@ -12,24 +12,33 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["RUNS_PER_SAMPLE", "Work", "compared_samples", "lone_samples", "most_samples", "multiply_adds"]
+__all__ = ["Work", "compared_samples", "default_runs", "lone_samples", "most_samples", "multiply_adds"]
 
-RUNS_PER_SAMPLE = 10
-"""A search takes so many runs of the network for every sample that was calibrated with, unless more are asked for."""
+_RUNS_PER_SAMPLE, _FEWEST_COUNTED = 10, 32
 # Samples times multiply-adds.
 _WORK = 2.0**33
 _FEWEST, _UNKNOWN, _MOST = 32, 64, 512
+_FEWEST_COMPARED = 16
 # The part of all runs that goes into quantizing one tensor at a time, and how many thresholds a tensor is tried with.
 _LONE_SHARE, _TRIED = 0.4, 5.5
 _MOST_LONE = 32
 
 
+def default_runs(counted: int) -> float:
+    """How many runs of the network a search takes where nothing else is asked for: ten times those of the calibration.
+
+    Args:
+        counted: how many samples were calibrated with; fewer than 32 count as 32.
+    """
+    return float(_RUNS_PER_SAMPLE * max(counted, _FEWEST_COUNTED))
+
+
 def compared_samples(counted: int) -> int:
-    """How many of the samples that were calibrated with are compared on at most: half of them, but 64 at least.
+    """How many of the samples that were calibrated with are compared on at most: half of them, but 16 at least.
 
     The runs that are left show more where they go into the thresholds of single tensors.
     """
-    return max(_UNKNOWN, counted // 2)
+    return max(_FEWEST_COMPARED, counted // 2)
 
 
 def most_samples(cost: int | None) -> int:

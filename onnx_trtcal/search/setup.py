@@ -14,7 +14,7 @@ import numpy as np
 from onnx_trtcal.collect.checkpoint import search_path
 from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.search.assignment import Assignments
-from onnx_trtcal.search.budget import RUNS_PER_SAMPLE, Work, lone_samples
+from onnx_trtcal.search.budget import Work, default_runs, lone_samples
 from onnx_trtcal.search.float_network import FloatNetwork, elem_type
 from onnx_trtcal.search.lattice import lattice_step, lattice_thresholds
 from onnx_trtcal.search.layers import layers_of
@@ -138,7 +138,7 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
     lone = {names: LoneTensor(graph, activations, outputs) for names, activations in reads.items()}
     work = Work(prepared.folded)
     shares = {names: work.share(each.first_outputs) for names, each in lone.items()}
-    steps = Steps(RUNS_PER_SAMPLE * task.counted, task.most_steps, task.seconds)
+    steps = Steps(default_runs(task.counted), task.most_steps, task.seconds)
 
     if not outputs:
         return None
@@ -153,7 +153,7 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
     meter = VariantMeter(exact, objective, workers)
 
     # Every second sample chooses, see Referee; those are also what a tensor is quantized alone on.
-    count = lone_samples(RUNS_PER_SAMPLE * task.counted, shares.values())
+    count = lone_samples(default_runs(task.counted), shares.values())
     positions = range(0, len(samples), 2)[:count]
     paired = [each.tensor for each in task.placement.activations]
     needed = [*paired, *(name for each in lone.values() for name in each.tensors)]

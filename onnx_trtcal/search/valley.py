@@ -52,6 +52,7 @@ def walk_down(errors: Callable[[Sequence[float]], Iterable[float]], most: float)
     measure(0.0, -_FAR, _up(0.0, _FAR, most))
     while True:
         best = min(found, key=lambda place: (found[place], -place))
+        wanted: tuple[float | None, ...]
         if best == min(found) and best - _FAR >= _LEAST:
             wanted = (best - _FAR, None)
         elif best == max(found) and _up(best, _FAR, most) is not None:
