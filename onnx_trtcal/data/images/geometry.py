@@ -44,12 +44,14 @@ class Geometry:
         """
         scale, offset = self._affine
         # Whole boxes (x1, y1, x2, y2) are two points.
-        return (xy.reshape(-1, 2) * scale[::-1] + offset[::-1]).reshape(xy.shape)
+        placed: np.ndarray = xy.reshape(-1, 2) * scale[::-1] + offset[::-1]
+        return placed.reshape(xy.shape)
 
     def originals(self, xy: np.ndarray) -> np.ndarray:
         """Points of the array as points of the original image: the inverse of `points`."""
         scale, offset = self._affine
-        return ((xy.reshape(-1, 2) - offset[::-1]) / scale[::-1]).reshape(xy.shape)
+        found: np.ndarray = (xy.reshape(-1, 2) - offset[::-1]) / scale[::-1]
+        return found.reshape(xy.shape)
 
     @property
     def visible(self) -> tuple[float, float, float, float]:
@@ -58,7 +60,12 @@ class Geometry:
 
         height, width = self.original
         left, top, right, bottom = self.points(np.array([0.0, 0.0, width, height])).tolist()
-        return max(left, 0.0), max(top, 0.0), min(right, float(self.size[1])), min(bottom, float(self.size[0]))
+        return (
+            max(left, 0.0),
+            max(top, 0.0),
+            min(right, float(self.size[1])),
+            min(bottom, float(self.size[0])),
+        )
 
     @property
     def _affine(self) -> tuple[tuple[float, float], tuple[float, float]]:
