@@ -16,7 +16,15 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import (
+    add_answers,
+    add_source,
+    answers_from,
+    db,
+    source_from,
+    warn_of_own_data,
+)
+from onnx_trtcal.cli.task_words import task_lines
 from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
@@ -37,11 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
     add_answers(parser)
-    parser.add_argument(
-        "--metric",
-        metavar="FILE.py:NAME",
-        help="your metric: a function of (outputs, labels), or a class with update(outputs, labels) and result()",
-    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
     add_options(parser)
@@ -58,10 +61,8 @@ def run(args: argparse.Namespace) -> int:
         source=source_from(args),
         options=options_from(args),
         qdq=qdq_from(args),
-        labels=args.labels,
-        output=args.output,
         quantized=args.qdq,
-        metric=args.metric or "",
+        **answers_from(args),
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     if request.quantized is None:
@@ -130,8 +131,8 @@ def _print_outputs(found: Evaluation, console: Console) -> None:
         console.line(f"  output {name!r}: nothing to compare: {why}")
     for name, share in found.equal.items():
         console.line(f"  output {name!r}: the same values for {share:.2%} of the samples")
-    if found.agreement is not None:
-        console.line(f"  same top-1 from both, by {found.classes!r}: {found.agreement:.2%}")
+    for line in task_lines(found):
+        console.line(f"  {line}")
     rows = [
         (name, f"{score.fp32:.2%}", f"{score.int8:.2%}", _points(score))
         for name, score in found.scores.items()

@@ -17,7 +17,15 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import (
+    add_answers,
+    add_source,
+    answers_from,
+    db,
+    source_from,
+    warn_of_own_data,
+)
+from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
 
 if TYPE_CHECKING:
     import argparse
@@ -61,10 +69,9 @@ def run(args: argparse.Namespace) -> int:
         source=source_from(args),
         options=options_from(args),
         qdq=qdq_from(args),
-        labels=args.labels,
-        output=args.output,
         leave_out=args.leave_out,
         worst=args.worst,
+        **answers_from(args),
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     warn_of_own_data(request, console)
@@ -78,18 +85,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(found: Sensitivity, console: Console) -> None:
     how = "all quantized but this group, the most helpful first" if found.left_out else "this group alone"
-    columns = ("group", "op", "output SQNR dB", "same answer", "top-1")
+    answers = tuple(damage_cells(found.everything))
+    columns = ("group", "op", "output SQNR dB", *answers)
+    by = f", ranked by {found.by}" if found.by else ""
     console.line()
     console.table(
         columns,
-        [(group.name, group.op, *_cells(group.damage)) for group in found.ranked],
-        title=f"{how}, {found.samples} samples:",
+        [(group.name, group.op, *_cells(group.damage, answers)) for group in found.ranked],
+        title=f"{how}, {found.samples} samples{by}:",
     )
     console.line()
-    rows = [("everything in INT8", "", *_cells(found.everything))]
-    rows += [(f"without the worst {kept.groups}", kept.last, *_cells(kept.damage)) for kept in found.kept]
-    if found.fp32 is not None:
-        rows.append(("FP32", "", "exact", "", f"{found.fp32:.2%}"))
+    rows = [("everything in INT8", "", *_cells(found.everything, answers))]
+    rows += [
+        (f"without the worst {kept.groups}", kept.last, *_cells(kept.damage, answers)) for kept in found.kept
+    ]
+    exact = fp32_cells(found.everything)
+    if exact:
+        rows.append(("FP32", "", "exact", *(exact.get(name, "") for name in answers)))
     console.table(("kept in floating point", "the last of them", *columns[2:]), rows)
     console.line()
     console.line(f"to keep the worst {len(found.kept)} in floating point:")
@@ -106,10 +118,9 @@ def _flags(patterns: Sequence[str]) -> str:
     return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
 
 
-def _cells(damage: Damage) -> tuple[str, str, str]:
-    agreement = "-" if damage.agreement is None else f"{damage.agreement:.2%}"
-    top1 = "-" if damage.top1 is None else f"{damage.top1.int8:.2%}"
-    return db(damage.sqnr), agreement, top1
+def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:
+    cells = damage_cells(damage)
+    return (db(damage.sqnr), *(cells.get(name, "-") for name in answers))
 
 
 def _fields(found: Sensitivity) -> dict[str, object]:
@@ -122,6 +133,7 @@ def _fields(found: Sensitivity) -> dict[str, object]:
         "samples": found.samples,
         "left_out": found.left_out,
         "fp32": found.fp32,
+        "by": found.by,
         "everything": damage(found.everything),
         "ranked": [{**asdict(group), "damage": damage(group.damage)} for group in found.ranked],
         "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],
