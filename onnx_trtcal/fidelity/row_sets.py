@@ -31,8 +31,10 @@ def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.nd
     pairs: list[tuple[int, int]] = []
     if one.size and other.size:
         pairs = _pairs(*(each.astype(np.float64).reshape(len(each), -1) for each in (one, other)))
-    lost = [at for at in range(len(one)) if at not in {first for first, _ in pairs}]
-    new = [at for at in range(len(other)) if at not in {second for _, second in pairs}]
+    found = {first for first, _ in pairs}
+    lost = [at for at in range(len(one)) if at not in found]
+    taken = {second for _, second in pairs}
+    new = [at for at in range(len(other)) if at not in taken]
     shape = (len(pairs) + len(lost) + len(new), *one.shape[1:])
     left, right = np.zeros(shape, one.dtype), np.zeros(shape, other.dtype)
     left[: len(pairs) + len(lost)] = one[[first for first, _ in pairs] + lost]
