@@ -6,8 +6,8 @@ import numpy as np
 
 __all__ = ["paired_rows"]
 
-# Of both sides together; above it, rows are paired in the order in which they come.
-_MOST_PAIRS = 1 << 22
+# Differences of values to take for one pair of arrays; above it, rows are paired in the order in which they come.
+_MOST_DIFFERENCES = 1 << 27
 
 
 def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -45,7 +45,7 @@ def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.nd
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
     """Positions in both of the rows that belong together, those of `one` ascending."""
-    if len(one) * len(other) > _MOST_PAIRS:
+    if one.size * len(other) > _MOST_DIFFERENCES:
         return [(at, at) for at in range(min(len(one), len(other)))]
     one, other = (np.nan_to_num(each, posinf=0.0, neginf=0.0) for each in (one, other))
     rms = np.sqrt(np.mean(one**2, axis=0))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers.heads import classifier, ssd, yolo_anchors, yolov8, yolox
+from helpers.heads import classifier, picked, ssd, yolo_anchors, yolov8, yolox
 from helpers.toys import model, node, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +41,10 @@ def test_channels_of_one_layer_picked_apart() -> None:
 
 def test_corners_of_one_box_are_one_block_and_levels_are_none() -> None:
     assert found(ssd()) == {"scores": OutputBlocks(2, (), whole=True), "boxes": OutputBlocks(2)}
+
+
+def test_class_numbers_are_no_scores() -> None:
+    assert found(picked()) == {"y": OutputBlocks(2, (4, 5))}
 
 
 def test_a_distribution_is_whole() -> None:
