@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -86,14 +87,15 @@ def run(args: argparse.Namespace) -> int:
 def _print(found: Sensitivity, console: Console) -> None:
     how = "all quantized but this group, the most helpful first" if found.left_out else "this group alone"
     answers = tuple(damage_cells(found.everything))
-    columns = ("group", "op", "output SQNR dB", *answers)
+    blocks = found.everything.blocks
+    columns = ("group", "op", "worst block dB" if len(blocks) > 1 else "output SQNR dB", "block", *answers)
     by = f", ranked by {found.by}" if found.by else ""
     console.line()
-    console.table(
-        columns,
-        [(group.name, group.op, *_cells(group.damage, answers)) for group in found.ranked],
-        title=f"{how}, {found.samples} samples{by}:",
-    )
+    for line in verdict_lines(blocks, found.samples):
+        console.line(f"everything in INT8: {line}" if line.startswith("verdict") else line)
+    console.line()
+    ranked = [(group.name, group.op, *_cells(group.damage, answers)) for group in found.ranked]
+    console.table(*shown_columns(columns, ranked), title=f"{how}, {found.samples} samples{by}:")
     console.line()
     rows = [("everything in INT8", "", *_cells(found.everything, answers))]
     rows += [
@@ -101,8 +103,8 @@ def _print(found: Sensitivity, console: Console) -> None:
     ]
     exact = fp32_cells(found.everything)
     if exact:
-        rows.append(("FP32", "", "exact", *(exact.get(name, "") for name in answers)))
-    console.table(("kept in floating point", "the last of them", *columns[2:]), rows)
+        rows.append(("FP32", "", "exact", "", *(exact.get(name, "") for name in answers)))
+    console.table(*shown_columns(("kept in floating point", "the last of them", *columns[2:]), rows))
     console.line()
     console.line(f"to keep the worst {len(found.kept)} in floating point:")
     console.line(f"  onnx-trtcal quantize … {_flags(found.exclude)}")
@@ -120,14 +122,20 @@ def _flags(patterns: Sequence[str]) -> str:
 
 def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:
     cells = damage_cells(damage)
-    return (db(damage.sqnr), *(cells.get(name, "-") for name in answers))
+    block = worst_name(damage.worst) if len(damage.blocks) > 1 else None
+    return (db(damage.sqnr), block or "", *(cells.get(name, "-") for name in answers))
 
 
 def _fields(found: Sensitivity) -> dict[str, object]:
     from dataclasses import asdict
 
     def damage(of: Damage) -> dict[str, object]:
-        return {"sqnr": of.sqnr, **asdict(of)}
+        return {
+            "sqnr": of.sqnr,
+            **asdict(of),
+            "blocks": block_fields(of.blocks),
+            "worst": worst_name(of.worst),
+        }
 
     return {
         "samples": found.samples,

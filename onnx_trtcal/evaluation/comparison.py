@@ -13,6 +13,7 @@ from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
 from onnx_trtcal.evaluation.row_counts import Differing, SizeCheck
 from onnx_trtcal.evaluation.tasks.outcome import outcome_of
 from onnx_trtcal.evaluation.tasks.task import samples_in
+from onnx_trtcal.fidelity.blocks import BlockError, worst
 from onnx_trtcal.fidelity.distance import Distance
 from onnx_trtcal.support.html import html_table
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.evaluation.accuracy import Merit
+    from onnx_trtcal.evaluation.output_errors import OutputErrors
     from onnx_trtcal.evaluation.paired_run import PairedBatch, PairedRun
     from onnx_trtcal.evaluation.tasks.result import DetectionCounts, SegmentationOverlap, Target
     from onnx_trtcal.evaluation.tasks.task import Task
@@ -86,6 +88,8 @@ class Evaluation:
         detection: what became of the detections; None for other tasks.
         segmentation: what became of the classes of pixels; None for other tasks.
         target: the figure that counts most: the metric, else the first of `scores`, else `agreement`; None without.
+        blocks: the error in each block of the float outputs, relative to the block's own power; rows of outputs whose
+            size depends on values are compared as a set.
     """
 
     samples: int
@@ -103,6 +107,7 @@ class Evaluation:
     detection: DetectionCounts | None = None
     segmentation: SegmentationOverlap | None = None
     target: Target | None = None
+    blocks: tuple[BlockError, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Evaluation of {self._title}>"
@@ -114,16 +119,26 @@ class Evaluation:
 
     @property
     def _title(self) -> str:
-        parts = [f"{each.name} {each.sqnr:.1f} dB" for each in self.outputs]
+        parts = [f"{self.worst.block} {self.worst.sqnr:.1f} dB"] if self.worst else []
         same = "same top-1" if self.task == "classify" else "agreement"
         parts += [] if self.agreement is None else [f"{same} {self.agreement:.2%}"]
         parts += [f"{name} {score.fp32:.2%} to {score.int8:.2%}" for name, score in self.scores.items()]
         return f"{self.samples} samples: {', '.join(parts)}"
 
     @property
+    def worst(self) -> BlockError | None:
+        """The block that INT8 hurts most: the verdict. None where no output holds values."""
+        return worst(self.blocks)
+
+    @property
     def first(self) -> TensorError | None:
         """The first tensor, in graph order, that quantization changes."""
         return next((tensor for tensor in self.tensors if tensor.sqnr < CLEAN), None)
+
+    def weakest(self, most: int = 10) -> list[TensorError]:
+        """The tensors with the lowest SQNR, the lowest first; those that do not differ are left out."""
+        ranked = sorted(self.tensors, key=lambda tensor: tensor.sqnr)
+        return [tensor for tensor in ranked[:most] if tensor.sqnr < CLEAN]
 
     def grows(self, most: int = 5) -> list[TensorError]:
         """The tensors at which the most dB are lost at once, the worst first."""
@@ -137,11 +152,16 @@ class Comparison:
     Args:
         run: the paired run of the models.
         tasks: read answers from the outputs of both.
+        errors: compares the outputs, block by block.
         threads: to count with; None for one per core.
     """
 
-    def __init__(self, run: PairedRun, tasks: Sequence[Task], threads: int | None) -> None:
+    def __init__(
+        self, run: PairedRun, tasks: Sequence[Task], errors: OutputErrors, threads: int | None
+    ) -> None:
         self.run = run
+        self.errors = errors
+        errors.start((_INT8,))
         self.scorings = [task.start() for task in tasks]
         self.samples = 0
         self.distances: dict[str, Distance] = {}
@@ -163,6 +183,9 @@ class Comparison:
         floats = [name for name in names if is_float(both.fp32[name])]
         self._add_distances(both, self.sizes.alike(both, floats))
         self._count_equal(both)
+        expected = {name: both.fp32[name] for name in run.outputs}
+        self.errors.expect(batch, expected)
+        self.errors.compare(_INT8, batch, expected, both.int8)
         fp32, int8 = (
             {name: self._split(name, values, batch) for name in run.outputs}
             for values in (both.fp32, both.int8)
@@ -226,6 +249,7 @@ class Comparison:
             detection=outcome.detection,
             segmentation=outcome.segmentation,
             target=outcome.target,
+            blocks=self.errors.of(_INT8),
         )
 
     def _error(self, name: str, op_types: Mapping[str, str]) -> TensorError:

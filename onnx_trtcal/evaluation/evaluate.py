@@ -11,6 +11,7 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
+from onnx_trtcal.evaluation.output_errors import OutputErrors
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
@@ -85,7 +86,8 @@ def evaluate(
     stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
     if asked.labels:
         asked.labels.check_count(None if options.max_samples else stream.count, listener)
-    comparison = Comparison(run, tasks, options.threads)
+    errors = OutputErrors(float_model, folded.folded, run.counted)
+    comparison = Comparison(run, tasks, errors, options.threads)
     size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):

@@ -79,7 +79,7 @@ class Sensitivity:
 
     def _repr_html_(self) -> str:
         rows = [(group.name, group.op, group.damage.sqnr) for group in self.ranked]
-        return html_table(repr(self)[1:-1], ("group", "op", "output SQNR dB"), rows)
+        return html_table(repr(self)[1:-1], ("group", "op", "worst block SQNR dB"), rows)
 
     @property
     def exclude(self) -> tuple[str, ...]:
@@ -110,9 +110,10 @@ def sensitivity(
 ) -> Sensitivity:
     """Ranks the groups of a model by the damage INT8 does there.
 
-    Damage is noise in the model's outputs or, where the request names a metric or the task `detect` or `segment`, the
-    change of that figure, and noise only where it changes alike. All variants are runs of one session, made batch by
-    batch: the time is about that of (groups + 2) inferences of every sample, the memory that of one.
+    Damage is noise in the worst block of the model's outputs, relative to the block's own power (`fidelity.blocks`).
+    Where the request names a metric or the task `detect` or `segment`, it is the change of that figure, and noise only
+    where it changes alike. All variants are runs of one session, made batch by batch: the time is about that of
+    (groups + 2) inferences of every sample, the memory that of one.
 
         >>> from onnx_trtcal import Options, SensitivityOptions, sensitivity
         >>> request = SensitivityOptions("models/digits_calib.npy", Options(max_samples=16), worst=1)
@@ -170,8 +171,8 @@ def sensitivity(
         listener.warn("the labels play no part: no output has one value per class for every sample")
     by = _ranked_by(request, first[""])
 
-    def harm(name: str) -> tuple[float, float]:
-        return (first[name].change if by else 0.0, first[name].noise_to_signal)
+    def harm(name: str) -> tuple[float, ...]:
+        return (first[name].change if by else 0.0, *first[name].harm)
 
     order = sorted(groups, key=harm, reverse=not leave_out)
     ranked = tuple(rank_group(switched, name, first[name]) for name in order)

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, listed
-from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
+from onnx_trtcal.evaluation.output_errors import OutputErrors
+from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.tasks.outcome import Outcome, outcome_of
 from onnx_trtcal.evaluation.tasks.task import samples_in
-from onnx_trtcal.fidelity.distance import Distance, decibels
+from onnx_trtcal.fidelity.blocks import BlockError, mean_relative, worst
+from onnx_trtcal.fidelity.distance import decibels
 from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import link
@@ -21,6 +21,8 @@ from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Source
@@ -40,7 +42,8 @@ class Damage:
     """What a variant does to the model's outputs.
 
     Attributes:
-        noise_to_signal: noise power over signal power, averaged over the float outputs.
+        noise_to_signal: noise power over signal power, averaged over the blocks of the float outputs that are a
+            verdict, see `fidelity.blocks`.
         agreement: share of the samples with the float model's answer; of detections or pixels, where the task is
             `detect` or `segment`; None without any.
         top1: accuracy with labels; None without.
@@ -49,6 +52,7 @@ class Damage:
         detection: what becomes of the detections; None for other tasks.
         segmentation: what becomes of the classes of pixels; None for other tasks.
         target: the figure that counts most, see `Evaluation`.
+        blocks: the error in each block of the float outputs.
     """
 
     noise_to_signal: float
@@ -59,11 +63,22 @@ class Damage:
     detection: DetectionCounts | None = None
     segmentation: SegmentationOverlap | None = None
     target: Target | None = None
+    blocks: tuple[BlockError, ...] = ()
+
+    @property
+    def worst(self) -> BlockError | None:
+        """The block that is the verdict; None where the outputs hold no values."""
+        return worst(self.blocks)
 
     @property
     def sqnr(self) -> float:
-        """Signal to quantization noise ratio of the outputs in dB."""
-        return decibels(1.0, self.noise_to_signal)
+        """Signal to quantization noise ratio in dB, of the worst block of the outputs."""
+        return decibels(1.0, self.noise_to_signal) if self.worst is None else self.worst.sqnr
+
+    @property
+    def harm(self) -> tuple[float, float]:
+        """What to rank by: noise relative to signal in the worst block, then the mean over all of them."""
+        return (self.noise_to_signal if self.worst is None else self.worst.relative, self.noise_to_signal)
 
     @property
     def change(self) -> float:
@@ -85,9 +100,7 @@ class Variants:
 
     Attributes:
         samples: number of samples in the last pass.
-        counted: the outputs whose size depends on values. Where a variant changes it, the whole output of that sample
-            counts as lost.
-        resized: those outputs of which a variant changed the size for a sample, in the last pass.
+        counted: the outputs whose size depends on values; their rows are compared as a set.
     """
 
     def __init__(
@@ -104,7 +117,7 @@ class Variants:
         self._provider = provider
         self._tasks = tasks
         self.counted = counted
-        self.resized: set[str] = set()
+        self._errors = OutputErrors(switched.source, switched.folded, counted)
         self._session = Session(
             probe(switched.graph, switched.model, outputs),
             provider,
@@ -113,7 +126,6 @@ class Variants:
             float_qdq=True,
         )
         self._feeds: dict[str, dict[str, np.ndarray]] = {}
-        self._distances: dict[str, dict[str, Distance]] = {}
         self._scorings: list[Scoring] = []
 
     def settle(self, source: Source, listener: Listener) -> Source:
@@ -134,38 +146,24 @@ class Variants:
             tried: variant -> the nodes it runs in INT8, by their first outputs.
         """
         self.samples = 0
-        self.resized.clear()
         self._feeds = {name: self.switched.feeds(on) for name, on in tried.items()}
-        self._distances = {name: {} for name in tried}
+        self._errors.start(tried)
         self._scorings = [task.start() for task in self._tasks]
 
     def take(self, batch: Batch) -> None:
         """Runs the float model and then every variant on a batch; only two sets of outputs exist at a time."""
         fp32 = self._run(batch, self.switched.feeds(()))
+        self._errors.expect(batch, fp32)
         expected_answers = self._split(fp32, batch)
         for scoring in self._scorings:
             scoring.expect(expected_answers, samples_in(batch, self.samples))
         for name, feeds in self._feeds.items():
             int8 = self._run(batch, feeds)
-            for output, expected in fp32.items():
-                if is_float(expected):
-                    self._measure(name, output, batch, expected, int8[output])
+            self._errors.compare(name, batch, fp32, int8)
             answers = self._split(int8, batch)
             for scoring in self._scorings:
                 scoring.compare(name, answers)
         self.samples += batch.count
-
-    def _measure(
-        self, variant: str, output: str, batch: Batch, expected: np.ndarray, got: np.ndarray
-    ) -> None:
-        distance = self._distances[variant].setdefault(output, Distance())
-        if expected.shape == got.shape:
-            add_batch(distance, batch, expected, got, rowless=output in self.counted.rowless)
-            return
-        self.resized.add(output)
-        present = expected if expected.size else got
-        nothing = np.zeros_like(present)
-        distance.add(*((expected, nothing) if expected.size else (nothing, got)))
 
     def _split(self, values: Mapping[str, np.ndarray], batch: Batch) -> dict[str, list[np.ndarray]]:
         rowless = self.counted.rowless
@@ -173,15 +171,15 @@ class Variants:
 
     def notes(self) -> list[str]:
         """What is to be said of the last pass: what its figures do not rest on."""
-        names = [repr(name) for name in self.switched.source.outputs if name in self.resized]
+        resized = self._errors.resized
+        names = [repr(name) for name in self.switched.source.outputs if name in resized]
         said = []
         if names:
             said.append(
-                f"INT8 changes the size of output {listed(names)} for some samples: all of it counts as lost there"
+                f"INT8 changes the size of output {listed(names)} for some samples: its rows are compared as a set, "
+                "and rows without a counterpart count as lost"
             )
-        if not any(
-            each.values or each.nonfinite for found in self._distances.values() for each in found.values()
-        ):
+        if not any(each.values for name in self._feeds for each in self._errors.of(name)):
             said.append("no output holds a value for any sample: the ranking means nothing, give other data")
         return said
 
@@ -193,15 +191,11 @@ class Variants:
         """
         found = {}
         results = [scoring.results() for scoring in self._scorings]
-        for name, distances in self._distances.items():
-            if not distances:
+        for name in self._feeds:
+            blocks = self._errors.of(name)
+            if not blocks:
                 raise ModelError("the model has no float output in which damage would show")
-            ratios = [
-                each.noise / each.signal if each.signal else float(each.noise > 0)
-                for each in distances.values()
-            ]
-            outcome = outcome_of(results, name)
-            found[name] = _damage(float(np.mean(ratios)), outcome)
+            found[name] = _damage(blocks, outcome_of(results, name))
         return found
 
     def _run(self, batch: Batch, switches: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -216,9 +210,9 @@ def counted_outputs(switched: SwitchedGraph) -> DataDependent:
     return DataDependent(found.tensors & outputs, found.rowless & outputs)
 
 
-def _damage(noise_to_signal: float, outcome: Outcome) -> Damage:
+def _damage(blocks: tuple[BlockError, ...], outcome: Outcome) -> Damage:
     return Damage(
-        noise_to_signal,
+        mean_relative(blocks),
         outcome.agreement,
         outcome.scores.get("top-1"),
         outcome.scores,
@@ -226,4 +220,5 @@ def _damage(noise_to_signal: float, outcome: Outcome) -> Damage:
         outcome.detection,
         outcome.segmentation,
         outcome.target,
+        blocks,
     )
