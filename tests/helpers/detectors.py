@@ -30,6 +30,26 @@ def constant_model(outputs: Mapping[str, np.ndarray], size: tuple[int, int] = SI
     return toys.model(nodes, {"x": (1, 3, *size)}, shapes, constants)
 
 
+def detector() -> onnx.ModelProto:
+    """YOLOX without its grid, 1x21x7, of three convolutions, one for each stride."""
+    random = np.random.default_rng(9)
+    nodes, constants = [], {"flat": np.array([1, 7, -1])}
+    for stride in (8, 16, 32):
+        weights = random.normal(0, 1.5 / stride, (7, 3, stride, stride)).astype(np.float32)
+        constants |= {f"w{stride}": weights, f"b{stride}": np.array([0, 0, 0, 0, 1, 0, 0], np.float32)}
+        nodes += [
+            toys.node(
+                "Conv", f"x w{stride} b{stride}", f"c{stride}", strides=[stride, stride], name=f"s{stride}"
+            ),
+            toys.node("Reshape", f"c{stride} flat", f"f{stride}"),
+        ]
+    nodes += [
+        toys.node("Concat", "f8 f16 f32", "cells", axis=2),
+        toys.node("Transpose", "cells", "y", perm=[0, 2, 1]),
+    ]
+    return toys.model(nodes, {"x": (1, 3, *SIZE)}, {"y": (1, CELLS, 7)}, constants)
+
+
 def yolov8(*found: tuple[int, float, float, float, float, int, float], classes: int = 2) -> np.ndarray:
     """1x(4+C)x21: rows of pixel boxes and scores; each found is row, cx, cy, w, h, class, score."""
     made = np.full((1, 4 + classes, CELLS), 0.01, np.float32)

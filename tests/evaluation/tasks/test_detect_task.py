@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.detectors import SIZE, constant_model, yolov8, yolox
+from helpers.detectors import SIZE, constant_model, detector, yolov8, yolox
+from onnx import numpy_helper
 from PIL import Image
 
-from onnx_trtcal import EvaluationOptions, Options, Preprocess, SensitivityOptions, evaluate
+from onnx_trtcal import (
+    EvaluationOptions,
+    Options,
+    Preprocess,
+    QdqOptions,
+    SensitivityOptions,
+    evaluate,
+    sensitivity,
+)
 from onnx_trtcal.errors import OptionError
 
 CPU = Options(provider="cpu")
@@ -61,6 +71,40 @@ def test_the_same_model_keeps_everything_whatever_the_head() -> None:
         found = compared(outputs, outputs).detection
         assert (found.head, found.fp32, found.kept, found.mean_iou) == (head, count, count, 1.0)
         assert (found.nms_iou is None) == (head == "nms")
+
+
+def test_sensitivity_counts_what_evaluate_counts() -> None:
+    images = np.random.default_rng(1).normal(0, 1, (6, 3, *SIZE)).astype(np.float32)
+    request = SensitivityOptions(images, CPU, task="detect", worst=2)
+    found = sensitivity(detector(), images, request)
+    assert found.by == "agreement"
+    assert [group.damage.change for group in found.ranked] == sorted(
+        (group.damage.change for group in found.ranked), reverse=True
+    )
+    assert found.everything.detection.fp32 > 20
+    for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
+        asked = EvaluationOptions(images, CPU, QdqOptions(exclude=found.exclude[:count]), task="detect")
+        real = evaluate(detector(), images, asked)
+        assert damage.detection.mean_iou == pytest.approx(real.detection.mean_iou, abs=1e-6)
+        same = replace(damage.detection, mean_iou=real.detection.mean_iou)
+        assert (same, damage.agreement) == (real.detection, real.agreement)
+
+
+def test_batches_do_not_show() -> None:
+    """A free batch axis, run one by one and all together."""
+    model = detector()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    flat = next(each for each in model.graph.initializer if each.name == "flat")
+    flat.CopyFrom(numpy_helper.from_array(np.array([0, 7, -1]), "flat"))
+    images = np.random.default_rng(1).normal(0, 1, (6, 3, *SIZE)).astype(np.float32)
+    counts = {
+        evaluate(
+            model, images, EvaluationOptions(images, Options(provider="cpu", batch_size=size), task="detect")
+        ).detection
+        for size in (1, 4, 6)
+    }
+    assert len({(each.fp32, each.int8, each.kept, each.reason) for each in counts}) == 1
 
 
 def coco(path, boxes, size=SIZE):
