@@ -13,7 +13,7 @@ from onnx_trtcal.evaluation.accuracy import Merit
 from onnx_trtcal.evaluation.tasks.detect.boxes import Detections, match, no_detections, suppress
 from onnx_trtcal.evaluation.tasks.detect.choose import choose_head
 from onnx_trtcal.evaluation.tasks.detect.head import Scene
-from onnx_trtcal.evaluation.tasks.detect.mean_ap import mean_average_precision, needed_package
+from onnx_trtcal.evaluation.tasks.detect.mean_ap import mean_average_precision
 from onnx_trtcal.evaluation.tasks.detect.truth import Boxes, Truth, by_position
 from onnx_trtcal.evaluation.tasks.result import DetectionCounts, TaskResult
 from onnx_trtcal.evaluation.tasks.task import Samples, each_sample
@@ -51,9 +51,6 @@ class Detect:
         names: those of the model's classes; empty where it does not say.
         ultralytics: whether the model's metadata is that of ultralytics' own exporter.
         listener: receives which head was taken and why, and how labels are read.
-
-    Raises:
-        OptionError: there are labels, and the package that computes mAP is not installed.
     """
 
     name = "detect"
@@ -67,8 +64,6 @@ class Detect:
         *,
         ultralytics: bool = False,
     ) -> None:
-        if truth is not None:
-            needed_package()
         self.options = options
         self.head: Head | None = None
         self._truth = truth
@@ -146,11 +141,15 @@ class Detect:
         self._listener.say(said)
         return truth
 
-    def numbered(self, right: Sequence[Boxes]) -> list[Boxes]:
+    def numbered(self, right: Sequence[Boxes], found: Sequence[Detections]) -> list[Boxes]:
         """Labels with the model's numbers of classes.
 
+        Args:
+            right: what each sample shows, as labelled.
+            found: what the float model finds there.
+
         Raises:
-            DataError: no label belongs to any of the samples.
+            DataError: no label belongs to any of the samples, or the model has no such class.
         """
         assert self._truth is not None
         if not any(len(each.classes) for each in right):
@@ -161,7 +160,8 @@ class Detect:
             )
         if self._numbers is None:
             classes = self.head.classes if self.head else None
-            self._numbers, said = self._truth.numbers(self._names, classes)
+            seen = max((int(each.classes.max()) for each in found if len(each)), default=-1)
+            self._numbers, said = self._truth.numbers(self._names, classes, seen)
             self._listener.say(f"labels: {said}")
         numbers = self._numbers
         return [
@@ -219,7 +219,7 @@ class DetectScoring:
 
     def results(self) -> dict[str, TaskResult]:
         """Variant -> what it keeps, loses and invents; with labels mAP."""
-        right = self._task.numbered(self._right) if self._task.labelled else []
+        right = self._task.numbered(self._right, self._expected) if self._task.labelled else []
         fp32 = mean_average_precision(right, self._expected) if right else {}
         return {name: self._result(each, right, fp32) for name, each in self._counts.items()}
 
