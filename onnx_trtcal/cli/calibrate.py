@@ -11,6 +11,7 @@ from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
     check_tables,
+    evaluate_flags,
     output_path,
     table_files,
     write_qdq,
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
 
     output = output_path(args)
@@ -75,4 +77,5 @@ def run(args: argparse.Namespace) -> int:
     remove_checkpoints(checkpoint)
     print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
+    show_end_result(calibration, args.model, args.data, console, evaluate_flags(tables))
     return 0

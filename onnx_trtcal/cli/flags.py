@@ -33,9 +33,17 @@ def data_from(args: argparse.Namespace) -> str | list[str]:
     return paths[0] if len(paths) == 1 else paths
 
 
-def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Adds a flag for each named field of Options (for all of them when none is named), and --config."""
-    known = {item.name: item for item in dataclasses.fields(Options) if item.name != "preprocess"}
+def add_options(parser: argparse.ArgumentParser, *names: str, without: Sequence[str] = ()) -> None:
+    """Adds a flag for each named field of Options, and --config.
+
+    Args:
+        parser: of the verb.
+        names: of the fields; none for all of them.
+        without: fields that have no effect in the verb.
+    """
+    known = {
+        item.name: item for item in dataclasses.fields(Options) if item.name not in ("preprocess", *without)
+    }
     group = parser.add_argument_group("options")
     for name in names or known:
         _add_flag(group, known[name])

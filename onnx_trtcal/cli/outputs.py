@@ -11,12 +11,21 @@ from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.trt.tables import TableFormat
 
-__all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_qdq", "write_tables"]
+__all__ = [
+    "add_tables",
+    "check_tables",
+    "evaluate_flags",
+    "output_path",
+    "table_files",
+    "write_qdq",
+    "write_tables",
+]
 
 # Not a table of scales but the model itself: it never stands alone, so that there is a cache in any case.
 _QDQ = "qdq"
@@ -85,6 +94,15 @@ def write_tables(
     """
     written = calibration.write_tables(output_path(args), _formats(args), args.algorithm)
     return table_paths(output_path(args), _formats(args)), written
+
+
+def evaluate_flags(tables: Mapping[TableFormat, Path]) -> list[str]:
+    """The flags with which `evaluate` takes the scales that were written; none where there is no cache.
+
+    Args:
+        tables: what `write_tables` wrote.
+    """
+    return ["--cache", str(tables["trt"])] if "trt" in tables else []
 
 
 def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Console) -> None:

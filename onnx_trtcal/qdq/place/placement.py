@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onnx_trtcal.qdq.place.mixed_concats import MixedConcat
+
 __all__ = ["Activation", "Placement", "Read", "Tie", "Weight"]
 
 
@@ -69,6 +71,7 @@ class Placement:
         unmatched: patterns of `exclude` that no node matches.
         lifted: first output of an op that only moves values and reads a pair on behalf of others -> the reads,
             behind it, of the ops that run in INT8 because of that.
+        mixed: the Concats whose branches keep their own scales, because they lie too far apart for one.
     """
 
     activations: tuple[Activation, ...]
@@ -79,6 +82,7 @@ class Placement:
     ties: tuple[Tie, ...]
     unmatched: tuple[str, ...] = ()
     lifted: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
+    mixed: tuple[MixedConcat, ...] = ()
 
     @property
     def share(self) -> float:
