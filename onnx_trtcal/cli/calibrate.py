@@ -13,6 +13,7 @@ from onnx_trtcal.cli.outputs import (
     check_tables,
     evaluate_flags,
     output_path,
+    qdq_path,
     table_files,
     write_qdq,
     write_tables,
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
     print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
-    write_qdq(calibration, args, console)
+    made = write_qdq(calibration, args, console)
+    if made is not None:
+        show_end_result(made, args.model, args.data, console, ["--qdq", str(qdq_path(args))])
     show_end_result(calibration, args.model, args.data, console, evaluate_flags(tables))
     return 0

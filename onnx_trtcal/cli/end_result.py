@@ -57,12 +57,13 @@ def show_end_result(
     console.line()
     cache = scales if "--cache" in scales else ()
     words = ["onnx-trtcal", "sensitivity", model, *data, *cache]
+    of = f"{scales[-1]}: " if scales else ""
     if text := alarm_text(found, calibration, shlex.join(words)):
-        console.alarm(text)
+        console.alarm(f"{of}{text}")
     else:
-        console.line(end_result_line(found))
-    blocks = [{"name": block.name, "sqnr": block.sqnr} for block in found.blocks]
-    return {"samples": found.samples, "blocks": blocks, "lost": [block.name for block in found.lost]}
+        console.line(f"{of}{end_result_line(found)}")
+    blocks = [{"name": each.block.name, "sqnr": each.sqnr, "verdict": each.verdict} for each in found.blocks]
+    return {"samples": found.samples, "blocks": blocks, "lost": [each.block.name for each in found.lost]}
 
 
 def _unchecked(why: str, model: str, console: Console, scales: Sequence[str]) -> Mapping[str, object]:

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.errors import CalibrationError, DataError, ModelError
 from onnx_trtcal.evaluation.per_sample import is_float
-from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.fidelity.blocks import BlockError, BlockErrors, BlockFinder
+from onnx_trtcal.graph.data_dependent import data_dependent
 from onnx_trtcal.graph.model.exporter import export_model
 from onnx_trtcal.graph.model.external import tensor_nbytes
 from onnx_trtcal.graph.model.float32 import CONVERTED, to_float32
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.reach import restricted
+from onnx_trtcal.graph.ops import COUNTS
+from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.graph.probe import probe
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, link
 from onnx_trtcal.qdq.export_target import with_opset
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
@@ -34,7 +37,7 @@ from onnx_trtcal.support.memory import available_memory
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     import onnx_graphsurgeon as gs
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.quantization import Quantization
 
-__all__ = ["FINE", "LEAST", "BlockResult", "EndResult", "check_end_result"]
+__all__ = ["FINE", "LEAST", "EndResult", "check_end_result"]
 
 LEAST = 10.0
 """SQNR in dB under which a block is lost: the error then has about a third of its amplitude."""
@@ -60,34 +63,21 @@ _COPIES = 4
 
 
 @dataclass(frozen=True)
-class BlockResult:
-    """What INT8 leaves of a block of the outputs.
-
-    Attributes:
-        name: the output, and which part of it where it has several.
-        sqnr: signal to quantization noise in dB; inf where nothing differs.
-    """
-
-    name: str
-    sqnr: float
-
-
-@dataclass(frozen=True)
 class EndResult:
     """A look at what scales come to at the model's outputs.
 
     Attributes:
         samples: how many samples were run.
-        blocks: the blocks of the float outputs, the worst first.
+        blocks: the blocks of the float outputs, the worst first; those with too little power to be a verdict last.
     """
 
     samples: int
-    blocks: tuple[BlockResult, ...]
+    blocks: tuple[BlockError, ...]
 
     @property
-    def lost(self) -> tuple[BlockResult, ...]:
+    def lost(self) -> tuple[BlockError, ...]:
         """The blocks that are left under LEAST dB."""
-        return tuple(block for block in self.blocks if block.sqnr < LEAST)
+        return tuple(each for each in self.blocks if each.verdict and each.sqnr < LEAST)
 
 
 def check_end_result(result: Calibration | Quantization, *, listener: Listener | None = None) -> EndResult:
@@ -100,7 +90,7 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
         >>> from onnx_trtcal import Options, calibrate, check_end_result
         >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", Options(max_samples=16))
         >>> found = check_end_result(calibration)
-        >>> [block.name for block in found.blocks], found.samples, found.lost
+        >>> [str(each.block) for each in found.blocks], found.samples, found.lost
         (['logits'], 4, ())
 
     Args:
@@ -122,14 +112,13 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
     prepared = calibration.prepared
     _check_room(prepared)
     with (listener or LoggingListener()).progress(None, "comparing") as advance:
-        look = _Look(prepared, *_simulated(result, calibration))
+        look = _Look(calibration, *_simulated(result, calibration))
         for count, feeds in enumerate(calibration.kept, 1):
             look.take(feeds)
             advance(1)
-            if count == _FIRST and look.worst > FINE:
+            if count == _FIRST and all(each.sqnr > FINE for each in look.blocks if each.verdict):
                 break
-    blocks = (BlockResult(name, distance.sqnr) for name, distance in look.blocks.items() if distance.values)
-    return EndResult(count, tuple(sorted(blocks, key=lambda block: (block.sqnr, block.name))))
+    return EndResult(count, look.blocks)
 
 
 def _simulated(result: Calibration | Quantization, calibration: Calibration) -> tuple[gs.Graph, Model]:
@@ -160,20 +149,21 @@ class _Look:
     """Both models, and what was found so far.
 
     Args:
-        prepared: the float model.
+        calibration: of the float model.
         graph: the quantized graph.
         model: what it is exported against.
-
-    Attributes:
-        blocks: block -> how far INT8 is from FP32.
     """
 
-    def __init__(self, prepared: Prepared, graph: gs.Graph, model: Model) -> None:
-        self.blocks: dict[str, Distance] = {}
+    def __init__(self, calibration: Calibration, graph: gs.Graph, model: Model) -> None:
+        prepared, feeding = calibration.prepared, calibration.feeding
         options = prepared.options
-        wanted = _comparable(prepared)
         made = graph.tensors()
-        self._wanted = tuple(name for name in wanted if name in made)
+        self._wanted = tuple(name for name in _comparable(prepared) if name in made)
+        layouts = output_blocks(prepared.model, prepared.folded, self._wanted)
+        self._finder, self._errors = BlockFinder(layouts), BlockErrors(layouts)
+        self._rowless = _rowless(prepared)
+        # Rows of a fixed batch all hold the one sample; what is fed verbatim has none that are samples.
+        self._rows = None if feeding is None or feeding.verbatim else feeding.batch or 1
         self._most_bytes = options.memory_limit
         session = partial(
             Session,
@@ -185,18 +175,21 @@ class _Look:
         self._int8 = session(probe(graph, model, self._wanted), float_qdq=True)
 
     @property
-    def worst(self) -> float:
-        """The SQNR of the worst block in dB."""
-        return min((each.sqnr for each in self.blocks.values() if each.values), default=float("inf"))
+    def blocks(self) -> tuple[BlockError, ...]:
+        """What was found so far, the worst first."""
+        found = self._errors.of(self._finder.blocks())
+        return tuple(sorted(found, key=lambda each: (not each.verdict, each.sqnr, each.block.name)))
 
     def take(self, feeds: Mapping[str, np.ndarray]) -> None:
-        """Adds a sample."""
+        """Adds a sample; outputs that INT8 gives another size are left out."""
         fp32, int8 = self._fp32.run(feeds, _A_SAMPLE), self._int8.run(feeds, _A_SAMPLE)
         if self._most_bytes is not None and 2 * sum(array.nbytes for array in fp32) > self._most_bytes:
             raise CalibrationError("the outputs of one sample take more than --memory-limit")
-        for name, block, expected, got in _blocks(self._wanted, fp32, int8):
-            label = f"{name}{block}"
-            self.blocks.setdefault(label, Distance()).add(expected, got)
+        for name, expected, got in zip(self._wanted, fp32, int8, strict=True):
+            if is_float(expected) and expected.shape == got.shape:
+                by_row = expected.ndim and expected.shape[0] == self._rows and name not in self._rowless
+                self._finder.add(name, expected, 1 if by_row else None)
+                self._errors.add(name, expected, got, 1 if by_row else None)
 
 
 def _comparable(prepared: Prepared) -> tuple[str, ...]:
@@ -206,13 +199,11 @@ def _comparable(prepared: Prepared) -> tuple[str, ...]:
     return tuple(tensor.name for tensor in prepared.folded.outputs)
 
 
-def _blocks(
-    names: Sequence[str], fp32: Sequence[np.ndarray], int8: Sequence[np.ndarray]
-) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Output, block of it, and the values of both models; outputs that INT8 gives another size are left out."""
-    for name, expected, got in zip(names, fp32, int8, strict=True):
-        if is_float(expected) and expected.shape == got.shape:
-            yield name, "", expected, got
+def _rowless(prepared: Prepared) -> frozenset[str]:
+    """The tensors whose first axis counts something else than samples."""
+    if not any(kind(node) in COUNTS for node in prepared.folded.nodes):
+        return frozenset()
+    return data_dependent(prepared.model, link(prepared.folded)).rowless
 
 
 def _check_room(prepared: Prepared) -> None:

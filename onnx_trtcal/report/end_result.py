@@ -9,7 +9,8 @@ from onnx_trtcal.evaluation.end_result import LEAST
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.evaluation.end_result import BlockResult, EndResult
+    from onnx_trtcal.evaluation.end_result import EndResult
+    from onnx_trtcal.fidelity.blocks import BlockError
 
 __all__ = ["alarm_text", "end_result_line"]
 
@@ -21,6 +22,8 @@ def end_result_line(found: EndResult) -> str:
     on = f"INT8 against FP32 on {_samples(found)}"
     if not found.blocks:
         return f"{on}: no output can be compared"
+    if not found.blocks[0].verdict:
+        return f"{on}: the outputs are too close to zero to be compared"
     return f"{on}: {'worst of the outputs, ' if len(found.blocks) > 1 else ''}{_of(found.blocks[0])}"
 
 
@@ -43,8 +46,8 @@ def alarm_text(found: EndResult, calibration: Calibration, sensitivity: str) -> 
     )
 
 
-def _of(block: BlockResult) -> str:
-    return f"{block.name!r} {'exact' if block.sqnr == float('inf') else f'{block.sqnr:.1f} dB'}"
+def _of(each: BlockError) -> str:
+    return f"{each.block.name!r} {'exact' if each.sqnr == float('inf') else f'{each.sqnr:.1f} dB'}"
 
 
 def _samples(found: EndResult) -> str:

@@ -47,15 +47,12 @@ def mixed_in_model(placement: Placement, scales: Mapping[str, float]) -> list[st
         placement: where its pairs are.
         scales: tensor -> scale.
     """
-    readers: dict[str, list[str]] = {}
     mixed = {each.tensor: each for each in placement.mixed}
-    for activation in placement.activations:
-        if activation.tensor in mixed:
-            readers[activation.tensor] = [read.node for read in activation.reads]
+    readers = placement.mixed_readers
     floats = [each for each in placement.mixed if each.tensor not in readers]
     texts = [
         f"{mixed[name].smallest!r} has {_levels(mixed[name], scales)} in Concat {name!r}, which "
-        f"{listed(nodes)} {'reads' if len(nodes) == 1 else 'read'} in INT8 with one scale; to keep "
+        f"{listed([repr(node) for node in nodes])} {'reads' if len(nodes) == 1 else 'read'} in INT8 with one scale; to keep "
         f"{'it' if len(nodes) == 1 else 'them'} in floating point: "
         + " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
         for name, nodes in readers.items()

@@ -108,7 +108,19 @@ class _Placer:
             ),
             lifted=dict(self.pairs.lifted),
             mixed=tuple(self.mixed.values()),
+            mixed_readers=self._mixed_readers(ordered),
         )
+
+    def _mixed_readers(self, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The layers that read a mixed Concat through a pair, also behind ops that only move its values."""
+        found: dict[str, tuple[str, ...]] = {}
+        for tensor in tensors:
+            root = self.flow.root(tensor)
+            if root in self.mixed:
+                direct = self.pairs.reads[tensor]
+                final = [each for read in direct for each in self.pairs.lifted.get(read.node, (read,))]
+                found[root] = (*found.get(root, ()), *(read.node for read in final))
+        return found
 
     def _layer(self, node: gs.Node) -> None:
         """Both inputs of a layer, and the skip input of the residual Add that is fused behind it."""

@@ -122,6 +122,7 @@ class TestPlacement:
     def test_branches_keep_their_own_scales_and_the_layer_reads_the_concats(self) -> None:
         placement = placed(joined(), mixed=(MIXED,))
         assert placement.ties == () and placement.mixed == (MIXED,)
+        assert placement.mixed_readers == {"c": ("u",)}
         assert pairs(placement) == pairs(placed(joined()))
         assert placed(joined()).ties
 

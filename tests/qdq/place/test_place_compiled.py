@@ -186,7 +186,9 @@ def test_a_round_trip_through_float_weights_is_exact() -> None:
 def test_branches_with_scales_of_their_own_cost_no_kernel_and_no_bytes() -> None:
     tied, own = (quantized(two_ranges(small)) for small in (1.0, 0.01))
     for model, count in ((tied, 1), (own, 2)):
-        pairs = {node.input[0]: node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+        pairs = {
+            node.input[0]: node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"
+        }
         values = {t.name: float(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer if not t.dims}
         assert len({values[pairs[name]] for name in ("br", "c")}) == count
     one, other = (compile_model(model, CompileOptions()) for model in (tied, own))
