@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
 
@@ -80,11 +81,9 @@ class Calibration:
     def _title(self) -> str:
         path = self.prepared.model.path
         methods = ", ".join(dict.fromkeys(item.method for item in self.scales.values()))
-        samples = len(self.collection.samples)
-        return (
-            f"{path.name if path else 'a model in memory'}: {samples} sample{'s' * (samples != 1)}, "
-            f"{len(self.scales)} scales by {methods}"
-        )
+        samples = many(len(self.collection.samples), "sample")
+        scales = many(len(self.scales), "scale")
+        return f"{path.name if path else 'a model in memory'}: {samples}, {scales} by {methods}"
 
     @property
     def options(self) -> Options:

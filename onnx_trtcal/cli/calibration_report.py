@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.support.wording import many
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,9 +40,9 @@ def print_report(
     from onnx_trtcal.report import summary
     from onnx_trtcal.report.mixed import mixed_in_cache
 
-    samples = len(calibration.collection.samples)
+    samples = many(len(calibration.collection.samples), "sample")
     console.line()
-    console.line(f"{samples} samples. {summary.covered_line(calibration)}")
+    console.line(f"{samples}. {summary.covered_line(calibration)}")
     clips = summary.hardest_clips(calibration)
     if clips:
         console.table(

@@ -16,6 +16,7 @@ from onnx_trtcal.cli.flags import (
     data_from,
     options_from,
     qdq_from,
+    without_effect,
 )
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.verified import print_verification, verification_fields
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+_WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
     made = quantize(args.model, data_from(args), options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
+    if ignored := without_effect(args, made.source.kind):
+        console.warn(f"no effect on scales from {_WHENCE[made.source.kind]}: {', '.join(ignored)}")
     print_quantization(made, written, console, qdq)
     verified = _verified(made, written[0], qdq, args) if args.verify else None
     if verified is not None and not args.json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import listed
 from onnx_trtcal.evaluation.end_result import LEAST
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -19,7 +20,7 @@ _MOST_NAMED = 5
 
 def end_result_line(found: EndResult) -> str:
     """One line: the worst block of the outputs."""
-    on = f"INT8 against FP32 on {_samples(found)}"
+    on = f"INT8 against FP32 on {many(found.samples, 'sample')}"
     if not found.blocks:
         return f"{on}: no output can be compared"
     if not found.blocks[0].verdict:
@@ -40,15 +41,12 @@ def alarm_text(found: EndResult, calibration: Calibration, sensitivity: str) -> 
     names = listed([_of(block) for block in found.lost], _MOST_NAMED)
     searched = any(method.needs == "model" for method in calibration.prepared.methods.values())
     auto = "" if searched else "the same command with --method auto, then "
+    samples = many(found.samples, "sample")
     return (
-        f"INT8 ruins what this model answers: under {LEAST:g} dB against FP32, on {_samples(found)}: {names}\n"
+        f"INT8 ruins what this model answers: under {LEAST:g} dB against FP32, on {samples}: {names}\n"
         f"  to run next: {auto}{sensitivity}"
     )
 
 
 def _of(each: BlockError) -> str:
     return f"{each.block.name!r} {'exact' if each.sqnr == float('inf') else f'{each.sqnr:.1f} dB'}"
-
-
-def _samples(found: EndResult) -> str:
-    return f"{found.samples} sample{'s' * (found.samples != 1)}"

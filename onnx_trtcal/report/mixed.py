@@ -15,7 +15,7 @@ from onnx_trtcal.qdq.read.precisions import layer_precisions
 from onnx_trtcal.scales import QUANTIZED_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import onnx_graphsurgeon as gs
 
@@ -50,13 +50,7 @@ def mixed_in_model(placement: Placement, scales: Mapping[str, float]) -> list[st
     mixed = {each.tensor: each for each in placement.mixed}
     readers = placement.mixed_readers
     floats = [each for each in placement.mixed if each.tensor not in readers]
-    texts = [
-        f"{mixed[name].smallest!r} has {_levels(mixed[name], scales)} in Concat {name!r}, which "
-        f"{listed([repr(node) for node in nodes])} {'reads' if len(nodes) == 1 else 'read'} in INT8 with one scale; to keep "
-        f"{'it' if len(nodes) == 1 else 'them'} in floating point: "
-        + " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
-        for name, nodes in readers.items()
-    ]
+    texts = [_reader_line(mixed[name], nodes, scales) for name, nodes in readers.items()]
     if floats:
         names = listed([repr(each.tensor) for each in floats], _MOST_NAMES)
         texts.insert(
@@ -65,6 +59,16 @@ def mixed_in_model(placement: Placement, scales: Mapping[str, float]) -> list[st
             f"scale {'stays' if len(floats) == 1 else 'stay'} in floating point: {names}",
         )
     return texts
+
+
+def _reader_line(mixed: MixedConcat, nodes: Sequence[str], scales: Mapping[str, float]) -> str:
+    one = len(nodes) == 1
+    flags = " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
+    return (
+        f"{mixed.smallest!r} has {_levels(mixed, scales)} in Concat {mixed.tensor!r}, which "
+        f"{listed([repr(node) for node in nodes])} {'reads' if one else 'read'} in INT8 with one scale; to keep "
+        f"{'it' if one else 'them'} in floating point: {flags}"
+    )
 
 
 def _magnitudes(calibration: Calibration) -> dict[str, float]:
