@@ -75,12 +75,14 @@ class BlockError:
         signal: sum of x².
         verdict: whether the block has power enough to be judged by: at least a millionth of the square of the
             output's largest value, per sample.
+        values: how many pairs of finite values were compared.
     """
 
     block: Block
     noise: float
     signal: float
     verdict: bool
+    values: int
 
     @property
     def relative(self) -> float:
@@ -149,7 +151,8 @@ class BlockErrors:
         part = slice(None) if block.axis is None else slice(block.start, block.stop)
         signal, noise = float(sums.signal[part].sum()), float(sums.noise[part].sum())
         floor = _FLOOR * total.largest**2 * total.samples
-        return BlockError(block, noise, signal, verdict=signal > 0 and signal >= floor)
+        values = int(sums.values[part].sum())
+        return BlockError(block, noise, signal, signal > 0 and signal >= floor, values)
 
 
 class BlockFinder:
