@@ -12,9 +12,9 @@ from onnx_trtcal import EndResult, calibrate
 from onnx_trtcal.fidelity.blocks import Block, BlockError
 from onnx_trtcal.report.end_result import alarm_text, end_result_line
 
-GOOD = BlockError(Block("boxes"), 1.0, 1e4, verdict=True)
-BAD = BlockError(Block("out", 1, 4, 84), 1.0, 2.0, verdict=True)
-FAINT = BlockError(Block("rest"), 1.0, 1e-9, verdict=False)
+GOOD = BlockError(Block("boxes"), 1.0, 1e4, verdict=True, values=9)
+BAD = BlockError(Block("out", 1, 4, 84), 1.0, 2.0, verdict=True, values=9)
+FAINT = BlockError(Block("rest"), 1.0, 1e-9, verdict=False, values=9)
 ROWS = list(fakes.samples(9))
 
 
