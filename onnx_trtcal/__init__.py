@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
+    from onnx_trtcal.evaluation.end_result import EndResult, check_end_result
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
@@ -44,6 +45,7 @@ __all__ = [
     "CompileOptions",
     "Coverage",
     "Dequantized",
+    "EndResult",
     "Evaluation",
     "EvaluationOptions",
     "Finding",
@@ -55,6 +57,7 @@ __all__ = [
     "SensitivityOptions",
     "calibrate",
     "check",
+    "check_end_result",
     "compare",
     "compile_model",
     "dequantize",
@@ -86,6 +89,7 @@ _HOMES = {
     "CompileOptions": "trt.compiler.options",
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
+    "EndResult": "evaluation.end_result",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
@@ -97,6 +101,7 @@ _HOMES = {
     "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
+    "check_end_result": "evaluation.end_result",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

@@ -271,6 +271,13 @@ class Options:
             "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
         ),
     )
+    check_samples: int = field(
+        default=8,
+        metadata=_about(
+            "samples at most on which the result is compared with FP32 when it is done; 0: do not look",
+            metavar="N",
+        ),
+    )
     preprocess: Preprocess = field(default=Preprocess(), metadata=_about("image preprocessing"))
 
     def __post_init__(self) -> None:
@@ -279,6 +286,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.check_samples < 0:
+            raise OptionError(f"check_samples is {self.check_samples}, wanted a number of samples, or 0")
         if self.threads is not None and self.threads > MOST_THREADS:
             raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:

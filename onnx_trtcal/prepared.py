@@ -23,6 +23,7 @@ from onnx_trtcal.graph.ops import FLOATS
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import check_name
 
 if TYPE_CHECKING:
@@ -226,14 +227,14 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
 def _say_functions(model: Model, listener: Listener) -> None:
     if model.inlined:
         listener.say(
-            f"{_many(model.inlined, 'call')} of functions that the model defines inlined: scales of the tensors "
+            f"{many(model.inlined, 'call')} of functions that the model defines inlined: scales of the tensors "
             "inside are under the names of the inlined model, which quantize writes; TensorRT's parser has names "
             "of its own for them"
         )
     calls = count_function_calls(model.proto)
     if calls:
         listener.warn(
-            f"{_many(calls, 'node')} of the model call functions that are for another opset and cannot be "
+            f"{many(calls, 'node')} of the model call functions that are for another opset and cannot be "
             "converted: the tensors inside get no scale"
         )
 
@@ -243,9 +244,8 @@ def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener:
     if runnable.converted:
         listener.say(runnable.converted)
     floats = [name for name in runnable.beyond if whole.elem_types.get(name) in FLOATS]
-    names = (
-        f"{_many(len(floats), 'float tensor')} beyond {'gets' if len(floats) == 1 else 'get'} no scale"
-        + (f": {listed(floats, _MOST_NAMES)}" if floats else "")
+    names = f"{many(len(floats), 'float tensor')} beyond {'gets' if len(floats) == 1 else 'get'} no scale" + (
+        f": {listed(floats, _MOST_NAMES)}" if floats else ""
     )
     if options.until:
         listener.say(
@@ -262,7 +262,7 @@ def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener:
     before = reads_of(whole.proto, runnable.stops) & set(runnable.model.outputs)
     cut = " ".join(f"--until {shlex.quote(name)}" for name in sorted(before)[:_MOST_NAMES])
     listener.warn(
-        f"{text}. So {_many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
+        f"{text}. So {many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
         f"point ({listed(layers, _MOST_NAMES)}). Two ways on: give ONNX Runtime the kernel, in a library of custom "
         f"operators, with --ort-custom-ops LIB; or cut the graph there on purpose with {cut or '--until TENSOR'}"
     )
@@ -277,10 +277,6 @@ def _prepared_line(folds: FoldReport, plan: Plan) -> str:
     if folds.left:
         parts.append(f"{len(folds.left)} BatchNorm left")
     return (
-        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
-        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.owners), 'scale')}"
+        f"{', '.join(parts)}; {many(len(plan.groups), 'fused group')}; "
+        f"{many(len(plan.observed), 'tensor')} to observe for {many(len(plan.owners), 'scale')}"
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -24,6 +24,7 @@ _NOT_PROVENANCE = {
     "threads",
     "memory_limit",
     "checkpoint_every",
+    "check_samples",
     "max_samples",
     "until_stable",
     "provider",

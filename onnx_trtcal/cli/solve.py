@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.outputs import add_tables, check_tables, table_files, write_qdq, write_tables
+from onnx_trtcal.cli.outputs import (
+    add_tables,
+    check_tables,
+    evaluate_flags,
+    table_files,
+    write_qdq,
+    write_tables,
+)
 from onnx_trtcal.support.destinations import check_destinations
 
 if TYPE_CHECKING:
@@ -44,9 +51,11 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import solve
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.end_result import show_end_result
 
     calibration = solve(args.stats, args.model, options, listener=ConsoleListener(console))
     tables, written = write_tables(calibration, args)
     print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
+    show_end_result(calibration, args.model, (), console, evaluate_flags(tables))
     return 0

@@ -14,8 +14,10 @@ from onnx_trtcal.methods.score import score
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
 
-__all__ = ["SEVERAL_TIMES", "Overclipped", "flags_for", "overclipped"]
+__all__ = ["SEVERAL_TIMES", "Overclipped", "clip_warnings", "flags_for", "overclipped"]
 
+# Flags for so many tensors are advice; beyond that it is the method that does not suit the model.
+_MOST_FLAGS = 5
 # Four times the error is 6 dB, or one bit of the eight.
 SEVERAL_TIMES = 4.0
 
@@ -61,6 +63,28 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
     with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
         found = [each for each in pool.map(compare, calibration.thresholds) if each]
     return sorted(found, key=lambda each: (-each.times, each.tensor))
+
+
+def clip_warnings(found: list[Overclipped], calibration: Calibration) -> list[str]:
+    """What is said of the tensors that are clipped too hard: what to pass for each of a few, or one line for many."""
+    if len(found) <= _MOST_FLAGS:
+        return [
+            f"{each.method} clips {each.tensor!r} at {each.threshold:.6g}, with {each.times:.1f} times the error of "
+            f"mse's threshold {each.better:.6g}: pass {flags_for([each], calibration)}"
+            for each in found
+        ]
+    methods = ", ".join(dict.fromkeys(each.method for each in found))
+    worst = found[0]
+    fix = (
+        "solve with --method mse, or calibrate again, with the data, by --method auto"
+        if calibration.feeding is None
+        else "pass --method auto, which goes by the model's outputs (or mse, which takes no longer)"
+    )
+    text = (
+        f"{methods} clips {len(found)} of {len(calibration.histograms)} measured tensors too hard, with at least "
+        f"{SEVERAL_TIMES:g} times the error of mse's threshold ({worst.times:,.0f} times at {worst.tensor!r}): {fix}"
+    )
+    return [text]
 
 
 def flags_for(tensors: list[Overclipped], calibration: Calibration) -> str:

@@ -28,6 +28,7 @@ FLAGS = {
     "--allow-nonfinite": None,
     "--allow-quantized": None,
     "--checkpoint-every": "7",
+    "--check-samples": "3",
     "--until": "t",
     "--until-stable": "1%",
     "--preset": "imagenet",
@@ -61,6 +62,7 @@ allow_quantized = true
 ort_custom_ops = ["a.so"]
 item_axis = ["x=0", "state=none"]
 checkpoint_every = 7
+check_samples = 3
 until = ["t"]
 until_stable = "1%"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,23 +47,28 @@ class Watch:
 
 
 def whole(spec: Spec, timer: Timer) -> None:
-    """From model and data on disk to the cache on disk, through the public stages."""
+    """From model and data on disk to the cache on disk and the look at the end result, through the public stages."""
     with timer("start"):
         _import_all()
         from onnx_trtcal.collect.measure import measure
+        from onnx_trtcal.evaluation.end_result import check_end_result
         from onnx_trtcal.pipeline import solve
         from onnx_trtcal.prepared import prepare
+        from onnx_trtcal.search.samples import SampleKeeper
     options, watch = _options(spec), Watch(timer)
     with timer("load"):
         prepared = prepare(spec.model, options, watch)
     begin = time.perf_counter()
-    measured = measure(prepared, spec.data, options, watch)
+    keeper = SampleKeeper(options.check_samples)
+    measured = measure(prepared, spec.data, options, watch, keep=keeper.offer)
     timer.add("load", watch.began - begin)
     timer.add("run", time.perf_counter() - watch.began)
     with timer("solve"):
         calibration = solve(prepared, measured.collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
+    with timer("check"):
+        check_end_result(replace(calibration, kept=keeper.feeds()))
 
 
 def stages(spec: Spec, timer: Timer) -> None:
