@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
+from onnx_trtcal.run.half_qdq import half_qdq_in_float32
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
 from onnx_trtcal.support.ort_session import open_session
@@ -51,6 +52,7 @@ class Session:
         listener: Listener | None = None,
     ) -> None:
         self.outputs = probe.outputs
+        model_bytes = half_qdq_in_float32(probe.model_bytes) if float_qdq else probe.model_bytes
         self._stride = probe.stride
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
@@ -70,7 +72,7 @@ class Session:
                 options.add_external_initializers(
                     list(probe.external), [_ort_value(array) for array in self._weights]
                 )
-            return open_session(probe.model_bytes, options, provider.ort_names)
+            return open_session(model_bytes, options, provider.ort_names)
 
         self._session, fault = _first_that_opens(opened)
         if fault:
