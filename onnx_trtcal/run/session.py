@@ -75,6 +75,9 @@ class Session:
             return open_session(model_bytes, options, provider.ort_names)
 
         self._session, fault = _first_that_opens(opened)
+        # An output that is an input is given as it was fed: up to 1.23 at least, what ONNX Runtime gives for it lies
+        # in the memory that was fed, which may be another array's by then.
+        self._names = [output.name for output in self._session.get_outputs()]
         if fault:
             (listener or LoggingListener()).say(
                 f"ONNX Runtime's graph optimizations break this model, which runs without them: {fault}"
@@ -91,9 +94,10 @@ class Session:
             ModelError: when ONNX Runtime fails on these feeds.
         """
         try:
-            return list(self._session.run(None, dict(feeds)))
+            found = self._session.run(None, dict(feeds))
         except Exception as error:
             raise self._failure(error, feeds, sample) from error
+        return [feeds.get(name, array) for name, array in zip(self._names, found, strict=True)]
 
     def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
         """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
