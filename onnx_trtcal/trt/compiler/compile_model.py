@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import EncodeError
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
+from onnx_trtcal.graph.model.read import read_model
 from onnx_trtcal.trt.compiler.build import build
 from onnx_trtcal.trt.compiler.kernels import Kernel, parse_kernels
 from onnx_trtcal.trt.compiler.layers import Layer, find_layers
@@ -103,7 +104,7 @@ def compile_model(
     """
     with _on_disk(model) as path:
         name = "the ModelProto" if isinstance(model, onnx.ModelProto) else str(model)
-        proto = model if isinstance(model, onnx.ModelProto) else _read(path)
+        proto = read_model(model).proto
         shapes = _fitting(proto, options.shapes)
         built = build(path, options.gpu, shapes, options.timeout, Path(engine) if engine else None)
     problems = find_problems(built)
@@ -146,18 +147,6 @@ def _on_disk(model: str | Path | onnx.ModelProto) -> Iterator[Path]:
                 fix="save it with its weights as external data, and give the path of the file",
             ) from error
         yield path
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from error
-    except DecodeError as error:
-        raise ModelError("this is not an ONNX model", where=str(path), fix="give an .onnx file") from error
-    if not proto.HasField("graph"):
-        raise ModelError("this is not an ONNX model: it holds no graph", where=str(path))
-    return proto
 
 
 def _fitting(proto: onnx.ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
