@@ -120,6 +120,8 @@ def find_scales(
     """
     from onnx_trtcal.pipeline import calibrate
 
+    options = replace(options, parser_names="off")  # no model has those tensors
+
     listener = listener or LoggingListener()
     kind = source_kind(source)
     if kind == "calibration":
@@ -155,13 +157,14 @@ def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
-    scales = {name: item.scale for name, item in calibration.scales.items()}
+    own = frozenset(calibration.prepared.plan.parser_names)
+    scales = {name: item.scale for name, item in calibration.scales.items() if name not in own}
     return ScaleSource(
         calibration.prepared.whole(),
         scales,
         kind,
         calibration,
-        unseen=calibration.unseen,
+        unseen=tuple(name for name in calibration.unseen if name not in own),
         seen_shapes=calibration.seen_shapes,
     )
 
@@ -234,6 +237,7 @@ def compare(
     """
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
+    options = replace(options, parser_names="off")
     prepared = _prepare_for(model, collection, options, listener, where)
     histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
     return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
@@ -310,7 +314,13 @@ def _prepare_for(
     collection.origin.check_model(loaded.sha256, name)
     prepared = prepare(loaded, collected, listener, stops=collection.options.get("unrunnable", ()))
     unmeasured = [tensor for tensor in prepared.plan.observed if tensor not in collection.histograms]
-    if unmeasured:
+    if unmeasured and prepared.plan.products.keys() >= set(unmeasured):
+        (listener or LoggingListener()).say(
+            f"the statistics lack what {len(unmeasured)} Gemms make before their bias, which the cache therefore does "
+            "not name: collect them again for that"
+        )
+        prepared = prepared.without_products(unmeasured)
+    elif unmeasured:
         raise StatisticsError(
             f"the statistics lack {len(unmeasured)} tensors to observe, {unmeasured[0]!r} for one",
             where=name,
@@ -325,6 +335,7 @@ def _from_cache(
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.graph.model.reach import beyond_int8
+    from onnx_trtcal.graph.plan.parser_names import is_helper, parser_tensors
     from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.graph.view import quantized_ops
     from onnx_trtcal.prepared import check_not_quantized, fold_model
@@ -338,10 +349,12 @@ def _from_cache(
     folded = fold_model(load(model, options.ort_custom_ops))
     check_not_quantized(quantized_ops(folded.folded.nodes), folded.model, options)
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
-    foreign = tuple(tensor for tensor in cache.scales if tensor not in tensors)
-    if len(foreign) == len(cache.scales):
+    parsers = {each.name for each in parser_tensors(folded.model)}
+    others = [tensor for tensor in cache.scales if tensor not in tensors]
+    foreign = tuple(tensor for tensor in others if tensor not in parsers and not is_helper(tensor))
+    if len(others) == len(cache.scales):
         raise CacheError(
-            f"none of the cache's {len(foreign)} entries names a tensor of the model",
+            f"none of the cache's {len(others)} entries names a tensor of the model",
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )

@@ -33,7 +33,10 @@ _MOST_NAMED = 10
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 
-Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat"]
+Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat", "alias", "bound"]
+
+# Why a scale needs no data.
+_KNOWN = ("constant", "bound")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +51,9 @@ class Scale:
         method: what chose the threshold, as `percentile:99.9`.
         source: the scale owner: the observed tensor whose scale this is, often the tensor itself.
         reason: why that tensor owns the scale: it is the tensor itself (`measured`), or the two share a fused
-            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input.
+            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input. Of a tensor that
+            only NVIDIA's parser names, `alias` where it holds the owner's values, `bound` where its op keeps it
+            within one.
         seen: whether the owner held a finite value in any sample. Where it did not, the scale is made up.
     """
 
@@ -120,7 +125,7 @@ def make_scales(
     """
     scales = {}
     for tensor, owner in plan.owners.items():
-        if owner.reason == "constant":
+        if owner.reason in _KNOWN:
             amax = plan.constants[owner.source]
             threshold, method = amax, "minmax"
         else:
@@ -130,6 +135,6 @@ def make_scales(
             threshold = _LARGEST
         scale = to_scale(threshold, zero_scales=zero_scales)
         reason = cast("Reason", owner.reason)
-        seen = owner.reason == "constant" or owner.source not in unseen
+        seen = owner.reason in _KNOWN or owner.source not in unseen
         scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, reason, seen)
     return scales

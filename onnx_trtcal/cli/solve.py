@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "method_for",
         "trt_version",
         "tie_concat",
+        "parser_names",
         "zero_scales",
         "allow_nonfinite",
         "allow_quantized",

@@ -50,6 +50,8 @@ _REASONS: Mapping[Reason, str] = {
     "pool": "MaxPool output",
     "concat": "tied to a Concat",
     "constant": "constant",
+    "alias": "same values under the name of TensorRT's parser",
+    "bound": "bounded by its op",
 }
 
 

@@ -12,13 +12,13 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
+from onnx_trtcal.graph.model.nodes import layer_name, nodes_of
 from onnx_trtcal.trt.compiler.build import build
 from onnx_trtcal.trt.compiler.kernels import Kernel, parse_kernels
 from onnx_trtcal.trt.compiler.layers import Layer, find_layers
 from onnx_trtcal.trt.compiler.model_layers import find_model_layers
 from onnx_trtcal.trt.compiler.options import CompileOptions
 from onnx_trtcal.trt.compiler.problems import Problem, find_problems
-from onnx_trtcal.trt.compiler.scope import layer_name, nodes_of
 from onnx_trtcal.trt.compiler.summary import Summary, summarize
 
 if TYPE_CHECKING:

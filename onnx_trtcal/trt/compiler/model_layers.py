@@ -12,7 +12,7 @@ import onnx
 from onnx_trtcal.graph.model.inference import infer_types, skeleton
 from onnx_trtcal.graph.model.order import sorted_nodes
 from onnx_trtcal.graph.ops import ANCHORS
-from onnx_trtcal.trt.compiler.scope import STANDARD, Scope, bodies, layer_name, nodes_of
+from onnx_trtcal.trt.compiler.scope import STANDARD, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
