@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
+    from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
@@ -48,6 +49,7 @@ __all__ = [
     "EvaluationOptions",
     "Finding",
     "Options",
+    "ParserCoverage",
     "Preprocess",
     "QdqOptions",
     "Quantization",
@@ -55,6 +57,7 @@ __all__ = [
     "SensitivityOptions",
     "calibrate",
     "check",
+    "check_parser",
     "compare",
     "compile_model",
     "dequantize",
@@ -90,6 +93,7 @@ _HOMES = {
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
     "Options": "options",
+    "ParserCoverage": "audit.parser_coverage",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
@@ -97,6 +101,7 @@ _HOMES = {
     "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
+    "check_parser": "audit.parser_coverage",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

@@ -20,12 +20,13 @@ from onnx_trtcal.graph.model.reach import layers_behind, reads_of
 from onnx_trtcal.graph.model.runnable import Runnable, find_runnable, runnable_up_to
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.ops import FLOATS
-from onnx_trtcal.graph.plan.parser_names import with_parser_names
+from onnx_trtcal.graph.plan.parser_names import with_helpers, with_parser_names
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.products import add_products, typed_products
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import check_name
+from onnx_trtcal.trt.compiler.network import read_network
 from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.methods import Method
-    from onnx_trtcal.options import Options
+    from onnx_trtcal.options import Options, ParserNames
 
 _MOST_NAMES = 10
 _NAMED_SINCE = 10  # TensorRT; up to 8.6 what the model does not name is (Unnamed Layer* N) in every cache
@@ -137,6 +138,7 @@ def prepare(
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
         OptionError: when the options contradict each other on this model, a method does not exist or a
             `method_for` pattern matches no tensor.
+        CompilerMissingError: when `parser_names` is "all" and NVIDIA's parser is not installed.
     """
     listener = listener or LoggingListener()
     original = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
@@ -162,8 +164,10 @@ def prepare(
     )
     _check_plan(planned, folded.model, options)
     ran = folded.model
-    if _names_for_parser(options):
+    if (names := _names_for_parser(options)) != "off":
         planned = with_parser_names(planned, ran)
+    if names == "all":
+        planned = with_helpers(planned, read_network(original.path or original.proto).copies)
     if planned.products:
         observed, ran = add_products(observed, ran, planned.products), typed_products(ran, planned.products)
     listener.say(_prepared_line(folded.folds, planned))
@@ -196,9 +200,9 @@ def fold_model(model: Model) -> FoldedModel:
     return FoldedModel(model, graph, folds, find_groups(graph, model.shapes))
 
 
-def _names_for_parser(options: Options) -> bool:
-    """Whether the cache is to hold the names of NVIDIA's parser, which older versions than 10 do not use."""
-    return options.parser_names != "off" and parse_version(options.trt_version).major >= _NAMED_SINCE
+def _names_for_parser(options: Options) -> ParserNames:
+    """Which names of NVIDIA's parser the cache is to hold: none for a version that does not use them."""
+    return options.parser_names if parse_version(options.trt_version).major >= _NAMED_SINCE else "off"
 
 
 def check_not_quantized(found: Sequence[str], model: Model, options: Options) -> None:

@@ -351,14 +351,14 @@ def _from_cache(
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
     parsers = {each.name for each in parser_tensors(folded.model)}
     others = [tensor for tensor in cache.scales if tensor not in tensors]
-    foreign = tuple(tensor for tensor in others if tensor not in parsers and not is_helper(tensor))
+    foreign = tuple(tensor for tensor in others if tensor not in parsers)
     if len(others) == len(cache.scales):
         raise CacheError(
             f"none of the cache's {len(others)} entries names a tensor of the model",
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )
-    if 2 * len(foreign) > len(cache.scales):
+    if 2 * sum(not is_helper(tensor) for tensor in foreign) > len(cache.scales):
         listener.warn(
             f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor "
             "of the model"
@@ -371,7 +371,7 @@ def _from_cache(
     made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
-        scales={**usable, **propagated},
+        scales={t: scale for t, scale in usable.items() if t in tensors or t in foreign} | propagated,
         kind="cache",
         propagated=tuple(propagated),
         missing=tuple(tensor for tensor in missing if tensor not in beyond),

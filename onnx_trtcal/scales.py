@@ -51,9 +51,9 @@ class Scale:
         method: what chose the threshold, as `percentile:99.9`.
         source: the scale owner: the observed tensor whose scale this is, often the tensor itself.
         reason: why that tensor owns the scale: it is the tensor itself (`measured`), or the two share a fused
-            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input. Of a tensor that
-            only NVIDIA's parser names, `alias` where it holds the owner's values, `bound` where its op keeps it
-            within one.
+            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input. Of a
+            tensor that only NVIDIA's parser names, `alias` where it holds the owner's values, `bound` where its op
+            keeps it within one.
         seen: whether the owner held a finite value in any sample. Where it did not, the scale is made up.
     """
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["NO_SUCH_TENSOR", "Coverage", "Gap", "check"]
+__all__ = ["NO_SUCH_TENSOR", "OF_THE_FOLDED", "Coverage", "Gap", "check", "folded_names"]
 
 NO_SUCH_TENSOR = "the model has no such tensor"
-_OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
+OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,11 @@ def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, 
         else:
             unknown[name] = NO_SUCH_TENSOR
     if NO_SUCH_TENSOR in unknown.values():
-        folded = _folded_names(model)
-        unknown.update(dict.fromkeys([name for name in unknown if name in folded], _OF_THE_FOLDED))
+        folded = folded_names(model)
+        unknown.update(dict.fromkeys([name for name in unknown if name in folded], OF_THE_FOLDED))
     return unknown
 
 
-def _folded_names(model: Model) -> set[str]:
+def folded_names(model: Model) -> set[str]:
+    """The tensors of a model with BatchNorm folded."""
     return {tensor.name for node in fold_model(model).folded.nodes for tensor in node.outputs}

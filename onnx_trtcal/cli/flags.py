@@ -33,9 +33,16 @@ def data_from(args: argparse.Namespace) -> str | list[str]:
     return paths[0] if len(paths) == 1 else paths
 
 
-def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Adds a flag for each named field of Options (for all of them when none is named), and --config."""
-    known = {item.name: item for item in dataclasses.fields(Options) if item.name != "preprocess"}
+def add_options(parser: argparse.ArgumentParser, *names: str, without: Sequence[str] = ()) -> None:
+    """Adds a flag for each named field of Options (for all of them when none is named), and --config.
+
+    Args:
+        parser: of the verb.
+        names: the fields.
+        without: those of all fields that the verb has no use for.
+    """
+    left_out = {"preprocess", *without}
+    known = {item.name: item for item in dataclasses.fields(Options) if item.name not in left_out}
     group = parser.add_argument_group("options")
     for name in names or known:
         _add_flag(group, known[name])

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_compiler(group)
     add_qdq(parser)
-    add_options(parser)
+    add_options(parser, without=["parser_names"])
     add_preprocess(parser)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.graph.plan.plan import Plan
 
-__all__ = ["ParserTensor", "is_helper", "parser_tensors", "with_parser_names"]
+__all__ = ["ParserTensor", "is_helper", "parser_tensors", "with_helpers", "with_parser_names"]
 
 # What TensorRT calls the tensors of layers that it adds on its own.
 _HELPERS = ("(Unnamed Layer* ", "ONNXTRT_", "tmp_refittable_weight", "tmp_weight")
@@ -86,7 +86,9 @@ def parser_tensors(model: Model) -> tuple[ParserTensor, ...]:
         for name in _read_as_tensors(node, stored):
             if name in copies and model.elem_types.get(name) in ops.FLOATS:
                 found.setdefault(name, ParserTensor(f"{name}_output", "constant", copies[name]))
-        kind = None if model.inlined or not ops.is_standard_domain(node.domain) else _kind(node, model, stored)
+        kind = (
+            None if model.inlined or not ops.is_standard_domain(node.domain) else _kind(node, model, stored)
+        )
         if kind is not None:
             name = layer_name(node)
             found.setdefault(name, ParserTensor(f"{name}_output", kind, node.output[0]))
@@ -130,6 +132,25 @@ def with_parser_names(plan: Plan, model: Model) -> Plan:
         op_types={**plan.op_types, **dict.fromkeys(products, "Gemm")},
         products=products,
         parser_names=tuple(name for name in owners if name not in plan.owners),
+    )
+
+
+def with_helpers(plan: Plan, copies: Mapping[str, str]) -> Plan:
+    """The plan with owners for tensors that only hold the values of others.
+
+    Args:
+        plan: of the model, with the parser's names in it.
+        copies: tensor of the parser's network -> the tensor whose values it holds, in the network's order.
+    """
+    owners = dict(plan.owners)
+    for name, source in copies.items():
+        known = owners.get(source)
+        if known is not None and name not in owners and name not in plan.skipped:
+            owners[name] = replace(known, reason="constant" if known.reason == "constant" else "alias")
+    return replace(
+        plan,
+        owners=owners,
+        parser_names=(*plan.parser_names, *(name for name in owners if name not in plan.owners)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx_graphsurgeon as gs
 from onnx import helper
@@ -44,7 +44,7 @@ def add_products(graph: gs.Graph, model: Model, products: Mapping[str, str]) -> 
     for product, output in products.items():
         maker = makers[output]
         given = {each.name: helper.get_attribute_value(each) for each in maker.attribute}
-        attributes = {name: given[name] for name in ("transA", "transB") if name in given}
+        attributes: dict[str, Any] = {name: given[name] for name in ("transA", "transB") if name in given}
         names = list(maker.input[:2])
         if graph.opset < _NO_BIAS:
             names.append(maker.input[2])

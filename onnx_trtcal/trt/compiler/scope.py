@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import onnx
-
 from onnx_trtcal.graph.model.nodes import bodies
 from onnx_trtcal.graph.model.order import sorted_nodes
 from onnx_trtcal.graph.ops import COPIES, MOVES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    import onnx
 
     from onnx_trtcal.graph.model.inference import Shape
 
