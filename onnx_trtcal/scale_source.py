@@ -12,7 +12,7 @@ from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
-from onnx_trtcal.scales import named_tensors, unseen_text
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
@@ -54,7 +54,8 @@ class ScaleSource:
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
         missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
-        foreign: entries of the cache that name no tensor of the model, folded or not.
+        parser_names: entries of the cache under names that only NVIDIA's parser gives.
+        foreign: entries of the cache that name no tensor of the model, folded or not, nor of the parser.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
@@ -69,6 +70,7 @@ class ScaleSource:
     calibration: Calibration | None = None
     propagated: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    parser_names: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -128,16 +130,15 @@ def find_scales(
         return _of_model(source, model)
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
-        _warn_of_unseen(found, listener)
-        return found
-    if kind == "statistics":
+    elif kind == "statistics":
         named = isinstance(source, (str, Path))
         collection = load_statistics(source) if named else source
-        calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
+        name = str(source) if named else ""
+        found = from_calibration(from_statistics(model, collection, options, listener, name), kind)
     else:
-        calibration = calibrate(model, source, options, listener=listener)
-    found = from_calibration(calibration, kind)
-    _warn_of_unseen(found, listener)
+        found = from_calibration(calibrate(model, source, options, listener=listener), kind)
+    for text in unseen_warnings(found.unseen, found.scales, from_cache=kind == "cache"):
+        listener.warn(text)
     return found
 
 
@@ -157,14 +158,13 @@ def _of_model(calibration: Calibration, model: str | Path | onnx.ModelProto) -> 
 
 def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> ScaleSource:
     """The scales of a calibration; `kind` is what that came from."""
-    own = frozenset(calibration.prepared.plan.parser_names)
-    scales = {name: item.scale for name, item in calibration.scales.items() if name not in own}
+    scales = {name: item.scale for name, item in calibration.scales.items()}
     return ScaleSource(
         calibration.prepared.whole(),
         scales,
         kind,
         calibration,
-        unseen=tuple(name for name in calibration.unseen if name not in own),
+        unseen=calibration.unseen,
         seen_shapes=calibration.seen_shapes,
     )
 
@@ -237,8 +237,7 @@ def compare(
     """
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
-    options = replace(options, parser_names="off")
-    prepared = _prepare_for(model, collection, options, listener, where)
+    prepared = _prepare_for(model, collection, replace(options, parser_names="off"), listener, where)
     histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
     return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
 
@@ -315,10 +314,10 @@ def _prepare_for(
     prepared = prepare(loaded, collected, listener, stops=collection.options.get("unrunnable", ()))
     unmeasured = [tensor for tensor in prepared.plan.observed if tensor not in collection.histograms]
     if unmeasured and prepared.plan.products.keys() >= set(unmeasured):
-        (listener or LoggingListener()).say(
-            f"the statistics lack what {len(unmeasured)} Gemms make before their bias, which the cache therefore does "
-            "not name: collect them again for that"
+        text = (
+            f"the statistics lack the products of {len(unmeasured)} Gemms, which the cache does not name then"
         )
+        (listener or LoggingListener()).say(text)
         prepared = prepared.without_products(unmeasured)
     elif unmeasured:
         raise StatisticsError(
@@ -371,28 +370,16 @@ def _from_cache(
     made_up = {tensor for tensor, scale in known.items() if scale == 0} - sidecar.zeros
     return ScaleSource(
         folded=folded,
-        scales={t: scale for t, scale in usable.items() if t in tensors or t in foreign} | propagated,
+        scales={**usable, **propagated},
         kind="cache",
         propagated=tuple(propagated),
         missing=tuple(tensor for tensor in missing if tensor not in beyond),
+        parser_names=tuple(tensor for tensor in others if tensor in parsers),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
         unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),
         seen_shapes=sidecar.shapes(folded.model.inputs, options.batch_size),
     )
-
-
-def _warn_of_unseen(found: ScaleSource, listener: Listener) -> None:
-    """Names the tensors whose scale stands for no range."""
-    zero = [name for name in found.unseen if found.scales.get(name) == 0]
-    if found.kind == "cache" and zero:
-        listener.warn(
-            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
-            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
-        )
-    others = [name for name in found.unseen if found.kind != "cache" or name not in zero]
-    if others:
-        listener.warn(f"{unseen_text(others)}; the layers that read them stay in floating point")
 
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping
+    from collections.abc import Collection, Container, Iterator, Mapping
 
     from onnx_trtcal.graph.plan.plan import Plan
 
@@ -24,6 +24,7 @@ __all__ = [
     "named_tensors",
     "to_scale",
     "unseen_text",
+    "unseen_warnings",
 ]
 
 QUANTIZED_MAX = 127
@@ -86,6 +87,27 @@ def named_tensors(names: Collection[str]) -> str:
 def unseen_text(names: Collection[str]) -> str:
     """What a warning says of tensors whose scale is made up; it can be continued."""
     return f"{named_tensors(names)}: no finite value in any sample, so the range was never seen"
+
+
+def unseen_warnings(
+    names: Collection[str], scales: Mapping[str, float], *, from_cache: bool
+) -> Iterator[str]:
+    """What to warn of where layers that read tensors of no known range are to be quantized.
+
+    Args:
+        names: the tensors.
+        scales: tensor -> scale.
+        from_cache: whether the scales are those of a cache, where 0 stands for no range.
+    """
+    zero = [name for name in names if scales.get(name) == 0]
+    if from_cache and zero:
+        yield (
+            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
+            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
+        )
+    others = [name for name in names if not from_cache or name not in zero]
+    if others:
+        yield f"{unseen_text(others)}; the layers that read them stay in floating point"
 
 
 def to_scale(threshold: float, *, zero_scales: bool = False) -> float:

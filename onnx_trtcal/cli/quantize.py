@@ -140,7 +140,7 @@ def _print_origin(source: ScaleSource, console: Console) -> None:
     if source.kind != "cache":
         console.line(f"{len(source.scales)} tensors have a scale")
         return
-    foreign = [name for name in source.foreign if name not in source.unusable]
+    foreign = [name for name in (*source.foreign, *source.parser_names) if name not in source.unusable]
     given = len(source.scales) - len(source.propagated) - len(foreign)
     console.line(f"{given} tensors of the model have a scale in the cache")
     if source.propagated:
