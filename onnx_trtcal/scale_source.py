@@ -122,8 +122,6 @@ def find_scales(
     """
     from onnx_trtcal.pipeline import calibrate
 
-    options = replace(options, parser_names="off")  # no model has those tensors
-
     listener = listener or LoggingListener()
     kind = source_kind(source)
     if kind == "calibration":

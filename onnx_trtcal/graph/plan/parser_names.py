@@ -217,7 +217,8 @@ def _read_as_tensors(node: onnx.NodeProto, stored: frozenset[str]) -> Iterator[s
 
 def _tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every name of a tensor in a graph and in the bodies of its nodes."""
-    yield from (value.name for value in (*graph.input, *graph.output, *graph.initializer))
+    yield from (value.name for value in (*graph.input, *graph.output))
+    yield from (tensor.name for tensor in graph.initializer)
     for node in graph.node:
         yield from node.output
         for body in bodies(node):

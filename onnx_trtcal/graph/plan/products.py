@@ -13,6 +13,8 @@ from onnx_trtcal.graph.model.weights import Weight, WeightValues
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onnx import SparseTensorProto, TensorProto
+
     from onnx_trtcal.graph.model.load import Model
 
 __all__ = ["add_products", "typed_products"]
@@ -32,7 +34,9 @@ def add_products(graph: gs.Graph, model: Model, products: Mapping[str, str]) -> 
         products: name of the product -> output of the Gemm.
     """
     makers = {node.output[0]: node for node in model.proto.graph.node if node.op_type == "Gemm"}
-    weights = {tensor.name: tensor for tensor in model.proto.graph.initializer}
+    weights: dict[str, TensorProto | SparseTensorProto] = {
+        tensor.name: tensor for tensor in model.proto.graph.initializer
+    }
     weights |= {tensor.values.name: tensor for tensor in model.proto.graph.sparse_initializer}
 
     def operand(name: str) -> gs.Tensor:
