@@ -45,6 +45,8 @@ _WEIGHTS: Mapping[str, frozenset[int]] = {
 }
 # Layers for images, which the parser gives other inputs by way of an unsqueezed tensor.
 _ON_IMAGES = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "MaxPool"})
+# Made of a function that stays within 0 and 1, HardSigmoid or Softmax, and of another layer behind it.
+_BOUNDED = frozenset({"HardSwish", "LogSoftmax"})
 _REARRANGES = frozenset({"DepthToSpace", "SpaceToDepth"})
 
 
@@ -160,7 +162,7 @@ def _kind(
     """What the tensor `<layer>_output` of a node holds; None where there is none, or its values are not known."""
     if node.op_type == "Gemm":
         return "product" if len(node.input) > 2 and node.input[2] else None
-    if node.op_type == "HardSwish":
+    if node.op_type in _BOUNDED:
         return "bound"
     if node.op_type == "Softmax" or node.op_type in _REARRANGES:
         return "alias"

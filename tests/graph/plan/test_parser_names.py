@@ -111,6 +111,7 @@ CASES: dict[str, tuple[onnx.ModelProto, dict[str, str]]] = {
     "depth to space": (one("DepthToSpace", (1, 8, 3, 5), blocksize=2), ALIAS),
     "space to depth": (one("SpaceToDepth", (1, 2, 4, 6), blocksize=2), ALIAS),
     "hard swish": (one("HardSwish", (1, 3, 5, 5)), {"layer_output": "bound"}),
+    "log softmax": (one("LogSoftmax", (2, 3, 4), axis=-1), {"layer_output": "bound"}),
     "relu": (one("Relu", (1, 3, 5, 5)), {}),
     "clip": (one("Clip", (1, 3), {"low": np.float32(0), "high": np.float32(6)}), {}),
     "prelu": (one("PRelu", (1, 3, 4), {"slope": values(3, 1)}), {"slope_output": "constant"}),
