@@ -137,7 +137,7 @@ def rows(args: argparse.Namespace, table: Table) -> Iterator[tuple[str, str, Res
     for text in args.models:
         path, *given = text.split("@")
         flags = shlex.split(args.quantize)
-        for precision in args.precision.split(","):
+        for precision in filter(None, args.precision.split(",")):
             yield (
                 Path(path).stem,
                 f"ours {precision}",
@@ -159,7 +159,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="MODEL[@input:1x3x48x192]")
-    parser.add_argument("--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16)")
+    parser.add_argument("--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16; empty for none)")
     parser.add_argument("--quantize", default="", metavar="FLAGS", help="further flags of `quantize`")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=FOLDER", help="another tool's files"

@@ -25,8 +25,8 @@ def test_rules_and_exclusions(tmp_path: Path) -> None:
     pattern.conv("b", "c", 8, 24)
     why = explained(quantized(pattern.model("c"), exclude=("n_c",), min_channels=16), tmp_path)
     assert set(why) == {"n_b", "n_c"}
-    assert why["n_b"] == "8 input and 8 output channels, both fewer than 16"
-    assert why["n_c"] == "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
+    assert why["n_b"] == "8 input and 8 output channels, both fewer than 16 (option min_channels)"
+    assert why["n_c"] == "no Q/DQ pair: excluded from quantization, or its input has no scale"
 
 
 def test_attention(tmp_path: Path) -> None:
