@@ -35,6 +35,16 @@ def test_attention(tmp_path: Path) -> None:
     assert all("attention" in text for text in why.values())
 
 
+def test_what_is_left_by_default_is_told_by_its_rule(tmp_path: Path) -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 24)
+    pattern.op("GlobalAveragePool", "a", "g")
+    pattern.conv("g", "s", 24, 2, kernel=1)
+    pattern.conv("s", "e", 2, 8, kernel=1)
+    why = explained(quantized(pattern.model("e")), tmp_path)
+    assert set(why) == {"n_e"} and "sums 2 products" in why["n_e"]
+
+
 def test_half_a_pair_is_not_explained_by_rules(tmp_path: Path) -> None:
     model = quantized(two_convs())
     last = next(node for node in model.graph.node if node.name == "n_c")
