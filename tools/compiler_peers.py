@@ -4,9 +4,9 @@
         [--tool modelopt_fp32 ...] [--timeout 600]
 
 Writes FOLDER/TOOL/MODEL.onnx, or FOLDER/TOOL/MODEL.failed with the reason where a tool gives up or takes too long;
-what is there already is not made again. The tools run with their default settings on random data, in a process each:
-what the compiler does depends on where pairs are and which scales are equal, not on their values. Shapes of several
-inputs follow one another: MODEL.onnx@input:1x512@state:2x1x128.
+what is there already is not made again. The tools run with their default settings on random data: what the compiler
+does depends on where pairs are and which scales are equal, not on their values. Shapes of several inputs follow one
+another: MODEL.onnx@input:1x512@state:2x1x128.
 
 | tool | what it is |
 |---|---|
@@ -18,6 +18,10 @@ inputs follow one another: MODEL.onnx@input:1x512@state:2x1x128.
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,69 +45,73 @@ def main() -> None:
     parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
     parser.add_argument("--tool", action="append", choices=TOOLS, help="this one only (repeatable)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one file (default 600)")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        _child(*args.child)
+        _child(**json.loads(args.child))
         return
     if not args.models:
         parser.error("give FOLDER and models")
     wanted = args.tool or [tool for tool in TOOLS if args.modelopt or not tool.startswith("modelopt")]
-    for text in args.models:
-        path, _, shapes = text.partition("@")
-        for tool in wanted:
-            python = args.modelopt if tool.startswith("modelopt") else sys.executable
-            made = args.folder / tool / Path(path).name
-            if python and not made.exists() and not made.with_suffix(".failed").exists():
-                made.parent.mkdir(parents=True, exist_ok=True)
-                reason = make(python, tool, Path(path), shapes, made, args.timeout)
-                print(f"{made.stem}\t{tool}\t{reason or 'written'}", flush=True)
-
-
-def make(python: str, tool: str, model: Path, shapes: str, made: Path, timeout: float) -> str:
-    """Runs one tool on one model; returns why there is no file, which is kept beside where it would be."""
-    with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
-        output = Path(scratch, "quantized.onnx")
-        command = [python, str(Path(__file__).resolve()), "--child", tool, str(model.resolve()), shapes]
-        try:
-            done = subprocess.run(
-                [*command, str(output)],
-                capture_output=True,
-                text=True,
-                cwd=scratch,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            reason = f"not done after {timeout:g} s"
-        else:
-            if done.returncode == 0 and output.exists():
-                made.write_bytes(output.read_bytes())
-                return ""
-            reason = _last_error(done.stderr)
-    made.with_suffix(".failed").write_text(reason + "\n")
-    return reason
-
-
-def _last_error(stderr: str) -> str:
-    """The line that names the last exception of a traceback."""
-    lines = [line for line in stderr.splitlines() if line and not line[0].isspace()]
-    return next((line for line in reversed(lines) if "Error" in line), (lines or ["it wrote no model"])[-1])[
-        :200
+    models = [
+        str(Path(path).resolve()) + at + shapes
+        for path, at, shapes in (m.partition("@") for m in args.models)
     ]
+    for tool in wanted:
+        folder = (args.folder / tool).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        asked = {"tool": tool, "folder": str(folder), "models": models, "timeout": args.timeout}
+        python = args.modelopt if tool.startswith("modelopt") else sys.executable
+        command = [python, str(Path(__file__).resolve()), "--child", json.dumps(asked)]
+        subprocess.run(command, check=True)
 
 
-def _child(tool: str, model: str, shapes: str, output: str) -> None:
+def _child(tool: str, folder: str, models: Sequence[str], timeout: float) -> None:
+    """One tool on all models: it is loaded once, and every model is quantized in a fork of its own."""
+    if tool.startswith("modelopt"):
+        import modelopt.onnx.quantization  # noqa: F401 (loaded for the forks)
+    else:
+        import onnxruntime.quantization  # noqa: F401 (loaded for the forks)
+    for text in models:
+        path, _, shapes = text.partition("@")
+        made = Path(folder, Path(path).name)
+        failed = made.with_suffix(".failed")
+        if made.exists() or failed.exists():
+            continue
+        with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
+            output, reason = Path(scratch, "quantized.onnx"), Path(scratch, "reason")
+            fork = multiprocessing.get_context("fork").Process(
+                target=_quantize, args=(tool, path, shapes, output, reason)
+            )
+            fork.start()
+            fork.join(timeout)
+            if fork.is_alive():
+                fork.kill()
+                fork.join()
+                reason.write_text(f"not done after {timeout:g} s")
+            elif not reason.exists() and not output.exists():
+                reason.write_text(f"it ended with {fork.exitcode} and wrote no model")
+            shutil.copy(*((reason, failed) if reason.exists() else (output, made)))
+            what = reason.read_text() if reason.exists() else "written"
+        print(f"{made.stem}\t{tool}\t{what}", flush=True)
+
+
+def _quantize(tool: str, model: str, shapes: str, output: Path, reason: Path) -> None:
     import onnx
 
-    copy = str(Path(output).with_name("model.onnx"))
-    proto = onnx.load(model)
-    onnx.save(proto, copy)
-    feeds = [_random_feed(proto, shapes, seed) for seed in range(_SAMPLES)]
-    if tool.startswith("modelopt"):
-        _modelopt(copy, feeds, tool.removeprefix("modelopt_"), output)
-    else:
-        _ort(copy, feeds, output, quantize_bias=tool == "ort")
+    for stream in (1, 2):  # the tools tell their progress
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    try:
+        copy = str(output.with_name("model.onnx"))
+        proto = onnx.load(model)
+        onnx.save(proto, copy)
+        feeds = [_random_feed(proto, shapes, seed) for seed in range(_SAMPLES)]
+        if tool.startswith("modelopt"):
+            _modelopt(copy, feeds, tool.removeprefix("modelopt_"), str(output))
+        else:
+            _ort(copy, feeds, str(output), quantize_bias=tool == "ort")
+    except Exception as error:  # noqa: BLE001 (the tools' own types: whatever it is, it is the row's reason)
+        reason.write_text(f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
 
 
 def _random_feed(proto: Any, shapes: str, seed: int) -> dict[str, Any]:
@@ -160,26 +168,40 @@ class _Reader:
 def _ort(model: str, feeds: Sequence[dict[str, Any]], output: str, *, quantize_bias: bool) -> None:
     """quantize_static as its documentation shows, on a model prepared by quant_pre_process where that succeeds."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    def quantized(prepared: str) -> None:
+        quantize_static(
+            prepared,
+            output,
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            calibrate_method=CalibrationMethod.MinMax,
+            calibration_providers=["CPUExecutionProvider"],
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": quantize_bias,
+            },
+        )
+
+    try:
+        quantized(_prepared(model))
+    except Exception:  # noqa: BLE001 (what is prepared may not be a model that runs)
+        quantized(model)
+
+
+def _prepared(model: str) -> str:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = f"{model}.prepared.onnx"
+    path = f"{model}.prepared.onnx"
     try:
-        quant_pre_process(model, prepared)
-    except Exception as error:  # noqa: BLE001 (symbolic shape inference fails in many ways)
-        sys.stderr.write(f"quant_pre_process failed ({type(error).__name__}), continuing without it\n")
-        prepared = model
-    quantize_static(
-        prepared,
-        output,
-        _Reader(feeds),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        calibrate_method=CalibrationMethod.MinMax,
-        calibration_providers=["CPUExecutionProvider"],
-        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": quantize_bias},
-    )
+        quant_pre_process(model, path)
+    except Exception:  # noqa: BLE001 (symbolic shape inference fails in many ways)
+        quant_pre_process(model, path, skip_symbolic_shape=True)
+    return path
 
 
 def _modelopt(model: str, feeds: Sequence[dict[str, Any]], precision: str, output: str) -> None:

@@ -159,7 +159,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="MODEL[@input:1x3x48x192]")
-    parser.add_argument("--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16; empty for none)")
+    parser.add_argument(
+        "--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16; empty for none)"
+    )
     parser.add_argument("--quantize", default="", metavar="FLAGS", help="further flags of `quantize`")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=FOLDER", help="another tool's files"
