@@ -85,7 +85,8 @@ def test_sensitivity_counts_what_evaluate_counts() -> None:
     for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
         asked = EvaluationOptions(images, CPU, QdqOptions(exclude=found.exclude[:count]), task="detect")
         real = evaluate(detector(), images, asked)
-        assert damage.detection.mean_iou == pytest.approx(real.detection.mean_iou, abs=1e-6)
+        # Both are float32 sums, of one graph with switches and of one without.
+        assert damage.detection.mean_iou == pytest.approx(real.detection.mean_iou, abs=1e-5)
         same = replace(damage.detection, mean_iou=real.detection.mean_iou)
         assert (same, damage.agreement) == (real.detection, real.agreement)
 
