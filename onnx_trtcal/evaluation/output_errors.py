@@ -102,7 +102,7 @@ class OutputErrors:
             changed = (at for at in range(expected.ndim) if expected.shape[at] != got.shape[at])
             axis = next(changed, axis)
         by_row = rows is not None and axis > 0 and len(got) == len(expected)
-        for sample in range(rows or 0) if by_row else (slice(None),):
+        for sample in range(rows or 0) if by_row else (...,):
             one, other = expected[sample], got[sample]
             pair = None
             if one.ndim == other.ndim and one.ndim > 0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, listed
+from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.output_errors import OutputErrors
 from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.tasks.outcome import Outcome, outcome_of
@@ -113,7 +114,7 @@ class Variants:
     ) -> None:
         self.switched = switched
         self.samples = 0
-        outputs = switched.source.outputs
+        outputs = tensor_outputs(switched.source)
         self._provider = provider
         self._tasks = tasks
         self.counted = counted
