@@ -175,4 +175,5 @@ def _words(tensor: TensorError) -> str:
 
 
 def _points(score: Merit) -> str:
-    return f"{100 * (score.int8 - score.fp32):+.2f} ± {100 * (score.error or 0):.2f} points"
+    error = "" if score.error is None else f" ± {100 * score.error:.2f}"
+    return f"{100 * (score.int8 - score.fp32):+.2f}{error} points"

@@ -76,9 +76,10 @@ def evaluate(
     wanted, op_types = _observed(folded)
     provider = choose_provider(options.provider)
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
-    tasks = asked.tasks(
-        metadata_of(float_model), run.outputs, listener, counted=run.counted.tensors, required=True
-    )
+    errors = OutputErrors(float_model, folded.folded, run.counted)
+    # Where there are several rows for a sample, what has one value a row is not one value a class.
+    counted = run.counted.tensors | errors.listed
+    tasks = asked.tasks(metadata_of(float_model), run.outputs, listener, counted=counted, required=True)
     stream = open_source(
         data, float_model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
     )
@@ -86,7 +87,6 @@ def evaluate(
     stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
     if asked.labels:
         asked.labels.check_count(None if options.max_samples else stream.count, listener)
-    errors = OutputErrors(float_model, folded.folded, run.counted)
     comparison = Comparison(run, tasks, errors, options.threads)
     size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:

@@ -8,6 +8,8 @@ from onnx_trtcal.evaluation.per_sample import is_float, rows_of
 from onnx_trtcal.fidelity.blocks import BlockErrors, BlockFinder
 from onnx_trtcal.fidelity.row_sets import paired_rows
 from onnx_trtcal.graph.output_blocks import OutputBlocks, output_blocks
+from onnx_trtcal.graph.picked_rows import picked_rows
+from onnx_trtcal.graph.view import link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +26,10 @@ __all__ = ["OutputErrors"]
 
 
 class OutputErrors:
-    """Compares outputs block by block, see `fidelity.blocks`; those whose number of rows depends on values as sets.
+    """Compares outputs block by block, see `fidelity.blocks`.
+
+    Outputs whose number of rows depends on values, and those that list what a TopK or an NMS has picked, are compared
+    as sets of rows.
 
     Args:
         model: the float model.
@@ -32,19 +37,21 @@ class OutputErrors:
         counted: the outputs whose size depends on values.
 
     Attributes:
+        listed: the outputs that are compared as sets of rows.
         resized: the outputs of which a variant changed the size for some sample.
     """
 
     def __init__(self, model: Model, graph: gs.Graph, counted: DataDependent) -> None:
-        found = output_blocks(model, graph, model.outputs)
+        rows = {name: _row_axis(model, name) for name in counted.tensors}
+        self._row_axes = {**picked_rows(model, link(graph)), **rows}
+        self.listed = frozenset(self._row_axes)
         # Rows come and go: along an axis that counts them, or may do, nothing stays.
         one = OutputBlocks(whole=True)
         self._layouts = {
-            name: one if name in counted.tensors and layout.axis is None else layout
-            for name, layout in found.items()
+            name: one if name in self.listed and layout.axis is None else layout
+            for name, layout in output_blocks(model, graph, model.outputs).items()
         }
         self._counted = counted
-        self._row_axes = {name: _row_axis(model, name) for name in counted.tensors}
         self.resized: set[str] = set()
         self.start(())
 
@@ -75,7 +82,7 @@ class OutputErrors:
                 continue
             got = int8[name]
             rows = rows_of(expected, batch, rowless=name in self._counted.rowless)
-            if expected.shape == got.shape and name not in self._counted.tensors:
+            if expected.shape == got.shape and name not in self.listed:
                 errors.add(name, expected, got, rows)
                 continue
             if expected.shape != got.shape:

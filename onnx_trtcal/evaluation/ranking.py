@@ -16,6 +16,8 @@ from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants, counted_outputs
+from onnx_trtcal.graph.picked_rows import picked_rows
+from onnx_trtcal.graph.view import link
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
@@ -153,9 +155,9 @@ def sensitivity(
     everything = quantized_nodes(switched.placement)
     tried = {name: everything - nodes if leave_out else nodes for name, nodes in groups.items()}
     counted = counted_outputs(switched)
-    tasks = asked.tasks(
-        metadata_of(found.folded.model), switched.source.outputs, listener, counted=counted.tensors
-    )
+    # Where there are several rows for a sample, what has one value a row is not one value a class.
+    rows = counted.tensors | picked_rows(switched.source, link(switched.folded)).keys()
+    tasks = asked.tasks(metadata_of(found.folded.model), switched.source.outputs, listener, counted=rows)
     variants = Variants(switched, choose_provider(options.provider), options, counted, tasks)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
     source = open_source(

@@ -169,6 +169,7 @@ class BlockFinder:
     def __init__(self, layouts: Mapping[str, OutputBlocks]) -> None:
         self._layouts = layouts
         self._seen: dict[str, _Magnitudes] = {}
+        self._found: tuple[Block, ...] | None = None
 
     def add(self, output: str, expected: np.ndarray, rows: int | None = None) -> None:
         """Adds an output's values from the float model; arguments as for `BlockErrors.add`."""
@@ -176,10 +177,13 @@ class BlockFinder:
         if output not in self._seen:
             self._seen[output] = _Magnitudes(layout, _axes(layout, expected, rows), expected.shape)
         self._seen[output].add(expected, rows)
+        self._found = None
 
     def blocks(self) -> tuple[Block, ...]:
         """The blocks of every output that was added, in that order."""
-        return tuple(block for name, seen in self._seen.items() for block in seen.blocks(name))
+        if self._found is None:
+            self._found = tuple(block for name, seen in self._seen.items() for block in seen.blocks(name))
+        return self._found
 
 
 class _Magnitudes:

@@ -6,8 +6,8 @@ import numpy as np
 
 __all__ = ["paired_rows"]
 
-# Of both sides together; above it, rows are paired in the order in which they come.
-_MOST_PAIRS = 1 << 22
+# Differences of values to take for one pair of arrays; above it, rows are paired in the order in which they come.
+_MOST_DIFFERENCES = 1 << 27
 
 
 def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -31,8 +31,10 @@ def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.nd
     pairs: list[tuple[int, int]] = []
     if one.size and other.size:
         pairs = _pairs(*(each.astype(np.float64).reshape(len(each), -1) for each in (one, other)))
-    lost = [at for at in range(len(one)) if at not in {first for first, _ in pairs}]
-    new = [at for at in range(len(other)) if at not in {second for _, second in pairs}]
+    found = {first for first, _ in pairs}
+    lost = [at for at in range(len(one)) if at not in found]
+    taken = {second for _, second in pairs}
+    new = [at for at in range(len(other)) if at not in taken]
     shape = (len(pairs) + len(lost) + len(new), *one.shape[1:])
     left, right = np.zeros(shape, one.dtype), np.zeros(shape, other.dtype)
     left[: len(pairs) + len(lost)] = one[[first for first, _ in pairs] + lost]
@@ -43,7 +45,7 @@ def paired_rows(expected: np.ndarray, got: np.ndarray, axis: int) -> tuple[np.nd
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
     """Positions in both of the rows that belong together, those of `one` ascending."""
-    if len(one) * len(other) > _MOST_PAIRS:
+    if one.size * len(other) > _MOST_DIFFERENCES:
         return [(at, at) for at in range(min(len(one), len(other)))]
     one, other = (np.nan_to_num(each, posinf=0.0, neginf=0.0) for each in (one, other))
     rms = np.sqrt(np.mean(one**2, axis=0))

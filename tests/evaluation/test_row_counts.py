@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from helpers import toys
-from helpers.picking import best_of, dynamic_classes, picking, stacks
+from helpers.picking import best_of, dynamic_classes, noise_of_sets, picking, stacks
 from helpers.small import RecordingListener
 
 from onnx_trtcal import (
@@ -49,23 +49,6 @@ def edge() -> float:
         if 0 < sum(same) < len(same):
             return float(threshold)
     raise AssertionError("no threshold tells the two apart")
-
-
-def noise_of_sets(one: np.ndarray, other: np.ndarray) -> float:
-    """Rows paired nearest first while that beats leaving both alone; those left over count in full."""
-    rms = np.sqrt((one**2).mean(0))
-    left, right = list(range(len(one))), list(range(len(other)))
-    noise = 0.0
-    while left and right:
-        apart, i, j = min(
-            (float((((one[i] - other[j]) / rms) ** 2).sum()), i, j) for i in left for j in right
-        )
-        if apart >= float(((one[i] / rms) ** 2).sum() + ((other[j] / rms) ** 2).sum()):
-            break
-        noise += float(((one[i] - other[j]) ** 2).sum())
-        left.remove(i)
-        right.remove(j)
-    return noise + float((one[left] ** 2).sum() + (other[right] ** 2).sum())
 
 
 class TestEvaluate:

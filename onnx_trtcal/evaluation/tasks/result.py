@@ -39,6 +39,8 @@ class DetectionCounts:
         fp32: detections of the float model.
         int8: detections of the quantized model.
         kept: pairs that match.
+        lost: detections of the float model that the quantized one does not make.
+        invented: detections of the quantized model that the float one does not make.
         mean_iou: of the pairs; None without any.
     """
 
@@ -50,17 +52,9 @@ class DetectionCounts:
     fp32: int
     int8: int
     kept: int
+    lost: int
+    invented: int
     mean_iou: float | None
-
-    @property
-    def lost(self) -> int:
-        """Detections of the float model that the quantized one does not make."""
-        return self.fp32 - self.kept
-
-    @property
-    def invented(self) -> int:
-        """Detections of the quantized model that the float one does not make."""
-        return self.int8 - self.kept
 
     @property
     def agreement(self) -> float:

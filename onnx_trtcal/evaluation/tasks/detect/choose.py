@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_head", "looks_like_detector"]
 
-# The most telling first. A set of final detections is a pair of boxes and scores, too, and a level of strides as well.
+# The most telling first: one level of several strides looks like final detections, and these like a pair.
 _FINDERS: tuple[tuple[Finder, tuple[str, ...]], ...] = (
+    (find_strides, ("scrfd", "yunet")),
     (find_set, ("nms",)),
     (find_table, ("nms",)),
-    (find_strides, ("scrfd", "yunet")),
     (find_pair, ("ssd", "ssd-no-background", "detr")),
     (find_rows, ("yolov5", "yolox", "yolov8")),
 )
@@ -61,10 +61,9 @@ def choose_head(sample: Mapping[str, np.ndarray], scene: Scene, asked: str = "")
         else "cannot tell how the outputs hold detections"
     )
     fix = "name another --head" if asked else "name the --head that they are"
-    kinds = "; ".join(f"{name}: {text}" for name, text in HEADS.items())
     raise OptionError(
         f"{what}: of one sample they are {seen}",
-        fix=f"{fix}, or give a --metric FILE.py:NAME that reads them. Heads are {kinds}",
+        fix=f"{fix}, one of {', '.join(HEADS)}; or give a --metric FILE.py:NAME that reads them",
     )
 
 

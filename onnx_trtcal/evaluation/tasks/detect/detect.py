@@ -234,6 +234,8 @@ class DetectScoring:
             fp32=counts.fp32,
             int8=counts.int8,
             kept=len(counts.ious),
+            lost=counts.fp32 - len(counts.ious),
+            invented=counts.int8 - len(counts.ious),
             mean_iou=float(np.mean(counts.ious)) if counts.ious else None,
         )
         int8 = mean_average_precision(right, counts.found) if right else {}

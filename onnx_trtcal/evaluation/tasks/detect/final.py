@@ -111,6 +111,9 @@ class SetHead:
         if rows is None:
             return no_detections()
         boxes = rows[:, [1, 0, 3, 2]] if self.swapped else rows[:, :4]
+        # ONNX's own NonMaxSuppression takes any two opposite corners.
+        one, other = boxes[:, :2], boxes[:, 2:]
+        boxes = np.concatenate([np.minimum(one, other), np.maximum(one, other)], axis=1)
         scores = sample[self.scores].reshape(-1).astype(np.float64) if self.scores else rows[:, 4]
         labels = np.round(sample[self.labels].reshape(-1).astype(np.float64)).astype(np.int64)
         most = int(sample[self.count].reshape(-1)[0]) if self.count else len(rows)
@@ -146,7 +149,7 @@ def find_set(
             continue
         if rows.shape[1] == 4 and vectors[scores[0]].dtype.kind not in "fV":
             continue
-        if not asked and not _ordered(rows[:, :4]):
+        if not asked and not _ordered(rows[:, :4]) and "box" not in boxes.lower():
             continue
         count = _count_of(sample, {boxes, labels, *scores})
         shares = in_units(rows[:, :4])

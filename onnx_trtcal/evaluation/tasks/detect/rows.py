@@ -156,10 +156,10 @@ def _rows_last(shape: tuple[int, ...], scene: Scene, asked: str) -> bool | None:
     """Whether boxes are along the last axis; None when neither axis can hold what a box has."""
     least = 5 if asked == "yolov8" or not asked else 6
     first, last = (size >= least for size in shape)
-    if not first and not last:
-        return None
-    if first != last:
+    if first != last and asked:
         return first
+    if not first or not last:
+        return None
     on_grid = [grid_of(size, scene.size) is not None for size in shape]
     if on_grid[0] != on_grid[1]:
         return on_grid[1]
@@ -232,7 +232,7 @@ def _plausible(values: np.ndarray, scores: np.ndarray, boxes: Boxes, scene: Scen
         return float(np.nanmax(np.abs(values), initial=0.0)) < max(scene.size) / 4
     limit = (2.0 if boxes == "shares" else 2.0 * max(scene.size)) + 1
     sizes = values[:, 2:]
-    if (sizes < 0).mean() > _NEGATIVE or np.abs(values).max(initial=0.0) > limit:
+    if not values.any() or (sizes < 0).mean() > _NEGATIVE or np.abs(values).max(initial=0.0) > limit:
         return False
     # A few rows of anything could be logits.
     return not is_logit(scores) or grid_of(len(values), scene.size) is not None

@@ -101,7 +101,9 @@ def find_strides(sample: Mapping[str, np.ndarray], scene: Scene, asked: str = ""
     """
     for anchors in _ANCHORS:
         levels = [
-            level for stride in _STRIDES if (level := _level_of(sample, stride, anchors, scene)) is not None
+            level
+            for stride in _STRIDES
+            if stride <= min(scene.size) and (level := _level_of(sample, stride, anchors, scene)) is not None
         ]
         if len(levels) < 2 and not (levels and asked):
             continue
@@ -173,7 +175,5 @@ def _rows_of(array: np.ndarray, stride: int, anchors: int, size: tuple[int, int]
         return maps.reshape(rows, -1).astype(np.float64)
     if array.ndim == 1 and len(array) == rows:
         return array.astype(np.float64)[:, None]
-    matrix = as_matrix(array)
-    if matrix is None or (len(matrix) != rows):
-        return None
-    return matrix
+    matrix = as_matrix(array) if array.ndim == 2 or len(array) == 1 else None
+    return matrix if matrix is not None and len(matrix) == rows else None

@@ -106,7 +106,8 @@ def _reader_of(name: str, array: np.ndarray, size: tuple[int, int] | None) -> Ma
 def _plane(name: str, array: np.ndarray) -> MapReader:
     """One value a pixel: numbers of classes, or the score of a single class."""
     values = array.astype(np.float64)
-    if array.dtype.kind in "iub" or (values.max() > 1 and bool((values == np.round(values)).all())):
+    numbers = values.min() >= 0 and values.max() > 1 and bool((values == np.round(values)).all())
+    if array.dtype.kind in "iub" or numbers:
         return MapReader(name, "classes", None)
     probability = values.min() >= 0 and values.max() <= 1.001
     return MapReader(name, "probability" if probability else "logit", 2)
