@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.search.subgraph import ExportedGraph
 
-__all__ = ["before_softmax", "comparable_outputs"]
+__all__ = ["DISCRETE", "before_softmax", "comparable_outputs"]
 
 # What they give is chosen, counted or drawn: a slightly different input gives the same or something else.
-_DISCRETE = frozenset(
+DISCRETE = frozenset(
     {
         *("ArgMax", "ArgMin", "TopK", "Hardmax", "NonMaxSuppression", "NonZero", "Unique", "Multinomial"),
         *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"),
@@ -34,7 +34,7 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
         read = graph.reads(at)
         if not dependent.isdisjoint(read):
             dependent.update(node.output)
-        if node.op_type in _DISCRETE or not chosen.isdisjoint(read):
+        if node.op_type in DISCRETE or not chosen.isdisjoint(read):
             found.update({name: None for name in read if name in dependent and name not in chosen})
             chosen.update(name for name in node.output if name)
     found.update({name: None for name in graph.outputs if name not in chosen})
