@@ -250,7 +250,9 @@ def _from_toml(path: str) -> dict[str, Any]:
 
     try:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise OptionError("cannot read the options file: it is nested too deeply", where=path) from error
+    except (OSError, ValueError) as error:
         raise OptionError(f"cannot read the options file: {error}", where=path) from error
     tables = {"preprocess": read.pop("preprocess", {}), "qdq": read.pop("qdq", {})}
     for name, table in tables.items():
