@@ -104,6 +104,8 @@ def _quantize(tool: str, model: str, shapes: str, output: Path, reason: Path) ->
     try:
         copy = str(output.with_name("model.onnx"))
         proto = onnx.load(model)
+        # Before IR 4 every stored tensor had to be a graph input as well, which not all models and tools heed.
+        proto.ir_version = max(proto.ir_version, 8)
         onnx.save(proto, copy)
         feeds = [_random_feed(proto, shapes, seed) for seed in range(_SAMPLES)]
         if tool.startswith("modelopt"):
