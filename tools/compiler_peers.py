@@ -99,6 +99,7 @@ def _child(tool: str, folder: str, models: Sequence[str], timeout: float) -> Non
 def _quantize(tool: str, model: str, shapes: str, output: Path, reason: Path) -> None:
     import onnx
 
+    os.chdir(output.parent)  # they leave files where they are
     for stream in (1, 2):  # the tools tell their progress
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     try:
