@@ -111,7 +111,7 @@ METHODS: Mapping[str, Registration] = {
         ),
         Registration(
             "auto",
-            "the thresholds that together disturb the network's outputs least; runs the model, ten times as often as counting does",
+            "the thresholds that together disturb the network's outputs least; runs the model ten times a sample",
             "search.auto:solve",
             needs="model",
             fallback="mse",
