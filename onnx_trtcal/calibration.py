@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.layout import Feeding
@@ -42,6 +45,8 @@ class Calibration:
             the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
         feeding: what an item of the data is; None when solved from a file.
+        kept: a few samples as the model is fed with them one at a time, for a look at the end result: those with the
+            smallest content hashes, whatever the order of the data. Empty when solved from a file.
     """
 
     prepared: Prepared
@@ -52,6 +57,7 @@ class Calibration:
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
     feeding: Feeding | None = None
+    kept: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"
@@ -75,11 +81,9 @@ class Calibration:
     def _title(self) -> str:
         path = self.prepared.model.path
         methods = ", ".join(dict.fromkeys(item.method for item in self.scales.values()))
-        samples = len(self.collection.samples)
-        return (
-            f"{path.name if path else 'a model in memory'}: {samples} sample{'s' * (samples != 1)}, "
-            f"{len(self.scales)} scales by {methods}"
-        )
+        samples = many(len(self.collection.samples), "sample")
+        scales = many(len(self.scales), "scale")
+        return f"{path.name if path else 'a model in memory'}: {samples}, {scales} by {methods}"
 
     @property
     def options(self) -> Options:

@@ -109,7 +109,7 @@ def test_picked_rows_are_a_set_and_no_classes() -> None:
     assert noise < in_order / 2
 
 
-def test_scalars_are_blocks_and_integers_are_none() -> None:
+def test_scalars_are_blocks_and_class_numbers_are_judged_by_what_they_are_chosen_from() -> None:
     weight = np.random.default_rng(0).normal(size=(6, 3, 1, 1)).astype(np.float32)
     nodes = [
         toys.node("Conv", "x w", "c"),
@@ -126,8 +126,12 @@ def test_scalars_are_blocks_and_integers_are_none() -> None:
     ranked = sensitivity(proto, ARRAYS, SensitivityOptions(ARRAYS, CPU, SMALL, worst=1))
     assert ranked.everything.sqnr == pytest.approx(result.worst.sqnr, abs=0.3)
     del proto.graph.output[0]
+    # With nothing but class numbers, what they are chosen from is judged.
     result = evaluate(proto, ARRAYS, EvaluationOptions(ARRAYS, CPU, SMALL))
-    assert result.blocks == () and result.worst is None and result.equal.keys() == {"at"}
+    assert [each.block.name for each in result.blocks] == ["c"] and result.equal.keys() == {"at"}
+    assert not result.outputs and result.worst is not None
+    ranked = sensitivity(proto, ARRAYS, SensitivityOptions(ARRAYS, CPU, SMALL, worst=1))
+    assert ranked.everything.sqnr == pytest.approx(result.worst.sqnr, abs=0.3)
 
 
 def test_sequences_are_left_to_the_model() -> None:
