@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.simulation import db
-from onnx_trtcal.fidelity.blocks import worst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +18,8 @@ _MOST_BLOCKS = 20
 
 def verdict_lines(blocks: Sequence[BlockError], samples: int) -> list[str]:
     """The verdict, and what it is the worst of: blocks in the order of the outputs."""
+    from onnx_trtcal.fidelity.blocks import worst
+
     found = worst(blocks)
     count = f"{samples} sample{'s' if samples != 1 else ''}"
     if not blocks:
