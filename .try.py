@@ -24,7 +24,7 @@ def sqnr(ref, proto, test, batch=1):
         for k,(p,q) in enumerate(zip(ya,yb)):
             nz[k]+=((p-q).astype(np.float64)**2).sum(); sg[k]+=(p.astype(np.float64)**2).sum()
     return [round(float(v),2) for v in 10*np.log10(sg/nz)]
-def main(name, methods, most=128):
+def main(name, methods, most=96):
     c=cases[name]; model=S/c['model']
     cal=np.load(S/c['calibration'],mmap_mode='r'); test=np.load(S/c['test'],mmap_mode='r')
     test=test[:200]

@@ -2,8 +2,9 @@
 
 The layers come in running order, each with the inputs that it gets from the quantized net so far. Two graphs run side
 by side over the same samples: the float one, whose layer outputs are what is wanted, and the quantized one, in which
-each layer is settled before the next one is looked at. Three samples of four are for finding integers and biases; a
-layer keeps what was found only where the error of its output, behind its activation, falls on the others.
+each layer is settled before the next one is looked at. Two samples of three are for finding integers and biases; a
+layer keeps what was found only where the error of its output, behind its activation, falls on the others. So does the
+whole model, by its outputs: without the biases where they spoil them, and as it was where nothing helps.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from onnx_trtcal.improve.rounding.one_layer import Codes, LayerRun, find_codes, 
 from onnx_trtcal.improve.rounding.output_noise import OutputNoise, power
 from onnx_trtcal.improve.rounding.tensor_files import TensorFiles
 from onnx_trtcal.qdq.given_weights import GivenBias, GivenWeights
-from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_limit
+from onnx_trtcal.qdq.weight_scales import WEIGHT_MAX, broadcast_scales, quantize_weight, weight_limit
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.search.output_error import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.search.subgraph_runner import SessionOptions
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["FEWEST_SAMPLES", "Rounded", "held_back", "round_weights"]
+__all__ = ["FEWEST_SAMPLES", "Rounded", "held_back", "most_samples", "round_weights"]
 
 Feeds = "Mapping[str, np.ndarray]"
 
@@ -48,7 +49,9 @@ FEWEST_SAMPLES = 2
 """One to find integers on, one held back."""
 
 # One sample of so many is held back.
-_SHARE = 4
+_SHARE = 3
+# Samples times multiply-adds: some seconds for each of the five times that every layer runs.
+_WORK, _UNKNOWN, _FEWEST, _MOST = 2.0**34, 32, 16, 96
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,17 @@ class Rounded:
     after: float
 
 
+def most_samples(cost: int | None) -> int:
+    """How many samples to round on: 96, and down to 16 for a model of more than 0.2 billion multiply-adds.
+
+    Args:
+        cost: the model's multiply-adds per sample; None where they are not known.
+    """
+    return _UNKNOWN if cost is None else int(min(max(_WORK / max(cost, 1), _FEWEST), _MOST))
+
+
 def held_back(count: int) -> tuple[list[int], list[int]]:
-    """The samples to find integers on, and those held back: every fourth, the second of two or three."""
+    """The samples to find integers on, and those held back: every third, the second of two."""
     back = [at for at in range(count) if at % _SHARE == min(_SHARE, count) - 1]
     return [at for at in range(count) if at not in back], back
 
@@ -111,19 +123,22 @@ def round_weights(
     nearest = GivenWeights(scales=weight_scales)
     quantized = quantize_model(float_model.model, exact_scales, plain, unseen, nearest)
     layers = rounded_layers(float_model.folded, float_model.groups, quantized.placement)
-    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
-        rounder = _Rounder(float_model, quantized, weight_scales, samples, session_options, Path(folder))
-        rounder.limit = weight_limit(qdq.weight_bits)
-        with listener.progress(len(layers), "rounding") as advance:
-            for layer in rounder.ordered(layers):
-                rounder.round(layer)
-                advance(1)
-        before, after = rounder.output_errors()
-        rounder.close()
-    given = GivenWeights(weight_scales, rounder.integers, rounder.biases)
-    if after >= before:
-        return Rounded(GivenWeights(), len(layers), 0, 0, before, before)
-    return Rounded(given, len(layers), len(rounder.integers), len(rounder.biases), before, after)
+    best = Rounded(GivenWeights(), len(layers), 0, 0, 0.0, 0.0)
+    for biases in (True, False):
+        with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
+            rounder = _Rounder(float_model, quantized, weight_scales, samples, session_options, Path(folder))
+            rounder.limit, rounder.biased = weight_limit(qdq.weight_bits), biases
+            with listener.progress(len(layers), "rounding") as advance:
+                for layer in rounder.ordered(layers):
+                    rounder.round(layer)
+                    advance(1)
+            before, after = rounder.output_errors()
+            rounder.close()
+        if after < before:
+            given = GivenWeights(weight_scales, rounder.integers, rounder.biases)
+            return Rounded(given, len(layers), len(rounder.integers), len(rounder.biases), before, after)
+        best = replace(best, before=before, after=before)
+    return best
 
 
 class _Rounder:
@@ -138,7 +153,7 @@ class _Rounder:
         options: SessionOptions,
         folder: Path,
     ) -> None:
-        self.limit = 127
+        self.limit, self.biased = WEIGHT_MAX, True
         self._weight_scales = weight_scales
         self._fit, self._back = held_back(len(samples))
         for name in ("float", "quantized"):
@@ -201,7 +216,7 @@ class _Rounder:
             if error < least:
                 best, least = found, error
                 self.integers[layer.weight.tensor] = found.integers
-        if layer.bias is not None:
+        if layer.bias is not None and self.biased:
             tried = shift_of(layer, run, best.values(dtype), target, self._fit)
             if tried.any() and self._error(run, best.values(dtype), tried, target) < least:
                 shift = tried
