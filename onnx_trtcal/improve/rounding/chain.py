@@ -81,6 +81,10 @@ class Chain:
             for name in graph.reads(at):
                 self._readers.setdefault(name, set()).add(at)
 
+    def makes(self, tensor: str) -> bool:
+        """Whether some node makes a tensor."""
+        return tensor in self._maker
+
     def position(self, tensor: str) -> int:
         """The node that makes a tensor."""
         return self._maker[tensor]

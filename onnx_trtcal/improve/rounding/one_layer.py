@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.improve.rounding.chain import Chain
     from onnx_trtcal.improve.rounding.layer import RoundedLayer
 
-__all__ = ["Codes", "LayerRun", "find_codes", "shift_of"]
+__all__ = ["Codes", "LayerRun", "error_power", "find_codes", "shift_of"]
 
 # Rows of H: enough for every pair of columns to be told apart from noise, and no more than a few seconds' work.
 _MOST_ROWS, _FEWEST_ROWS, _PER_COLUMN = 65536, 4096, 16
@@ -175,3 +175,10 @@ def _flat(values: np.ndarray, axis: int) -> np.ndarray:
     if axis == 0:
         return values.reshape(values.shape[0], -1).T
     return values.reshape(values.shape[0], -1)
+
+
+def error_power(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The sum of squared differences of two arrays, in float64; values that are not finite are left out."""
+    error = found.astype(np.float64).ravel() - wanted.astype(np.float64).ravel()
+    finite = error[np.isfinite(error)]
+    return float(np.einsum("i,i->", finite, finite))
