@@ -23,7 +23,8 @@ _REACH = 0.5
 
 def channel_means(values: np.ndarray) -> np.ndarray:
     """float64[channels]: the mean of each column of [places, channels]."""
-    return values.mean(axis=0, dtype=np.float64)
+    means: np.ndarray = values.mean(axis=0, dtype=np.float64)
+    return means
 
 
 def find_shift(
@@ -41,7 +42,8 @@ def find_shift(
     """
 
     def excess(shift: np.ndarray) -> np.ndarray:
-        return channel_means(activation((values + shift).astype(values.dtype))) - wanted
+        found = channel_means(activation((values + shift).astype(values.dtype)))
+        return np.asarray(found - wanted)
 
     reach = _REACH * values.std(axis=0, dtype=np.float64)
     at_zero = excess(np.zeros_like(reach))
@@ -57,4 +59,4 @@ def find_shift(
         low = np.where(above, low, middle)
     shift = (low + high) / 2
     better = possible & (np.abs(excess(shift)) < np.abs(at_zero))
-    return np.where(better, shift, 0.0)
+    return np.asarray(np.where(better, shift, 0.0))

@@ -42,7 +42,10 @@ class Step:
         options: SessionOptions,
         rewired: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
-        self._names = (*graph.boundary(nodes, frozenset(rewired or {})), *dict.fromkeys((rewired or {}).values()))
+        self._names = (
+            *graph.boundary(nodes, frozenset(rewired or {})),
+            *dict.fromkeys((rewired or {}).values()),
+        )
         self.wanted = tuple(wanted)
         types = {name: int(np_dtype_to_tensor_dtype(feeds[name].dtype)) for name in self._names}
         self._session = Session(graph.model(nodes, types, self.wanted, rewired), *options, float_qdq=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.fidelity.blocks import BlockErrors, BlockFinder, mean_relative
+from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.ops import COMMUTES
 from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.graph.view import kind
@@ -63,6 +64,7 @@ class Chains:
         self._outputs = [name for name in comparable_outputs(graphs[0]) if self.int8.makes(name)]
         self._layouts = output_blocks(float_model.model, float_model.folded, self._outputs)
         self._tensors = quantized.graph.tensors()
+        self._values = Constants(quantized.graph)
 
     def close(self) -> None:
         """Removes all files."""
@@ -138,8 +140,9 @@ class Chains:
         while tensor.inputs:
             node = tensor.inputs[0]
             if kind(node) == "DequantizeLinear":
+                scale = self._values.value(node.inputs[1])
                 source = node.inputs[0].name if tensor.name == name else name
-                return source, np.float32(node.inputs[1].values)
+                return None if scale is None else (source, np.float32(scale))
             if kind(node) not in COMMUTES:
                 return None
             tensor = node.inputs[0]

@@ -35,7 +35,7 @@ def round_rows(rows: np.ndarray, covariance: np.ndarray, limit: int) -> np.ndarr
     Returns:
         float64[outputs, columns], whole numbers from -limit to limit.
     """
-    nearest = np.clip(np.rint(rows), -limit, limit)
+    nearest: np.ndarray = np.clip(np.rint(rows), -limit, limit)
     diagonal = np.diagonal(covariance)
     mean = float(diagonal.mean())
     if not mean > 0:
@@ -54,7 +54,8 @@ def round_rows(rows: np.ndarray, covariance: np.ndarray, limit: int) -> np.ndarr
 
 def output_error(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """float64[outputs]: e H e' for each row e of `errors`."""
-    return np.einsum("ok,ok->o", errors @ covariance, errors)
+    found: np.ndarray = np.einsum("ok,ok->o", errors @ covariance, errors)
+    return found
 
 
 def _unit_upper(matrix: np.ndarray) -> np.ndarray:
@@ -62,7 +63,8 @@ def _unit_upper(matrix: np.ndarray) -> np.ndarray:
     # A lower factor of the matrix with rows and columns in reverse is an upper one of the matrix itself.
     upper = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
     unit = upper / np.diagonal(upper)
-    return np.triu(unit, 1)
+    strict: np.ndarray = np.triu(unit, 1)
+    return strict
 
 
 def _round_in_order(rows: np.ndarray, feedback: np.ndarray, limit: int) -> np.ndarray:

@@ -141,7 +141,6 @@ def rounded_layers(graph: gs.Graph, groups: Iterable[Group], placement: Placemen
 def _linear_part(members: Sequence[gs.Node], name: str) -> tuple[list[gs.Node], str]:
     """The layer, and the nodes behind it that add to its result or normalize it; and the tensor they end in."""
     linear, end = [members[0]], name
-    readers: Mapping[str, list[gs.Node]] = {}
     while True:
         readers = [each for each in members if any(tensor.name == end for tensor in each.inputs)]
         if len(readers) != 1 or kind(readers[0]) not in (*_ADDS, "BatchNormalization"):

@@ -73,7 +73,8 @@ def round_on_data(found: ScaleSource, data: Any, qdq: QdqOptions, listener: List
     samples = read_again(source, hashes, most_samples(multiply_adds(prepared.folded)))
     if len(samples) < FEWEST_SAMPLES:
         raise DataError(
-            "round needs two samples at least, one of them to hold back", fix="give more data, or leave --round out"
+            "round needs two samples at least, one of them to hold back",
+            fix="give more data, or leave --round out",
         )
     session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
     listener.say(f"rounding weights layer by layer on {len(samples)} samples, a third of them held back")

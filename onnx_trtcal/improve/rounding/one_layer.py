@@ -23,6 +23,8 @@ __all__ = ["Codes", "LayerRun", "error_power", "find_codes", "shift_of"]
 
 # Rows of H: enough for every pair of columns to be told apart from noise, and no more than a few seconds' work.
 _MOST_ROWS, _FEWEST_ROWS, _PER_COLUMN = 65536, 4096, 16
+# Of H: 8192 inputs of a product, or 910 channels of a 3x3 convolution.
+_MOST_BYTES = 1 << 29
 # Values per channel that a bias is matched on, and values of all channels together.
 _MOST_PLACES, _FEWEST_PLACES, _PLACES_OF_ALL = 8192, 1024, 1 << 22
 
@@ -41,7 +43,8 @@ class Codes:
 
     def values(self, dtype: np.dtype) -> np.ndarray:
         """The weight as a DequantizeLinear makes it."""
-        return (self.integers.astype(np.float32) * self.scales).astype(dtype)
+        found: np.ndarray = (self.integers.astype(np.float32) * self.scales).astype(dtype)
+        return found
 
 
 class LayerRun:
@@ -109,10 +112,10 @@ def find_codes(
         limit: the largest magnitude of an integer.
 
     Returns:
-        None where the layer is no product of rows and a matrix.
+        None where the layer is not a product of rows and a matrix, or H is too large.
     """
     rows = layer.rows
-    if rows is None:
+    if rows is None or 8 * rows.groups * rows.columns**2 > _MOST_BYTES:
         return None
     most = min(max(_PER_COLUMN * rows.columns, _FEWEST_ROWS), _MOST_ROWS)
     covariance = Covariance(rows.groups, rows.columns)
@@ -146,7 +149,9 @@ def shift_of(
         target = exact(sample)
         values = run.before_activation(sample, weight)
         axis, rank = values.ndim + layer.channel_axis, values.ndim
-        flat, flat_target = (np.moveaxis(each, axis, -1).reshape(-1, values.shape[axis]) for each in (values, target))
+        flat, flat_target = (
+            np.moveaxis(each, axis, -1).reshape(-1, values.shape[axis]) for each in (values, target)
+        )
         most = min(max(_PLACES_OF_ALL // values.shape[axis], _FEWEST_PLACES), _MOST_PLACES)
         places = spread(len(flat), -(-most // len(samples)), turn)
         taken.append(flat[places])

@@ -50,7 +50,7 @@ class ConvolutionRows:
 
     def count(self, values: np.ndarray) -> int:
         """The number of rows in what the layer reads."""
-        return values.shape[0] * math.prod(self._output(values.shape[2:]))
+        return int(values.shape[0]) * math.prod(self._output(values.shape[2:]))
 
     def rows(self, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """float32[groups, rows, columns].
@@ -72,15 +72,14 @@ class ConvolutionRows:
                     places, self.strides, before, offset, self.dilations, strict=True
                 )
             ]
-            inside = np.all([(0 <= a) & (a < size) for a, size in zip(at, spatial, strict=True)], axis=0)
+            inside = np.all([(a >= 0) & (a < size) for a, size in zip(at, spatial, strict=True)], axis=0)
             read = tuple(a[inside] for a in at)
             found[inside, :, number] = values[(item[inside], slice(None), *read)]
         return found.reshape(len(wanted), self.groups, self.columns).transpose(1, 0, 2)
 
     def _extents(self) -> list[int]:
         return [
-            (size - 1) * dilation + 1
-            for size, dilation in zip(self.weight[2:], self.dilations, strict=True)
+            (size - 1) * dilation + 1 for size, dilation in zip(self.weight[2:], self.dilations, strict=True)
         ]
 
     def _output(self, spatial: Sequence[int]) -> tuple[int, ...]:
@@ -134,12 +133,13 @@ class ProductRows:
 
     def count(self, values: np.ndarray) -> int:
         """The number of rows in what the layer reads."""
-        return values.size // self.columns
+        return int(values.size) // self.columns
 
     def rows(self, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """float32[1, rows, columns]; see ConvolutionRows."""
         last = values if self.sums_last or values.ndim < 2 else values.swapaxes(-1, -2)
-        return last.reshape(-1, self.columns)[wanted].astype(np.float32)[None]
+        taken: np.ndarray = last.reshape(-1, self.columns)[wanted].astype(np.float32)
+        return taken[None]
 
 
 Rows = ConvolutionRows | ProductRows

@@ -67,7 +67,7 @@ class Rounding:
     def __str__(self) -> str:
         """What was kept, and what it is worth on the samples held back."""
         if not (self.rounded or self.corrected):
-            return f"rounding: nothing helps the outputs on the samples held back, {self.layers} layers stay as they were"
+            return f"rounding: nothing helps on the samples held back, {self.layers} layers stay as they were"
         return (
             f"rounding: kept in {self.rounded} of {self.layers} layers, bias corrected in {self.corrected}; outputs "
             f"{decibels(1.0, self.before):.1f} -> {decibels(1.0, self.after):.1f} dB on the samples held back"
