@@ -13,7 +13,8 @@ they are searched for integers within +-63, as for the kernels of the paper.
 
 Where it goes its own way:
 
-* An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes.
+* An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes, over
+  all samples taken as one: a product of single rows has one value per channel and sample.
 * A tensor has one scale, however many layers read it: the mean of their similarities is maximised. So does a weight
   that several layers read: it keeps max|w| / 127.
 * The two inputs of a product of activations are searched in turn, each against the other's current threshold: first
@@ -49,6 +50,7 @@ __all__ = ["Similarity", "factors", "solve"]
 _MOST_SAMPLES = 50  # as many as the paper uses
 _MOST_ROUNDS = 4
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
+_KEPT_BYTES = 256 << 20
 _NOTHING = np.zeros(0)
 
 
@@ -212,22 +214,32 @@ class Similarity:
         axis = WEIGHTED[kind(layer.node)].output_axes(read.index, weights[name].exact.ndim)[0]
         runner = self._runner(layer, weights)
         scales = [(self._plain[name] / np.float32(factor)).astype(np.float32) for factor in factors()]
-        total = np.zeros((len(scales), before.size))
+
+        def as_integers(tried: np.ndarray) -> np.ndarray:
+            return layer.weights({name: tried}, self._limit)[name].quantized
+
+        # A hundred copies of a large weight may be more than memory holds: they are made anew for every sample.
+        small = len(scales) * weights[name].exact.nbytes <= _KEPT_BYTES
+        kept = [as_integers(each) for each in scales] if small else []
+        products, exact_power, power = (np.zeros((len(scales), before.size)) for _ in range(3))
         for feeds in self._samples:
             arrays = runner.arrays(feeds)
             exact = next(iter(runner.run(arrays, {})), _NOTHING)
             if not exact.size:
                 return False
             read_as = {each: quantized(arrays[each], current[each]) for each in layer.activations}
-            for place, tried in enumerate(scales):
-                # One at a time: a hundred copies of a weight may be more than memory holds.
-                weight = layer.weights({name: tried}, self._limit)[name].quantized
+            for place, weight in enumerate(kept or map(as_integers, scales)):
                 got = runner.run(arrays, {**read_as, name: weight})[0]
-                total[place] += _channel_cosines(exact, got, axis)
-        best = np.argmax(total, axis=0)
+                one, other = _channel_rows(exact, got, axis)
+                products[place] += np.einsum("ci,ci->c", one, other)
+                exact_power[place] += np.einsum("ci,ci->c", one, one)
+                power[place] += np.einsum("ci,ci->c", other, other)
+        lengths = np.sqrt(exact_power * power)
+        cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+        best = np.argmax(cosines, axis=0)
         chosen = np.stack(scales)[best, np.arange(before.size)]
         # A channel that is all zero, or that nothing tells apart, keeps its scale.
-        chosen = np.where(np.ptp(total, axis=0) > 0, chosen, before)
+        chosen = np.where(np.ptp(cosines, axis=0) > 0, chosen, before)
         self._scales[name] = chosen
         return not np.array_equal(chosen, before)
 
@@ -257,13 +269,9 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     return inner(one, other) / length if length > 0 else 0.0
 
 
-def _channel_cosines(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
-    """float64[channels]: the cosine along each index of an axis; 0 where one of the two is all zero."""
+def _channel_rows(one: np.ndarray, other: np.ndarray, axis: int) -> list[np.ndarray]:
+    """Two arrays of one shape as [channels, values], with zeros where either is not finite."""
     both = np.isfinite(one) & np.isfinite(other)
-    rows = [
+    return [
         np.moveaxis(np.where(both, each, 0.0), axis, 0).reshape(one.shape[axis], -1) for each in (one, other)
     ]
-    products = np.einsum("ci,ci->c", rows[0], rows[1])
-    lengths = np.sqrt(np.einsum("ci,ci->c", rows[0], rows[0]) * np.einsum("ci,ci->c", rows[1], rows[1]))
-    found: np.ndarray = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-    return found
