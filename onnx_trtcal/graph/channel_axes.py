@@ -31,7 +31,7 @@ _KEEPS_CHANNELS = DISTRIBUTIONS | {
 }
 _RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
 # A longer chain of pointwise ops and moves than any head has.
-DEEPEST = 300
+DEEPEST = 120
 
 
 class ChannelAxes:
