@@ -50,7 +50,9 @@ def check_weight(found: Calibration, name: str, weight: np.ndarray, similarity_o
     """The scale of every channel, axis 0 of the weight, is the best of its hundred or equally good."""
     for channel, row in enumerate(weight):
         amax = float(np.abs(row).max())
-        best, tried = slow_best(lambda threshold, row=row, at=channel: similarity_of(at, fake(row, threshold)), amax)
+        best, tried = slow_best(
+            lambda threshold, row=row, at=channel: similarity_of(at, fake(row, threshold)), amax
+        )
         mine = float(found.weight_scales[name][channel]) * 127
         nearest = min(tried, key=lambda threshold: abs(threshold - mine))
         assert mine == pytest.approx(nearest, rel=1e-6)
@@ -103,7 +105,9 @@ def test_a_convolution_is_searched_as_written_out() -> None:
         mine[channel] = row
         threshold = found.thresholds["x"]
         pairs = [(convolved(x, KERNEL), convolved(fake(x, threshold), mine)) for x in data]
-        exact, got = (np.concatenate([each[channel].ravel() for each in side]) for side in zip(*pairs, strict=True))
+        exact, got = (
+            np.concatenate([each[channel].ravel() for each in side]) for side in zip(*pairs, strict=True)
+        )
         return cosine(exact, got)
 
     check(found, "x", similarity)

@@ -43,7 +43,7 @@ def test_the_mean_behind_the_activation_counts_and_not_the_one_before() -> None:
 
 def test_a_mean_out_of_reach_leaves_the_channel_alone() -> None:
     values = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)
-    wanted = channel_means(np.maximum(values, 0)) + [50.0, 0.01]
+    wanted = channel_means(np.maximum(values, 0)) + np.array([50.0, 0.01])
     shift = find_shift(values, wanted, ACTIVATIONS["relu"])
     assert shift[0] == 0
     assert 0 < shift[1] < 0.05

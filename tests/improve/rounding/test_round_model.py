@@ -115,7 +115,9 @@ def test_every_kind_of_layer_gains_and_unseen_samples_do_too(activation: str) ->
     changed = [name for name in before if (before[name] != after[name]).any()]
     assert len(changed) == rounding.rounded
     # Nothing but integers and biases changes: no op more, every scale as it was.
-    assert [each.op_type for each in plain.proto().graph.node] == [each.op_type for each in made.proto().graph.node]
+    assert [each.op_type for each in plain.proto().graph.node] == [
+        each.op_type for each in made.proto().graph.node
+    ]
     assert {**made.quantized.inserted.scales} == {**plain.quantized.inserted.scales}
     assert not [each for each in lint(made.proto()) if each.level == "error"]
 
@@ -153,8 +155,12 @@ def test_the_float_model_comes_back_with_the_rounded_weights(qdq: QdqOptions) ->
         shape = [1] * codes.ndim
         shape[axis] = -1
         wanted = codes * scales.reshape(shape)
-        found = next(array for key, array in kept.items() if key.startswith(name) and array.shape == codes.shape)
-        np.testing.assert_allclose(found.astype(np.float32), wanted, rtol=1e-3 if "fp16" in str(qdq) else 1e-6)
+        found = next(
+            array for key, array in kept.items() if key.startswith(name) and array.shape == codes.shape
+        )
+        np.testing.assert_allclose(
+            found.astype(np.float32), wanted, rtol=1e-3 if "fp16" in str(qdq) else 1e-6
+        )
         assert np.abs(codes).max() <= (63 if qdq.weight_bits == 7 else 127)
     exact, got = (run(each, {"x": data})[0] for each in (made.proto(), back.proto()))
     assert ((exact - got) ** 2).sum() < 0.01 * (exact**2).sum()
