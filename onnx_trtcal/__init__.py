@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
+    from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
+    from onnx_trtcal.evaluation.end_result import EndResult, check_end_result
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
@@ -44,10 +46,12 @@ __all__ = [
     "CompileOptions",
     "Coverage",
     "Dequantized",
+    "EndResult",
     "Evaluation",
     "EvaluationOptions",
     "Finding",
     "Options",
+    "ParserCoverage",
     "Preprocess",
     "QdqOptions",
     "Quantization",
@@ -55,6 +59,8 @@ __all__ = [
     "SensitivityOptions",
     "calibrate",
     "check",
+    "check_end_result",
+    "check_parser",
     "compare",
     "compile_model",
     "dequantize",
@@ -86,10 +92,12 @@ _HOMES = {
     "CompileOptions": "trt.compiler.options",
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
+    "EndResult": "evaluation.end_result",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
     "Options": "options",
+    "ParserCoverage": "audit.parser_coverage",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
@@ -97,6 +105,8 @@ _HOMES = {
     "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
+    "check_end_result": "evaluation.end_result",
+    "check_parser": "audit.parser_coverage",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

@@ -20,6 +20,8 @@ _MOST_BLOCKS = 20
 def verdict_lines(blocks: Sequence[BlockError], samples: int) -> list[str]:
     """The verdict, and what it is the worst of: blocks in the order of the outputs."""
     found = worst(blocks)
+    if not blocks:
+        return [f"verdict: none, the outputs hold no floats; {samples} samples"]
     if found is None:
         return [f"verdict: none, no output holds a value other than 0 in any of {samples} samples"]
     of = "" if len(blocks) == 1 else f", the worst of {len(blocks)} blocks"

@@ -11,7 +11,9 @@ from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
     check_tables,
+    evaluate_flags,
     output_path,
+    qdq_path,
     table_files,
     write_qdq,
     write_tables,
@@ -51,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.compiler_flags import report_missing
+    from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
@@ -59,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
         calibration = calibrate(
             args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
+    except CompilerMissingError as error:
+        return report_missing(error)
     except KeyboardInterrupt:
         if checkpoint.exists():
             console.warn(
@@ -74,5 +81,8 @@ def run(args: argparse.Namespace) -> int:
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
     print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
-    write_qdq(calibration, args, console)
+    made = write_qdq(calibration, args, console)
+    if made is not None:
+        show_end_result(made, args.model, args.data, console, ["--qdq", str(qdq_path(args))])
+    show_end_result(calibration, args.model, args.data, console, evaluate_flags(tables))
     return 0

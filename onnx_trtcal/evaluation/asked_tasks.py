@@ -13,6 +13,7 @@ from onnx_trtcal.evaluation.tasks.classify import Classify
 from onnx_trtcal.evaluation.tasks.detect.choose import looks_like_detector
 from onnx_trtcal.evaluation.tasks.detect.detect import Detect, DetectOptions
 from onnx_trtcal.evaluation.tasks.detect.head import Scene
+from onnx_trtcal.evaluation.tasks.detect.mean_ap import needed_package
 from onnx_trtcal.evaluation.tasks.detect.truth import read_truth
 from onnx_trtcal.evaluation.tasks.segment.masks import read_masks
 from onnx_trtcal.evaluation.tasks.segment.segment import Segment
@@ -98,7 +99,7 @@ class Asked:
             # Labels that are there for the user's own metric need not be classes.
             right = labels if self.make_meter is None or request.output or request.task else None
             needed = request.task == "classify" or (required and right is not None)
-            other = None if request.task else _detector_hint(names, listener)
+            other = None if request.task else _detector_hint(names, listener, say=self.make_meter is None)
             tasks.append(Classify(right, request.output, counted, required=needed, other=other))
         if self.make_meter is not None:
             tasks.append(UserMetric(self.make_meter, labels))
@@ -110,7 +111,8 @@ def read_asked(request: SimulationOptions) -> Asked:
 
     Raises:
         DataError: the labels cannot be read.
-        OptionError: there is no such metric, or labels of a file are not of the task's kind.
+        OptionError: there is no such metric, labels are not of the task's kind, or the package that computes mAP is
+            not installed.
     """
     make_meter = load_metric(request.metric) if request.metric else None
     given = request.labels
@@ -122,12 +124,13 @@ def read_asked(request: SimulationOptions) -> Asked:
             fix="give the path of boxes (detect) or of masks (segment)",
         )
     if request.task == "detect":
+        needed_package()
         return Asked(request, None, read_truth(given), None, make_meter)
     return Asked(request, None, None, read_masks(given), make_meter)
 
 
 def _detector_hint(
-    names: Sequence[str], listener: Listener
+    names: Sequence[str], listener: Listener, *, say: bool
 ) -> Callable[[Mapping[str, np.ndarray], Samples], bool]:
     """Looks at a sample, and says so where the model looks like a detector."""
 
@@ -135,7 +138,7 @@ def _detector_hint(
         if samples.size is None:
             return False
         head = looks_like_detector(sample, Scene(samples.size, names))
-        if head is not None:
+        if head is not None and say:
             listener.say(f"looks like a detector ({head.name}): pass --task detect to compare its detections")
         return head is not None
 

@@ -13,7 +13,7 @@ from onnx_trtcal.evaluation.accuracy import Merit
 from onnx_trtcal.evaluation.tasks.detect.boxes import Detections, match, no_detections, suppress
 from onnx_trtcal.evaluation.tasks.detect.choose import choose_head
 from onnx_trtcal.evaluation.tasks.detect.head import Scene
-from onnx_trtcal.evaluation.tasks.detect.mean_ap import mean_average_precision, needed_package
+from onnx_trtcal.evaluation.tasks.detect.mean_ap import mean_average_precision
 from onnx_trtcal.evaluation.tasks.detect.truth import Boxes, Truth, by_position
 from onnx_trtcal.evaluation.tasks.result import DetectionCounts, TaskResult
 from onnx_trtcal.evaluation.tasks.task import Samples, each_sample
@@ -51,9 +51,6 @@ class Detect:
         names: those of the model's classes; empty where it does not say.
         ultralytics: whether the model's metadata is that of ultralytics' own exporter.
         listener: receives which head was taken and why, and how labels are read.
-
-    Raises:
-        OptionError: there are labels, and the package that computes mAP is not installed.
     """
 
     name = "detect"
@@ -67,8 +64,6 @@ class Detect:
         *,
         ultralytics: bool = False,
     ) -> None:
-        if truth is not None:
-            needed_package()
         self.options = options
         self.head: Head | None = None
         self._truth = truth
@@ -146,11 +141,15 @@ class Detect:
         self._listener.say(said)
         return truth
 
-    def numbered(self, right: Sequence[Boxes]) -> list[Boxes]:
+    def numbered(self, right: Sequence[Boxes], found: Sequence[Detections]) -> list[Boxes]:
         """Labels with the model's numbers of classes.
 
+        Args:
+            right: what each sample shows, as labelled.
+            found: what the float model finds there.
+
         Raises:
-            DataError: no label belongs to any of the samples.
+            DataError: no label belongs to any of the samples, or the model has no such class.
         """
         assert self._truth is not None
         if not any(len(each.classes) for each in right):
@@ -161,7 +160,8 @@ class Detect:
             )
         if self._numbers is None:
             classes = self.head.classes if self.head else None
-            self._numbers, said = self._truth.numbers(self._names, classes)
+            seen = max((int(each.classes.max()) for each in found if len(each)), default=-1)
+            self._numbers, said = self._truth.numbers(self._names, classes, seen)
             self._listener.say(f"labels: {said}")
         numbers = self._numbers
         return [
@@ -201,7 +201,7 @@ class DetectScoring:
         self._now = self._task.read(outputs, samples)
         if self._task.labelled:
             self._right += self._task.right(samples)
-            self._expected += self._now
+            self._expected += _shown(self._now, samples)
 
     def compare(self, variant: str, outputs: Outputs) -> None:
         """Matches a variant's detections of the same samples."""
@@ -215,11 +215,11 @@ class DetectScoring:
             counts.int8 += len(other)
             counts.ious += [overlap for _, _, overlap in match(one, other, options.iou)]
         if self._task.labelled:
-            counts.found += found
+            counts.found += _shown(found, self._samples)
 
     def results(self) -> dict[str, TaskResult]:
         """Variant -> what it keeps, loses and invents; with labels mAP."""
-        right = self._task.numbered(self._right) if self._task.labelled else []
+        right = self._task.numbered(self._right, self._expected) if self._task.labelled else []
         fp32 = mean_average_precision(right, self._expected) if right else {}
         return {name: self._result(each, right, fp32) for name, each in self._counts.items()}
 
@@ -241,3 +241,18 @@ class DetectScoring:
         int8 = mean_average_precision(right, counts.found) if right else {}
         scores = {name: Merit(value, int8[name], None) for name, value in fp32.items()}
         return TaskResult("detect", agreement=detection.agreement, scores=scores, detection=detection)
+
+
+def _shown(found: Sequence[Detections], samples: Samples) -> list[Detections]:
+    """Detections cut to what the input shows of the image, as labels are."""
+    cut = []
+    for each, geometry in zip(found, samples.geometry, strict=True):
+        if geometry is None:
+            assert samples.size is not None
+            bounds = (0.0, 0.0, float(samples.size[1]), float(samples.size[0]))
+        else:
+            bounds = geometry.visible
+        left, top, right, bottom = bounds
+        boxes = np.clip(each.boxes, [left, top, left, top], [right, bottom, right, bottom])
+        cut.append(replace(each, boxes=boxes))
+    return cut

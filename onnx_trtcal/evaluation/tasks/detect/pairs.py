@@ -28,6 +28,7 @@ __all__ = ["PairHead", "find_pair"]
 Background = Literal["first", "last", "none"]
 
 _ORDERED = 0.99  # share of boxes whose corners are in order, where these are corners
+_MANY = 8
 _BACKGROUNDS: dict[str, Background] = {"ssd": "first", "ssd-no-background": "none", "detr": "last"}
 _NAMES = {background: name for name, background in _BACKGROUNDS.items()}
 
@@ -46,6 +47,7 @@ class PairHead:
         corners: whether boxes are corners, rather than centres and sizes.
         shares: whether coordinates are shares of the image's sides, rather than pixels.
         classes: how many there are, without the background.
+        sure: whether there are enough boxes to tell them from other values.
     """
 
     name: str
@@ -57,7 +59,7 @@ class PairHead:
     corners: bool
     shares: bool
     classes: int
-    sure: bool = True
+    sure: bool
     final: bool = False
 
     def decode(self, sample: Mapping[str, np.ndarray], size: tuple[int, int]) -> Detections:
@@ -102,7 +104,8 @@ def find_pair(sample: Mapping[str, np.ndarray], scene: Scene, asked: str = "") -
             f"{shape_words(pair[1].shape)} scores ({range_text(pair[1])}): {why}"
         )
         name = _NAMES[background]
-        return PairHead(name, reason, boxes, scores, background, activation, corners, shares, classes)
+        sure = len(pair[0]) >= _MANY
+        return PairHead(name, reason, boxes, scores, background, activation, corners, shares, classes, sure)
     return None
 
 

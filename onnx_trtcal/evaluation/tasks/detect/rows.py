@@ -110,7 +110,7 @@ def _head_of(
     output: str, matrix: np.ndarray, sample: Mapping[str, np.ndarray], scene: Scene, asked: str
 ) -> RowHead | None:
     rows_last = _rows_last(matrix.shape, scene, asked)
-    if rows_last is None:
+    if rows_last is None or (not asked and _is_map(matrix.shape, scene.size)):
         return None
     rows = matrix.T if rows_last else matrix
     grid = grid_of(len(rows), scene.size)
@@ -119,7 +119,10 @@ def _head_of(
     if asked == "yolox" and not (grid and grid.anchors == 1):
         return None
     objectness, told = _objectness(width, rows_last=rows_last, boxes=boxes, scene=scene, asked=asked)
-    if scene.names and 4 + objectness + len(scene.names) < width:
+    spare = width - 4 - objectness - len(scene.names) if scene.names else 0
+    if boxes == "cells" and not asked and (spare or not objectness):
+        return None  # distances to the sides, in bins, as YOLOv8 has them before its decoding
+    if spare > 0:
         width = 4 + objectness + len(scene.names)  # key points follow
     scores = rows[:, 4:width]
     if width - 4 - objectness < 1 or (not asked and not _plausible(rows[:, :4], scores, boxes, scene)):
@@ -141,7 +144,7 @@ def _head_of(
         boxes,
         grid.strides if grid else (),
         logits,
-        grid is not None,
+        grid is not None and len(grid.strides) > 1,
     )
 
 
@@ -206,12 +209,18 @@ def _boxes_of(rows: np.ndarray, scene: Scene, asked: str) -> tuple[Boxes, str]:
     shares = in_units(values)
     decoded: Boxes = "shares" if shares else "pixels"
     unit = "shares of the image" if shares else "pixels"
-    if asked or grid is None or grid.anchors > 1 or _aligned(values, grid.strides, scene.size):
+    single = grid is None or grid.anchors > 1 or len(grid.strides) == 1
+    if asked or grid is None or single or _aligned(values, grid.strides, scene.size):
         return decoded, f"{seen}, in {unit}"
     negative = float((values[:, 2:] < 0).mean())
     if negative > _NEGATIVE or float(np.nanmax(np.abs(values))) < max(scene.size) / 4:
         return "cells", f"{seen}, relative to cells"
     return decoded, f"{seen}, in {unit}"
+
+
+def _is_map(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether a matrix has the aspect of the network's input: values of its pixels, rather than of boxes."""
+    return shape[0] * size[1] == shape[1] * size[0]
 
 
 def _aligned(values: np.ndarray, strides: tuple[int, ...], size: tuple[int, int]) -> bool:

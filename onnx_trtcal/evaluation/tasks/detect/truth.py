@@ -102,15 +102,27 @@ class Truth:
         except DataError:
             return False
 
-    def numbers(self, names: Sequence[str], classes: int | None) -> tuple[dict[int, int], str]:
+    def numbers(
+        self, names: Sequence[str], classes: int | None, seen: int = -1
+    ) -> tuple[dict[int, int], str]:
         """Class as labelled -> the model's number for it, and in words how that was found.
 
         Args:
             names: those of the model's classes; empty where it does not say.
             classes: how many the model tells apart; None when that is not known.
+            seen: the largest number that it gave any detection; -1 for none.
+
+        Raises:
+            DataError: YOLO's files have numbers that the model has not.
         """
         if not self.categories:
             used = {int(number) for each in self.images.values() for number in each.classes}
+            if classes is not None and max(used, default=0) >= classes:
+                raise DataError(
+                    f"the labels have class {max(used)}, and the model tells {classes} apart, from 0",
+                    where=self.where,
+                    fix="number the classes as the model does",
+                )
             return {number: number for number in used}, "classes are numbered as in the files"
         by_name = {name: number for number, name in enumerate(names)}
         if names and all(each.name in by_name for each in self.categories):
@@ -118,8 +130,15 @@ class Truth:
                 each.number: by_name[each.name] for each in self.categories
             }, "classes are matched by name"
         largest = max(each.number for each in self.categories)
-        if classes is not None and classes != len(self.categories) and classes > largest:
-            return {each.number: each.number for each in self.categories}, "classes are numbered by their ids"
+        if classes != len(self.categories):
+            # Models trained on COCO's ids leave those out that no category has; without a background, id 1 comes first.
+            if seen >= len(self.categories) if classes is None else classes > largest:
+                return {
+                    each.number: each.number for each in self.categories
+                }, "classes are numbered by their ids"
+            if classes == largest:
+                numbers = {each.number: each.number - 1 for each in self.categories}
+                return numbers, "classes are numbered by their ids, from 1"
         ordered = {each.number: number for number, each in enumerate(self.categories)}
         return ordered, f"the {len(ordered)} categories are numbered from 0 in the order of their ids"
 

@@ -108,6 +108,13 @@ def test_key_points_and_mask_coefficients_are_not_classes() -> None:
     assert (head.classes, as_list(detections)) == (2, [([6, 10, 14, 14], 0.9, 1)])
 
 
+@pytest.mark.parametrize("scene", [Scene(SIZE, ["a", "b"], ultralytics=True), Scene(SIZE, ["a", "b"])])
+def test_yolov8_before_its_decoding_is_not_taken_for_yolox(scene) -> None:
+    bins = RANDOM.normal(0, 1, (64 + 2, CELLS)).astype(np.float32)
+    with pytest.raises(OptionError, match="cannot tell how"):
+        choose_head({"y": bins}, scene)
+
+
 CORNERS = np.array([[0.25, 0.25, 0.5, 0.5], [0, 0, 1, 0.5], [0.5, 0.5, 0.75, 1]], np.float32)
 
 
@@ -245,6 +252,10 @@ def test_what_is_no_detector() -> None:
     hidden = RANDOM.normal(0, 1, (128, 64)).astype(np.float32)
     for sample in ({"y": np.ones(1000, np.float32)}, {"y": hidden}, {"y": np.abs(hidden)}):
         assert looks_like_detector(sample, Scene((224, 224))) is None
+    # A map of text or of an object, as large as the cells of one stride are many.
+    plane = RANDOM.random((1, 64, 64)).astype(np.float32)
+    assert looks_like_detector({"y": plane}, Scene((64, 64))) is None
+    assert looks_like_detector({"y": plane[:, :16, :16], "z": plane}, Scene((128, 128))) is None
     with pytest.raises(OptionError, match=r"cannot tell.*'y' 1000 \(1 to 1\)"):
         choose_head({"y": np.ones(1000, np.float32)}, Scene(SIZE))
     assert looks_like_detector({"y": yolox()[0]}, Scene(SIZE)) is not None

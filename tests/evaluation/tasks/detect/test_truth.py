@@ -88,12 +88,25 @@ def test_labels_of_an_image_of_another_size_are_scaled_or_refused(tmp_path) -> N
         ((), 2, {1: 0, 7: 1}),
         ((), None, {1: 0, 7: 1}),
         ((), 91, {1: 1, 7: 7}),
+        ((), 7, {1: 0, 7: 6}),
         (("bird", "cat"), 2, {1: 0, 7: 1}),
     ],
 )
 def test_categories_become_the_model_s_numbers(tmp_path, names, classes, expected) -> None:
     truth = coco(tmp_path, [(1, [0, 0, 10, 10], {})])
     assert truth.numbers(names, classes)[0] == expected
+
+
+def test_final_detections_may_use_the_ids(tmp_path) -> None:
+    truth = coco(tmp_path, [(1, [0, 0, 10, 10], {})])
+    assert truth.numbers((), None, seen=1)[0] == {1: 0, 7: 1}
+    assert truth.numbers((), None, seen=2)[0] == {1: 1, 7: 7}
+
+
+def test_yolo_numbers_that_the_model_has_not(tmp_path) -> None:
+    truth = yolo(tmp_path, a="2 0.5 0.5 0.1 0.1")
+    with pytest.raises(DataError, match="the labels have class 2, and the model tells 2 apart"):
+        truth.numbers((), 2)
 
 
 @pytest.mark.parametrize(
