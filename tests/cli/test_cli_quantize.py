@@ -204,6 +204,10 @@ def test_rounding_on_data_is_said_and_leaves_scales_alone(tmp_path: Path, capsys
     stored = [onnx.numpy_helper.to_array(each) for each in onnx.load(seven).graph.initializer]
     assert max(np.abs(each).max() for each in stored if each.dtype == np.int8 and each.ndim > 1) == 63
     capsys.readouterr()
+    assert main(["quantize", *arguments, "--round", "--json", "-o", path]) == 0
+    told = json.loads(capsys.readouterr().out)["rounding"]
+    assert told["layers"] == 10
+    assert told["after"] < told["before"]
     assert main(["evaluate", MODEL, DATA, "--qdq", path, "--provider", "cpu", "--max-samples", "12"]) == 0
 
 
