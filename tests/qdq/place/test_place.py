@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
 import pytest
 from helpers import toys
 from helpers.qdq_toys import conv, pairs, placed, pool_branch, weights
 
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.placement import Read
+
+if TYPE_CHECKING:
+    import onnx
 
 X = {"x": ["N", 16, 8, 8]}
 
