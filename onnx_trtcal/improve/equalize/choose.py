@@ -77,6 +77,20 @@ class Choice:
         )
         return Choice(of_label[sites.labels], gains)
 
+    def with_ranges(self, sites: Sites, maker: FactorMaker) -> Choice:
+        """As far evened out as this, by other ranges.
+
+        Args:
+            sites: those that it was chosen for.
+            maker: makes factors from the other ranges.
+        """
+        of_label = np.ones(len(self.factors))
+        for site, gain in zip(sites.sites, self.gains, strict=True):
+            made = None if gain.alpha is None else maker.factors(site, gain.alpha)
+            if made is not None:
+                of_label[site.labels] = made
+        return Choice(of_label[sites.labels], self.gains)
+
 
 def choose_factors(sites: Sites, maker: FactorMaker, errors: Mapping[Reader, LayerError]) -> Choice:
     """The factors under which the layers that read each site are wrong by least.

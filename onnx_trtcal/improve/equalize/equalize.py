@@ -1,14 +1,15 @@
 """Channel equalization from end to end: a model and data in, a calibration of the better model out.
 
-The factors of each site are chosen by the error of the layers that read it. Then the whole model is calibrated as it was
-and as it is now, and INT8 of both is run on samples that were held back from choosing. The rewritten model is taken only
-if no block of its outputs is worse; otherwise it is tried again with the better half of its sites, and with less.
+The factors of each site are chosen by the error of the layers that read it. Then the whole model is calibrated on some
+samples as it was and as it is now, and INT8 of both is run on others, which are held back. The rewritten model is taken
+only if no block of its outputs is worse; otherwise it is tried again with the better half of its sites, and with less.
+What is taken is made anew from the ranges of all the data, and calibrated on all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError
-from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.improve.equalize.choose import Choice, SiteGain, choose_factors
 from onnx_trtcal.improve.equalize.equalized import Equalized, equalized
 from onnx_trtcal.improve.equalize.factors import FactorMaker, input_channels_first
@@ -24,11 +24,11 @@ from onnx_trtcal.improve.equalize.local_error import LayerError
 from onnx_trtcal.improve.equalize.numbering import number_channels
 from onnx_trtcal.improve.equalize.quiet import Quiet
 from onnx_trtcal.improve.equalize.rewrite import fitting, rewrite
-from onnx_trtcal.improve.equalize.sites import Sites, find_sites
+from onnx_trtcal.improve.equalize.sites import Site, Sites, find_sites
 from onnx_trtcal.improve.equalize.study import Study, study
 from onnx_trtcal.improve.held_back import Fidelity, HeldBack
-from onnx_trtcal.pipeline import calibrate
-from onnx_trtcal.prepared import fold_model
+from onnx_trtcal.pipeline import calibrate, check_options
+from onnx_trtcal.prepared import fold_model, prepare
 from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.run.provider import choose_provider
@@ -36,11 +36,13 @@ from onnx_trtcal.search.output_error import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.equalize.channels import Channels
     from onnx_trtcal.improve.equalize.roles import Reader
     from onnx_trtcal.options import Options
@@ -125,126 +127,148 @@ def equalize(
         raise DataError(
             "equalization reads the data several times, and an iterator gives it only once", fix=AGAIN
         )
-    return _Job(calibrate(model, data, options, listener=listener), data, options, qdq, listener).run(level)
+    return _Job(model, data, options, qdq, listener).run(level)
 
 
 class _Job:
     """Everything that the candidates have in common."""
 
     def __init__(
-        self, calibration: Calibration, data: Any, options: Options, qdq: QdqOptions, listener: Listener
+        self,
+        model: str | Path | onnx.ModelProto,
+        data: Any,
+        options: Options,
+        qdq: QdqOptions,
+        listener: Listener,
     ) -> None:
-        self.calibration = calibration
-        self.prepared = calibration.prepared
-        self.data, self.options, self.qdq = data, options, qdq
-        self.listener = listener
+        check_options(options)
         self.quiet = Quiet(listener)
+        self.prepared = prepare(model, options, self.quiet)
+        self.data, self.options, self.qdq, self.listener = data, options, qdq, listener
+        # The samples of the trials are in memory, and all of them count.
+        self.trial_options = replace(options, max_samples=None, until_stable=None)
         provider = choose_provider(options.provider)
         self.session_options: SessionOptions = (provider, options.threads, options.ort_custom_ops)
-        whole = self.prepared.whole()
-        self.placement = place(whole.folded, whole.groups, qdq, calibration.scales, calibration.unseen)
 
     def run(self, level: str) -> Equalization:
+        """Tries one level after the other, until the outputs lose nothing."""
+        whole = self.prepared.whole()
+        quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
         numbered = {name: self._numbered(name) for name in _LEVELS[level]}
-        sites = {
-            name: find_sites(channels, frozenset(self.placement.quantized))
-            for name, channels in numbered.items()
-        }
-        axes = {
-            reader.tensor: reader.axis
-            for found in sites.values()
-            for site in found.sites
-            for reader in site.readers
-            if self._runs(reader.tensor)
-        }
+        sites = {name: find_sites(channels, quantized) for name, channels in numbered.items()}
+        axes = self._axes([site for found in sites.values() for site in found.sites])
         if not axes:
-            return Equalization(
-                self.calibration, None, reason="no INT8 layer reads a tensor whose channels can be scaled"
-            )
+            reason = "no INT8 layer reads a tensor whose channels can be scaled"
+            return Equalization(self._calibrated(self.prepared.original), None, reason=reason)
         studied = self._study(axes)
         judge = self._held_back(studied)
-        before = self._fidelity(judge, self.calibration)
+        before = self._fidelity(judge, self._trial(self.prepared.original, studied))
         best: Fidelity | None = None
         for name, found in sites.items():
-            choice = self._choice(numbered[name], found, studied)
-            for kept in _halves(choice):
-                candidate = self._rewritten(name, choice.keeping(found, kept), self._numbered(name))
-                made = calibrate(candidate.model, self.data, self.options, listener=self.quiet)
-                after = self._fidelity(judge, made)
+            chosen = self._choice(numbered[name], found, studied)
+            for kept in _halves(chosen):
+                choice = chosen.keeping(found, kept)
+                made = self._rewritten(name, choice, self._numbered(name))
+                after = self._fidelity(judge, self._trial(made.model, studied))
                 if not after.is_worse_than(before):
-                    return Equalization(made, candidate, before, after)
+                    final = self._final(name, choice, numbered[name], found, studied)
+                    return Equalization(self._calibrated(final.model), final, before, after)
                 best = after if best is None or after.gain_over(best) > 0 else best
-        return Equalization(self.calibration, None, before, best, _reason(before, best))
+        reason = _reason(before, best)
+        return Equalization(self._calibrated(self.prepared.original), None, before, best, reason)
+
+    def _calibrated(self, model: Model) -> Calibration:
+        return calibrate(model, self.data, self.options, listener=self.listener)
+
+    def _trial(self, model: Model, studied: Study) -> Calibration:
+        """A calibration on the samples to choose on, those that judge being held back."""
+        return calibrate(model, list(studied.choosing), self.trial_options, listener=self.quiet)
 
     def _numbered(self, level: str) -> Channels:
         folded = fold_model(self.prepared.original)
         return number_channels(folded.folded, folded.model.shapes, insert=level == "full")
 
-    def _runs(self, tensor: str) -> bool:
-        """Whether a tensor is in the part of the model that runs."""
-        return tensor in self._tensors
+    def _axes(self, sites: Sequence[Site]) -> dict[str, int]:
+        """What the layers of some sites read, as far as it is in the part of the model that runs."""
+        runs = self.prepared.folded.tensors()
+        return {
+            reader.tensor: reader.axis
+            for site in sites
+            for reader in site.readers
+            if reader.tensor in runs
+        }
 
-    @property
-    def _tensors(self) -> frozenset[str]:
-        return frozenset(self.prepared.folded.tensors())
-
-    def _study(self, axes: dict[str, int]) -> Study:
+    def _study(self, axes: Mapping[str, int]) -> Study:
         options, prepared = self.options, self.prepared
+        inputs = prepared.model.inputs
         source = open_source(
-            self.data,
-            prepared.model.inputs,
-            options.preprocess,
-            options.max_samples,
-            self.quiet,
-            options.item_axis,
+            self.data, inputs, options.preprocess, options.max_samples, self.quiet, options.item_axis
         )
-        if self.calibration.feeding:
-            source = source.settled(self.calibration.feeding)
-        counted = frozenset(digest for _, digest in self.calibration.collection.samples)
-        return study(prepared, source, counted, axes, self.session_options, self.listener)
+        return study(prepared, source, axes, self.session_options, self.quiet)
 
     def _choice(self, channels: Channels, sites: Sites, studied: Study) -> Choice:
-        constants = Constants(channels.graph)
-        readers = dict.fromkeys(reader for site in sites.sites for reader in site.readers)
-        errors: dict[Reader, LayerError] = {}
-        dense: dict[Reader, np.ndarray] = {}
-        for reader in readers:
-            weight = constants.value(reader.node.inputs[reader.slot])
-            amax = studied.ranges.get(reader.tensor)
-            if weight is None or amax is None:
-                continue
-            errors[reader] = LayerError.measured(reader, weight, amax, studied.choosing)
-            rows, depthwise = input_channels_first(reader, weight)
-            if not depthwise:
-                dense[reader] = np.asarray(rows, dtype=np.float64)
-        halves = any(np.dtype(layer.weight.dtype).itemsize < 4 for layer in errors.values())
-        maker = FactorMaker(sites, studied.ranges, dense, 1 if halves else 4)
+        errors = {}
+        for reader, weight in _weights(channels, sites).items():
+            amax = studied.chosen_ranges.get(reader.tensor)
+            if amax is not None:
+                errors[reader] = LayerError.measured(reader, weight, amax, studied.values)
+        maker = _factor_maker(channels, sites, studied.chosen_ranges)
         choice = choose_factors(sites, maker, errors)
-        if fitting(channels, choice.factors):
-            return choice
-        alone = {
-            each.tensor
-            for each in choice.chosen
-            if fitting(channels, choice.keeping(sites, {each.tensor}).factors)
-        }
-        choice = choice.keeping(sites, alone)
-        return choice if fitting(channels, choice.factors) else choice.keeping(sites, ())
+        return _fitting(channels, sites, choice)
+
+    def _final(
+        self, level: str, choice: Choice, channels: Channels, sites: Sites, studied: Study
+    ) -> Equalized:
+        """As far evened out as was chosen, by the ranges of all the data."""
+        maker = _factor_maker(channels, sites, studied.ranges)
+        final = _fitting(channels, sites, choice.with_ranges(sites, maker))
+        return self._rewritten(level, final, self._numbered(level))
 
     def _rewritten(self, level: str, choice: Choice, channels: Channels) -> Equalized:
         inserted = rewrite(channels, choice.factors)
         return equalized(channels.graph, self.prepared.original, level, choice.gains, inserted)
 
     def _held_back(self, studied: Study) -> HeldBack:
-        graph = ExportedGraph(self.prepared.folded, self.prepared.model)
-        outputs = comparable_outputs(graph)
-        return HeldBack(
-            self.prepared.folded, self.prepared.model, outputs, studied.judging, self.session_options
-        )
+        graph, model = self.prepared.folded, self.prepared.model
+        outputs = comparable_outputs(ExportedGraph(graph, model))
+        return HeldBack(graph, model, outputs, studied.judging, self.session_options)
 
     def _fidelity(self, judge: HeldBack, calibration: Calibration) -> Fidelity:
         scales = {name: item.scale for name, item in calibration.scales.items()}
-        made = quantize_model(calibration.prepared.model, scales, self.qdq, calibration.unseen)
+        qdq = replace(self.qdq, high_precision="fp32")
+        made = quantize_model(calibration.prepared.model, scales, qdq, calibration.unseen)
         return judge.fidelity(made.graph, made.model)
+
+
+def _weights(channels: Channels, sites: Sites) -> dict[Reader, np.ndarray]:
+    """The weights of all layers that read a site, as stored."""
+    readers = dict.fromkeys(reader for site in sites.sites for reader in site.readers)
+    found = {
+        reader: channels.around.constants.value(reader.node.inputs[reader.slot]) for reader in readers
+    }
+    return {reader: weight for reader, weight in found.items() if weight is not None}
+
+
+def _factor_maker(channels: Channels, sites: Sites, ranges: Mapping[str, np.ndarray]) -> FactorMaker:
+    dense = {}
+    weights = _weights(channels, sites)
+    for reader, weight in weights.items():
+        rows, depthwise = input_channels_first(reader, weight)
+        if not depthwise:
+            dense[reader] = np.abs(rows.astype(np.float64)).max(axis=1, initial=0.0)
+    # Powers of two change no digit of a 16-bit number.
+    short = any(weight.dtype.itemsize < 4 for weight in weights.values())
+    return FactorMaker(sites, ranges, dense, 1 if short else 4)
+
+
+def _fitting(channels: Channels, sites: Sites, choice: Choice) -> Choice:
+    """The choice without the sites that would make constants overflow their type."""
+    if fitting(channels, choice.factors):
+        return choice
+    names = {each.tensor for each in choice.chosen}
+    alone = {name for name in names if fitting(channels, choice.keeping(sites, {name}).factors)}
+    choice = choice.keeping(sites, alone)
+    return choice if fitting(channels, choice.factors) else choice.keeping(sites, ())
 
 
 def _halves(choice: Choice) -> Iterator[frozenset[str]]:

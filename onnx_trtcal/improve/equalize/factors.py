@@ -34,7 +34,7 @@ class FactorMaker:
     Args:
         sites: the sites of a graph.
         ranges: tensor that a reader reads -> the magnitude of each of its channels.
-        weights: reader -> its weight as float64, input channels first, see `input_channels_first`.
+        weights: reader -> the largest weight of each input channel; depthwise layers are left out.
         steps: factors are powers of 2 to the power of 1 / steps; of two, which change no digit, under 1.
     """
 
@@ -61,9 +61,8 @@ class FactorMaker:
                 if reader.tensor not in seen:
                     seen.add(reader.tensor)
                     np.maximum.at(self._range, labels, amax)
-                weight = weights.get(reader)
-                if weight is not None:
-                    largest = np.abs(weight).max(axis=1, initial=0.0)
+                largest = weights.get(reader)
+                if largest is not None:
                     np.maximum.at(self._weight, labels, largest / (largest.max(initial=0.0) or 1.0))
         self._set_levels()
 

@@ -1,4 +1,4 @@
-"""What a layer multiplies its weights with: rows of values, drawn from what it reads at some positions of its output."""
+"""What a layer multiplies its weights with: rows of values, drawn from what it reads at some positions."""
 
 from __future__ import annotations
 

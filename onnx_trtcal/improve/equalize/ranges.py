@@ -44,11 +44,10 @@ class ChannelRanges:
             # Ascending: the last rows are the largest.
             self._largest[name] = np.sort(kept, axis=0)[-_RANK:]
 
-    def amax(self, tensor: str) -> np.ndarray | None:
-        """The third largest magnitude of each channel, float64; of under 16 samples one of the larger two."""
-        kept = self._largest.get(tensor)
+    def all(self) -> dict[str, np.ndarray]:
+        """Tensor -> what each of its channels reaches in nearly all samples, float64."""
         rank = min(_RANK, 1 + self.samples // _SAMPLES_PER_RANK)
-        return None if kept is None else kept[-rank]
+        return {name: kept[-rank] for name, kept in self._largest.items()}
 
 
 def channel_maxima(values: np.ndarray, axis: int) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.improve.equalize.ranges import ChannelRanges
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "study"]
 
-# Samples that are kept: a third of them to choose factors on, the others to judge the whole model on.
-_KEPT = 24
-_EACH = 3
+# Samples that are kept to choose on and to judge the whole model on: every third of them judges.
+_KEPT = 96
+_JUDGES = 3
+# Of those to choose on, so many show what layers read.
+_LOOKED_AT = 8
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,23 @@ class Study:
     """What one pass over the data leaves behind.
 
     Attributes:
-        ranges: tensor -> the magnitude of each channel.
-        choosing: per sample to choose on, the values of these tensors.
-        judging: feeds of the samples to judge on, by rising content hash.
+        ranges: tensor -> the magnitude of each channel, over all samples.
+        choosing: feeds of the samples to choose on, by rising content hash.
+        judging: feeds of the samples that are held back from choosing.
+        chosen_ranges: tensor -> the magnitude of each channel, over the samples to choose on.
+        values: per sample of some to choose on, the values of these tensors.
     """
 
     ranges: Mapping[str, np.ndarray]
     choosing: Sequence[Mapping[str, np.ndarray]]
     judging: Sequence[Mapping[str, np.ndarray]]
+    chosen_ranges: Mapping[str, np.ndarray]
+    values: Sequence[Mapping[str, np.ndarray]]
 
 
 def study(
     prepared: Prepared,
     source: Source,
-    counted: frozenset[str],
     axes: Mapping[str, int],
     session_options: SessionOptions,
     listener: Listener,
@@ -56,8 +63,7 @@ def study(
 
     Args:
         prepared: the model.
-        source: the data, with what an item of it is.
-        counted: content hashes of the samples that the calibration counted; others are left out.
+        source: the data.
         axes: the tensors to look at -> their channel axes, counted from the end.
         session_options: as for Session.
         listener: receives the progress.
@@ -68,19 +74,24 @@ def study(
     """
     names = tuple(axes)
     session = Session(probe(prepared.folded, prepared.model, names), *session_options)
+    allowed = tolerance((prepared.model.elem_types.get(name, 0) for name in names), session_options[0])
+    source = settle(source, Trial(names, partial(session.run, sample=TRIAL), allowed), listener)
     ranges, keeper = ChannelRanges(axes), SampleKeeper(_KEPT)
     with (
         listener.progress(source.count, "measuring channels") as advance,
         closing(batches(source, 1)) as stream,
     ):
         for batch in stream:
-            if counted.issuperset(batch.hashes):
-                keeper.offer(batch)
-                ranges.add(dict(zip(names, session.run(batch.feeds, batch.names[0]), strict=True)))
+            keeper.offer(batch)
+            ranges.add(dict(zip(names, session.run(batch.feeds, batch.names[0]), strict=True)))
             advance(batch.count)
     feeds = keeper.feeds()
-    choosing = feeds[::_EACH]
-    judging = [each for at, each in enumerate(feeds) if at % _EACH] or feeds
-    values = [dict(zip(names, session.run(each, "a sample to choose on"), strict=True)) for each in choosing]
-    found = {name: ranges.amax(name) for name in names}
-    return Study({name: amax for name, amax in found.items() if amax is not None}, values, judging)
+    judging = feeds[_JUDGES - 1 :: _JUDGES] or feeds
+    choosing = [each for at, each in enumerate(feeds) if at % _JUDGES != _JUDGES - 1]
+    chosen, values = ChannelRanges(axes), []
+    for at, each in enumerate(choosing):
+        arrays = dict(zip(names, session.run(each, "a sample to choose on"), strict=True))
+        chosen.add(arrays)
+        if at < _LOOKED_AT:
+            values.append(arrays)
+    return Study(ranges.all(), choosing, judging, chosen.all(), values)
