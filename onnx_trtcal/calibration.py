@@ -15,6 +15,8 @@ from onnx_trtcal.trt.tables import render, table_paths
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+
     from onnx_trtcal.collect.convergence import Movement
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
@@ -42,6 +44,8 @@ class Calibration:
             the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
         feeding: what an item of the data is; None when solved from a file.
+        weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
+            max|w| / 127: for a Q/DQ model, since a cache holds none.
     """
 
     prepared: Prepared
@@ -52,6 +56,7 @@ class Calibration:
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
     feeding: Feeding | None = None
+    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"

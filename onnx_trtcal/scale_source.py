@@ -21,6 +21,7 @@ from onnx_trtcal.trt.sidecar import Sidecar, read_sidecar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     import onnx
 
     from onnx_trtcal.calibration import Calibration
@@ -61,6 +62,7 @@ class ScaleSource:
             cache's sidecar says, and where there is neither, those whose scale in the cache is 0, with all that take
             theirs.
         seen_shapes: per input, the shapes that it was calibrated with; empty where they are not known.
+        weight_scales: weight -> its scales, where a method found others than max|w| / 127.
     """
 
     folded: FoldedModel
@@ -73,6 +75,7 @@ class ScaleSource:
     unusable: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
+    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -105,6 +108,7 @@ def find_scales(
     source: Any,
     options: Options = Options(),
     listener: Listener | None = None,
+    weight_bits: int = 8,
 ) -> ScaleSource:
     """The scales of a model.
 
@@ -114,11 +118,12 @@ def find_scales(
             a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
+        weight_bits: of the integers of weights, for a method that finds the scales of weights, too.
 
     Raises:
         CalibrationError: one of its family; CacheError when the cache names no tensor of the model.
     """
-    from onnx_trtcal.pipeline import calibrate
+    from onnx_trtcal.pipeline import calibrate_for
 
     listener = listener or LoggingListener()
     kind = source_kind(source)
@@ -133,7 +138,7 @@ def find_scales(
         collection = load_statistics(source) if named else source
         calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
     else:
-        calibration = calibrate(model, source, options, listener=listener)
+        calibration = calibrate_for(model, source, options, listener, weight_bits=weight_bits)
     found = from_calibration(calibration, kind)
     _warn_of_unseen(found, listener)
     return found
@@ -163,6 +168,7 @@ def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> Sca
         calibration,
         unseen=calibration.unseen,
         seen_shapes=calibration.seen_shapes,
+        weight_scales=calibration.weight_scales,
     )
 
 

@@ -17,6 +17,7 @@ from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
@@ -135,14 +136,16 @@ def sensitivity(
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener_for(listener, progress=progress)
     labels = labels_of(request.labels)
-    found = find_scales(model, data if request.source is None else request.source, options, listener)
+    scale_source = data if request.source is None else request.source
+    found = find_scales(model, scale_source, options, listener, qdq.weight_bits)
     labels = labels and labels.for_model(class_names(metadata_of(found.folded.model)), listener)
     gpu = options.provider != "cpu"
     runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is not found.model:
         listener.say(compared_line(runnable))
     folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
-    switched = build_switched_graph(folded, found.scales, qdq, found.unseen)
+    given = GivenWeights(scales=found.weight_scales)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, given)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.methods import Chosen, parse_method
-from onnx_trtcal.search.output_error import OutputError
+from onnx_trtcal.search.output_error import OutputError, comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def solve(task: Task) -> dict[str, Chosen]:
         return found
     listener.say(f"auto: {len(wanted)} tensors, each quantized alone on {len(samples)} samples")
     graph = ExportedGraph(task.prepared.folded, task.prepared.model)
-    output_error = OutputError(graph, samples, task.session_options)
+    prepared = task.prepared
+    layouts = output_blocks(prepared.model, prepared.folded, comparable_outputs(graph))
+    output_error = OutputError(graph, samples, task.session_options, layouts)
     with listener.progress(len(wanted) * len(samples), "searching") as advance:
         for names, activations in wanted.items():
             tried = candidates(task.histograms[names[0]])

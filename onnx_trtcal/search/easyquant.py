@@ -1,31 +1,39 @@
-"""Method `easyquant`: per layer input the scale that changes the layer's INT8 output least.
+"""Method `easyquant`: per layer the scales of input and weights that change the layer's INT8 output least.
 
-EasyQuant (Wu et al. 2020, arXiv:2006.16669) maximises the mean over the samples of the cosine similarity
-between a layer's output in floating point and its output with weights and inputs in INT8. The candidates are
-those of the paper: with S = 127 / max|x|, n = 100 factors to multiply x by, evenly spaced over
-[alpha S, beta S] with alpha = 0.5 and beta = 2, which are thresholds from twice the largest magnitude down to
-half of it. Nothing below half can be chosen: that is the paper's interval, not a limit of the layer. What no
-weighted layer reads is left to the fallback.
+EasyQuant (Wu et al. 2020, arXiv:2006.16669) maximises the mean over the samples of the cosine similarity between a
+layer's output in floating point and its output with weights and inputs as integers. Starting from max|x| / 127 and
+max|w| / 127 per output channel, the scale of the input is searched with those of the weights held fixed, then those of
+the weights with that of the input held fixed, and so on until neither moves. The candidates are those of the paper:
+with S = 127 / max|x|, n = 100 factors to multiply x by, evenly spaced over [alpha S, beta S] with alpha = 0.5 and
+beta = 2, which are thresholds from twice the largest magnitude down to half of it. Nothing below half can be chosen:
+that is the paper's interval, not a limit of the layer. What no weighted layer reads is left to the fallback.
+
+A cache holds the scales of activations alone; a Q/DQ model has those of the weights, too, and with `--weight-bits 7`
+they are searched for integers within +-63, as for the kernels of the paper.
 
 Where it goes its own way:
 
-* The paper searches the scales of weights and activations in turn. A calibration cache does not hold
-  scales of weights, and TensorRT takes max|w| / 127 per output channel; so do our Q/DQ models. Activations
-  are searched against just these weights, which makes one search enough. The two inputs of a product of
-  activations are searched in turn, each against the other's current threshold: first max|x|, then what was
-  chosen.
-* A tensor has one scale, however many layers read it: the mean of their similarities is maximised.
+* An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes.
+* A tensor has one scale, however many layers read it: the mean of their similarities is maximised. So does a weight
+  that several layers read: it keeps max|w| / 127.
+* The two inputs of a product of activations are searched in turn, each against the other's current threshold: first
+  max|x|, then what was chosen.
 * Each layer is run on the network's values in floating point, whatever came before it.
+* After four rounds it ends, moved or not: from there on it goes back and forth between neighbouring candidates.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.weighted import WEIGHTED
 from onnx_trtcal.methods import Chosen
+from onnx_trtcal.qdq.weight_scales import WEIGHT_MAX, weight_limit
 from onnx_trtcal.search.layers import layers_of
 from onnx_trtcal.search.subgraph import ExportedGraph, Subgraph
 from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions, SubgraphRunner, inner, quantized
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Similarity", "factors", "solve"]
 
 _MOST_SAMPLES = 50  # as many as the paper uses
+_MOST_ROUNDS = 4
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
 _NOTHING = np.zeros(0)
 
@@ -46,18 +55,19 @@ _NOTHING = np.zeros(0)
 def solve(task: Task) -> dict[str, Chosen]:
     """The threshold of every tensor, by what it does to the outputs of the layers that read it.
 
-    On at most 50 samples, each layer runs 100 times per sample, and once what comes before it: together some
-    100 runs of the network per sample, one to three times the work of `auto`. Deterministic for the same
-    samples.
+    The scales of the layers' weights, as far as they moved, are left in `task.weight_scales`. On at most 50 samples,
+    each layer runs 200 times per sample and round, mostly for two or three rounds, and once what comes before it.
+    Deterministic for the same samples.
 
     Raises:
         ModelError: when ONNX Runtime cannot run a part of the model.
     """
     found, samples = task.fallback(), task.samples[:_MOST_SAMPLES]
+    layers = layers_of(task.prepared.folded, task.placement)
     readers: dict[tuple[str, ...], list[Layer]] = {}
     sharing: dict[tuple[str, ...], set[str]] = {}
     current: dict[str, float] = {}
-    for layer in layers_of(task.prepared.folded, task.placement):
+    for layer in layers:
         for tensor in layer.activations:
             current[tensor] = task.amax(tensor)
             names = task.tie_of(tensor)
@@ -70,17 +80,26 @@ def solve(task: Task) -> dict[str, Chosen]:
     task.listener.say(
         f"easyquant: {len(readers)} tensors, with the layers that read them, on {len(samples)} samples"
     )
-    similarity = Similarity(
-        ExportedGraph(task.prepared.folded, task.prepared.model), samples, task.session_options
-    )
+    graph = ExportedGraph(task.prepared.folded, task.prepared.model)
+    similarity = Similarity(graph, samples, task.session_options, weight_limit(task.weight_bits))
+    uses = Counter(name for layer in layers for name in layer.constants)
     with task.listener.progress(len(readers) * len(samples), "searching") as advance:
-        for names, layers in readers.items():
+        for names, reading in readers.items():
             same = frozenset(sharing[names])
-            best = similarity.best(layers, same, current, task.histograms[names[0]].amax)
-            if best is not None:
-                found.update({name: Chosen(best, "") for name in names if name in found})
-                current.update(dict.fromkeys(same, best))
+            amax = task.histograms[names[0]].amax
+            for _ in range(_MOST_ROUNDS):
+                best = similarity.best(reading, same, current, amax)
+                moved = best is not None and any(current[name] != best for name in same)
+                if best is not None:
+                    found.update({name: Chosen(best, "") for name in names if name in found})
+                    current.update(dict.fromkeys(same, best))
+                for layer in reading:
+                    if all(uses[name] == 1 for name in layer.constants):
+                        moved |= similarity.search_weights(layer, current)
+                if not moved:
+                    break
             advance(len(samples))
+    task.weight_scales.update(similarity.moved_scales())
     return found
 
 
@@ -96,14 +115,31 @@ class Similarity:
         graph: the folded graph.
         samples: one feed per sample.
         session_options: as for Session.
+        limit: the largest magnitude of a weight's integers.
     """
 
     def __init__(
-        self, graph: ExportedGraph, samples: Sequence[Feeds], session_options: SessionOptions
+        self,
+        graph: ExportedGraph,
+        samples: Sequence[Feeds],
+        session_options: SessionOptions,
+        limit: int = WEIGHT_MAX,
     ) -> None:
         self._graph = graph
         self._samples = samples
         self._session_options = session_options
+        self._limit = limit
+        # The current scales of weights, and those that they began with.
+        self._scales: dict[str, np.ndarray] = {}
+        self._plain: dict[str, np.ndarray] = {}
+
+    def moved_scales(self) -> dict[str, np.ndarray]:
+        """Weight -> its scales, for those whose scales are no longer max|w| / limit."""
+        return {
+            name: scales
+            for name, scales in self._scales.items()
+            if not np.array_equal(scales, self._plain[name])
+        }
 
     def best(
         self, layers: Sequence[Layer], sharing: frozenset[str], current: Mapping[str, float], amax: float
@@ -136,7 +172,7 @@ class Similarity:
         Returns:
             float64[thresholds], or None when every sample's exact output is zero.
         """
-        weights = layer.weights()
+        weights = self._weights(layer)
         runner = self._runner(layer, weights)
         int8 = {name: each.quantized for name, each in weights.items()}
         total, count = np.zeros(len(thresholds)), 0
@@ -158,6 +194,51 @@ class Similarity:
                 total[place] += _cosine(exact, runner.run(arrays, {**int8, **others, **changed})[0])
         return total / count if count else None
 
+    def search_weights(self, layer: Layer, current: Mapping[str, float]) -> bool:
+        """Gives each output channel of a layer's weight the scale of the greatest similarity.
+
+        Args:
+            layer: the layer.
+            current: thresholds of the activations that it reads.
+
+        Returns:
+            Whether a scale changed. Of equal similarities, those of the larger scale count.
+        """
+        weights = self._weights(layer)
+        if len(weights) != 1 or None in (axis for _, axis in layer.constants.values()):
+            return False
+        (name, (read, _)), *_ = layer.constants.items()
+        before = self._scales[name]
+        axis = WEIGHTED[kind(layer.node)].output_axes(read.index, weights[name].exact.ndim)[0]
+        runner = self._runner(layer, weights)
+        scales = [(self._plain[name] / np.float32(factor)).astype(np.float32) for factor in factors()]
+        total = np.zeros((len(scales), before.size))
+        for feeds in self._samples:
+            arrays = runner.arrays(feeds)
+            exact = next(iter(runner.run(arrays, {})), _NOTHING)
+            if not exact.size:
+                return False
+            read_as = {each: quantized(arrays[each], current[each]) for each in layer.activations}
+            for place, tried in enumerate(scales):
+                # One at a time: a hundred copies of a weight may be more than memory holds.
+                weight = layer.weights({name: tried}, self._limit)[name].quantized
+                got = runner.run(arrays, {**read_as, name: weight})[0]
+                total[place] += _channel_cosines(exact, got, axis)
+        best = np.argmax(total, axis=0)
+        chosen = np.stack(scales)[best, np.arange(before.size)]
+        # A channel that is all zero, or that nothing tells apart, keeps its scale.
+        chosen = np.where(np.ptp(total, axis=0) > 0, chosen, before)
+        self._scales[name] = chosen
+        return not np.array_equal(chosen, before)
+
+    def _weights(self, layer: Layer) -> dict[str, Weights]:
+        """The constant operands with their current scales."""
+        if not self._plain.keys() >= layer.constants.keys():
+            plain = layer.plain_scales(self._limit)
+            self._plain.update(plain)
+            self._scales.update(plain)
+        return layer.weights(self._scales, self._limit)
+
     def _runner(self, layer: Layer, weights: Mapping[str, Weights]) -> SubgraphRunner:
         """Runs the layer alone, so that all it reads can be replaced."""
         reads = {**layer.activations, **{name: (read,) for name, (read, _) in layer.constants.items()}}
@@ -174,3 +255,15 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
         one, other = one[both], other[both]
     length = math.sqrt(inner(one, one)) * math.sqrt(inner(other, other))
     return inner(one, other) / length if length > 0 else 0.0
+
+
+def _channel_cosines(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+    """float64[channels]: the cosine along each index of an axis; 0 where one of the two is all zero."""
+    both = np.isfinite(one) & np.isfinite(other)
+    rows = [
+        np.moveaxis(np.where(both, each, 0.0), axis, 0).reshape(one.shape[axis], -1) for each in (one, other)
+    ]
+    products = np.einsum("ci,ci->c", rows[0], rows[1])
+    lengths = np.sqrt(np.einsum("ci,ci->c", rows[0], rows[0]) * np.einsum("ci,ci->c", rows[1], rows[1]))
+    found: np.ndarray = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return found

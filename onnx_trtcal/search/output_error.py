@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from onnx_trtcal.fidelity.blocks import BlockErrors, BlockFinder, mean_relative
 from onnx_trtcal.search.subgraph import Subgraph
-from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions, SubgraphRunner, inner, quantized
+from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions, SubgraphRunner, quantized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from onnx_trtcal.graph.output_blocks import OutputBlocks
     from onnx_trtcal.qdq.place.placement import Activation
     from onnx_trtcal.search.subgraph import ExportedGraph
 
@@ -32,19 +31,6 @@ _FIRST = 4
 _HOPELESS = 30.0
 
 
-@dataclass
-class _Error:
-    """Error and signal power per compared tensor, over some samples."""
-
-    noise: np.ndarray
-    signal: np.ndarray
-
-    def relative(self) -> float:
-        """The mean over the compared tensors of noise / signal; those that are all zero do not count."""
-        some = self.signal > 0
-        return float(np.mean(self.noise[some] / self.signal[some])) if some.any() else 0.0
-
-
 class OutputError:
     """Runs the network with one tensor quantized at a time, and measures the error at its outputs.
 
@@ -52,14 +38,20 @@ class OutputError:
         graph: the folded graph.
         samples: one feed per sample.
         session_options: as for Session.
+        layouts: output -> what the graph says of its channels, see `graph.output_blocks`.
     """
 
     def __init__(
-        self, graph: ExportedGraph, samples: Sequence[Feeds], session_options: SessionOptions
+        self,
+        graph: ExportedGraph,
+        samples: Sequence[Feeds],
+        session_options: SessionOptions,
+        layouts: Mapping[str, OutputBlocks],
     ) -> None:
         self._graph = graph
         self._samples = samples
         self._session_options = session_options
+        self._layouts = layouts
         self._outputs = comparable_outputs(graph)
 
     def of(self, activations: Iterable[Activation], thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -70,9 +62,9 @@ class OutputError:
             thresholds: candidate -> threshold, positive.
 
         Returns:
-            The candidates that were not far off on the first quarter of the samples, with the mean over the
-            float outputs of sum (y - y')^2 / sum y^2 over all samples, see `comparable_outputs`; empty where no
-            output depends on these tensors.
+            The candidates that were not far off on the first quarter of the samples, with the mean over the blocks
+            of the float outputs of sum (y - y')^2 / sum y^2 over all samples, see `comparable_outputs` and
+            `fidelity.blocks`; empty where no output depends on these tensors.
         """
         reads = {activation.tensor: activation.reads for activation in activations}
         behind = self._graph.behind(read for of in reads.values() for read in of)
@@ -84,17 +76,24 @@ class OutputError:
         runner = SubgraphRunner(subgraph, self._samples[0], self._session_options)
         first = -(-len(self._samples) // _FIRST)
         names = list(thresholds)
-        totals: dict[str, _Error] = {}
+        finder = BlockFinder(self._layouts)
+        errors = {name: BlockErrors(self._layouts) for name in names}
+
+        def found() -> dict[str, float]:
+            return {name: mean_relative(errors[name].of(finder.blocks())) for name in names}
+
         for count, feeds in enumerate(self._samples, 1):
-            errors = _errors(runner, feeds, {name: thresholds[name] for name in names})
-            for name, error in errors.items():
-                total = totals.setdefault(name, error)
-                if total is not error:
-                    total.noise += error.noise
-                    total.signal += error.signal
+            arrays = runner.arrays(feeds)
+            exact = runner.named(arrays, {})
+            for output, expected in exact.items():
+                finder.add(output, expected)
+            for name in names:
+                replaced = {each: quantized(arrays[each], thresholds[name]) for each in reads}
+                for output, got in runner.named(arrays, replaced).items():
+                    errors[name].add(output, exact[output], got)
             if count == first:
-                names = promising({name: totals[name].relative() for name in names})
-        return {name: totals[name].relative() for name in names}
+                names = promising(found())
+        return found()
 
 
 def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
@@ -121,24 +120,3 @@ def promising(errors: Mapping[str, float]) -> list[str]:
     """The candidates whose error is at most 30 times the least, in the order given."""
     least = min(errors.values())
     return [name for name, error in errors.items() if error <= _HOPELESS * least]
-
-
-def _errors(runner: SubgraphRunner, feeds: Feeds, thresholds: Mapping[str, float]) -> dict[str, _Error]:
-    """What each candidate does to one sample."""
-    arrays = runner.arrays(feeds)
-    exact = runner.run(arrays, {})
-    signal = np.array([_power(array) for array in exact])
-    found = {}
-    for candidate, threshold in thresholds.items():
-        replaced = {name: quantized(arrays[name], threshold) for name in runner.subgraph.replaceable}
-        got = runner.run(arrays, replaced)
-        noise = np.array([_power(a - b) for a, b in zip(exact, got, strict=True)])
-        found[candidate] = _Error(noise, signal.copy())
-    return found
-
-
-def _power(array: np.ndarray) -> float:
-    """The sum of squares of the finite values."""
-    flat = array.ravel()
-    flat = flat[np.isfinite(flat)]
-    return inner(flat, flat)

@@ -30,12 +30,16 @@ class Search:
     Args:
         prepared: the model, its plan and its methods.
         once: whether the data can be read only once, so that samples must be kept as they go by.
+        weight_bits: of the integers of weights.
 
     Attributes:
         keep: receives every batch of the data; None where nothing needs to be kept.
+        weight_scales: weight -> its scales, as far as a method found any.
     """
 
-    def __init__(self, prepared: Prepared, *, once: bool) -> None:
+    def __init__(self, prepared: Prepared, *, once: bool, weight_bits: int = 8) -> None:
+        self.weight_scales: dict[str, np.ndarray] = {}
+        self._weight_bits = weight_bits
         self.keep: Callable[[Batch], None] | None = None
         self._prepared = prepared
         self._options = prepared.options
@@ -82,6 +86,8 @@ class Search:
                 samples=feeds,
                 session_options=session_options,
                 listener=listener,
+                weight_bits=self._weight_bits,
+                weight_scales=self.weight_scales,
             )
             found.update(method.search(task))
         return found

@@ -75,7 +75,11 @@ class SubgraphRunner:
         return arrays
 
     def run(self, arrays: Feeds, replaced: Feeds) -> list[np.ndarray]:
-        """The wanted tensors in float64; those that are not floats are left out.
+        """The values of `named`, in the order of the wanted tensors."""
+        return list(self.named(arrays, replaced).values())
+
+    def named(self, arrays: Feeds, replaced: Feeds) -> dict[str, np.ndarray]:
+        """The wanted tensors in float64, by name; those that are not floats are left out.
 
         Args:
             arrays: from `arrays`.
@@ -84,8 +88,8 @@ class SubgraphRunner:
         feeds = {name: arrays[name] for name in self.subgraph.boundary}
         for name, new in self.subgraph.replaceable.items():
             feeds[new] = replaced[name] if name in replaced else arrays[name]
-        found = self._session.run(feeds, _WHERE)
-        return [array.astype(np.float64) for array in found if array.dtype.kind == "f"]
+        found = zip(self.subgraph.wanted, self._session.run(feeds, _WHERE), strict=True)
+        return {name: array.astype(np.float64) for name, array in found if array.dtype.kind == "f"}
 
 
 def _elem_type(array: np.ndarray) -> int:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from helpers.toys import model, node
 
+from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.provider import choose_provider
@@ -44,7 +45,8 @@ def output_error(proto: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -
     prepared = prepare(proto, Options(provider="cpu"))
     reads = quantized_reads(prepared, int8_placement(prepared), set(prepared.plan.observed))
     graph = ExportedGraph(prepared.folded, prepared.model)
-    error = OutputError(graph, samples, (choose_provider("cpu"), 1, ()))
+    layouts = output_blocks(prepared.model, prepared.folded, comparable_outputs(graph))
+    error = OutputError(graph, samples, (choose_provider("cpu"), 1, ()), layouts)
     return error, {name: activations for names, activations in reads.items() for name in names}
 
 
