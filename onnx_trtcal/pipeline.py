@@ -83,7 +83,7 @@ def calibrate(
 
 
 def calibrate_for(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     data: Any,
     options: Options,
     listener: Listener,

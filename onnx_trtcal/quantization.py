@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.transform import transformed
+from onnx_trtcal.improve.equalize.equalize import Equalization, check_equalizable, equalize
 from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
+from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, scales_from_data, source_kind
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -54,11 +55,13 @@ class Quantization:
         quantized: the model.
         source: where its scales came from.
         rounding: what rounding by output error did; None where it was not asked for.
+        equalization: what evening out channels did; None where it was not asked for.
     """
 
     quantized: Quantized
     source: ScaleSource
     rounding: Rounding | None = None
+    equalization: Equalization | None = None
 
     def __repr__(self) -> str:
         layers = self.layers
@@ -138,11 +141,14 @@ def quantize(
     kind = source_kind(source)
     if qdq.round:
         check_roundable(source, kind)
-    found = find_scales(model, source, options, listener, qdq.weight_bits)
-    if not qdq.round:
-        return _quantized(found, qdq)
-    rounding = round_on_data(found, source, qdq, listener)
-    return _quantized(found, qdq, rounding)
+    equalization = None
+    if qdq.equalize == "off":
+        found = find_scales(model, source, options, listener, qdq.weight_bits)
+    else:
+        equalization = equalize(model, source, qdq.equalize, options, qdq, listener=listener)
+        found = scales_from_data(equalization.model, source, options, listener, qdq.weight_bits)
+    rounding = round_on_data(found, source, qdq, listener) if qdq.round else None
+    return replace(_quantized(found, qdq, rounding), equalization=equalization)
 
 
 def quantize_calibrated(
@@ -156,6 +162,8 @@ def quantize_calibrated(
     """
     if qdq.round:
         check_roundable(calibration, "calibration")
+    if qdq.equalize != "off":
+        check_equalizable(calibration)
     return _quantized(from_calibration(calibration), qdq)
 
 

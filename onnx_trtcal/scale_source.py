@@ -37,6 +37,7 @@ __all__ = [
     "find_scales",
     "from_calibration",
     "from_statistics",
+    "scales_from_data",
     "solve",
     "source_kind",
 ]
@@ -123,8 +124,6 @@ def find_scales(
     Raises:
         CalibrationError: one of its family; CacheError when the cache names no tensor of the model.
     """
-    from onnx_trtcal.pipeline import calibrate_for
-
     listener = listener or LoggingListener()
     kind = source_kind(source)
     if kind == "calibration":
@@ -138,8 +137,23 @@ def find_scales(
         collection = load_statistics(source) if named else source
         calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
     else:
-        calibration = calibrate_for(model, source, options, listener, weight_bits=weight_bits)
+        return scales_from_data(model, source, options, listener, weight_bits)
     found = from_calibration(calibration, kind)
+    _warn_of_unseen(found, listener)
+    return found
+
+
+def scales_from_data(
+    model: str | Path | onnx.ModelProto | Model,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    weight_bits: int = 8,
+) -> ScaleSource:
+    """The scales of a model, which may be one that is loaded already, calibrated on data; see `find_scales`."""
+    from onnx_trtcal.pipeline import calibrate_for
+
+    found = from_calibration(calibrate_for(model, data, options, listener, weight_bits=weight_bits))
     _warn_of_unseen(found, listener)
     return found
 

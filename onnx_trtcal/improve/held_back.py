@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.fidelity.blocks import BlockErrors, BlockFinder
+from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
@@ -38,10 +39,6 @@ class Fidelity:
     worst: float
     mean: float
 
-    def is_worse_than(self, other: Fidelity) -> bool:
-        """Whether the worst block is worse, or all of them together are."""
-        return self.worst < other.worst or self.mean < other.mean
-
     def gain_over(self, other: Fidelity) -> float:
         """How much better it is, in dB: the smaller of both differences."""
         return min(self.worst - other.worst, self.mean - other.mean)
@@ -71,6 +68,13 @@ class HeldBack:
         self._session_options = session_options
         session = Session(probe(graph, model, self._outputs), *session_options)
         self._exact = [session.run(feeds, _WHERE) for feeds in self._samples]
+        self._layouts = output_blocks(model, graph, self._outputs)
+        finder = BlockFinder(self._layouts)
+        for arrays in self._exact:
+            for name, array in zip(self._outputs, arrays, strict=True):
+                if array.dtype.kind == "f":
+                    finder.add(name, array)
+        self._blocks = finder.blocks()
 
     def fidelity(self, graph: gs.Graph, model: Model) -> Fidelity:
         """That of a Q/DQ graph with the same outputs, every Q and DQ computed in float.
@@ -79,11 +83,16 @@ class HeldBack:
             ModelError: when ONNX Runtime cannot run it.
         """
         session = Session(probe(graph, model, self._outputs), *self._session_options, float_qdq=True)
-        totals: dict[str, Distance] = {}
+        errors = BlockErrors(self._layouts)
         for feeds, exact in zip(self._samples, self._exact, strict=True):
             got = session.run(feeds, _WHERE)
             for name, one, other in zip(self._outputs, exact, got, strict=True):
                 if one.dtype.kind == "f" and one.shape == other.shape:
-                    totals.setdefault(name, Distance()).add(one, other)
-        found = [min(each.sqnr, _PERFECT) for each in totals.values() if each.signal]
+                    errors.add(name, one, other)
+        # NaN in a block is the worst that can be.
+        found = [
+            float(np.nan_to_num(np.clip(each.sqnr, -_PERFECT, _PERFECT), nan=-_PERFECT))
+            for each in errors.of(self._blocks)
+            if each.verdict
+        ]
         return Fidelity(min(found, default=_PERFECT), float(np.mean(found)) if found else _PERFECT)

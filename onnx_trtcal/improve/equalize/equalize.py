@@ -16,7 +16,10 @@ import numpy as np
 
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.data.transform import Transformed, transformed
+from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.graph.model.importer import import_graph
+from onnx_trtcal.graph.model.save import save_model
 from onnx_trtcal.improve.equalize.choose import Choice, SiteGain, choose_factors
 from onnx_trtcal.improve.equalize.equalized import Equalized, equalized
 from onnx_trtcal.improve.equalize.factors import FactorMaker, input_channels_first
@@ -27,16 +30,20 @@ from onnx_trtcal.improve.equalize.rewrite import fitting, rewrite
 from onnx_trtcal.improve.equalize.sites import Site, Sites, find_sites
 from onnx_trtcal.improve.equalize.study import Study, study
 from onnx_trtcal.improve.held_back import Fidelity, HeldBack
-from onnx_trtcal.pipeline import calibrate, check_options
+from onnx_trtcal.options import Options
+from onnx_trtcal.pipeline import calibrate_for, check_options
 from onnx_trtcal.prepared import fold_model, prepare
+from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.run.provider import choose_provider
+from onnx_trtcal.scale_source import source_kind
 from onnx_trtcal.search.output_error import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
+from onnx_trtcal.support.progress_bar import listener_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import onnx
@@ -45,15 +52,15 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.equalize.channels import Channels
     from onnx_trtcal.improve.equalize.roles import Reader
-    from onnx_trtcal.options import Options
-    from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.search.subgraph_runner import SessionOptions
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Equalization", "equalize"]
+__all__ = ["Equalization", "check_equalizable", "equalize"]
 
-# What is tried, cheapest last; the first that is not worse is taken.
+# What is tried, cheapest last; the first that gains is taken.
 _LEVELS = {"free": ("free",), "full": ("full", "free")}
+# In dB, of the worst block and of the mean: by less, other samples may well lose.
+_WORTH = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,37 +68,60 @@ class Equalization:
     """What came of equalizing a model.
 
     Attributes:
-        calibration: of the rewritten model, or of the original where nothing is gained.
+        original: the model as it was loaded.
         equalized: the rewritten model; None where the original stays.
-        before: how well INT8 of the original keeps its outputs on the samples held back.
+        before: how well INT8 of the original keeps its outputs on the samples held back; None where nothing was tried.
         after: the same of the rewritten model; of the best that was tried where the original stays.
         reason: why the original stays; empty where it does not.
     """
 
-    calibration: Calibration
+    original: Model
     equalized: Equalized | None
     before: Fidelity | None = None
     after: Fidelity | None = None
     reason: str = ""
 
     @property
+    def model(self) -> Model:
+        """The model to go on with: the rewritten one, or the original where that stays."""
+        return self.equalized.model if self.equalized else self.original
+
+    @property
     def verdict(self) -> str:
         """One line that says what was done and what it is worth."""
         if self.equalized is None or self.before is None or self.after is None:
-            return f"equalization: the model stays as it is: {self.reason}"
-        chosen = [each for each in self.equalized.gains if each.alpha is not None]
-        muls = f", {self.equalized.inserted} per-channel Muls put in" if self.equalized.inserted else ""
+            return f"equalization leaves the model as it is: {self.reason}"
+        gains = self.equalized.gains
+        chosen = [each for each in gains if each.alpha is not None]
+        muls = f", {self.equalized.inserted} per-channel Muls added" if self.equalized.inserted else ""
         return (
-            f"equalization: {len(chosen)} of {len(self.equalized.gains)} sets of channels evened out{muls}; on samples "
-            f"held back, the outputs' worst block goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, "
-            f"the mean from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
+            f"equalized the channels of {len(chosen)} of {len(gains)} tensors{muls}; on samples held back, INT8's worst "
+            f"block of the outputs goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all blocks "
+            f"from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
         )
 
     @property
     def details(self) -> tuple[str, ...]:
-        """One line per set of channels."""
+        """One line per tensor that could be equalized."""
         gains = self.equalized.gains if self.equalized else ()
         return tuple(_detail(each) for each in gains)
+
+    def __repr__(self) -> str:
+        return f"<Equalization: {self.verdict}>"
+
+    def proto(self) -> onnx.ModelProto:
+        """The float model to go on with, in memory."""
+        return self.model.proto
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Writes the float model to go on with; returns the files written.
+
+        Raises:
+            CalibrationError: when a file cannot be written.
+        """
+        if self.equalized is not None:
+            return self.equalized.save(path)
+        return save_model(import_graph(self.original), self.original, path)
 
 
 def _detail(gain: SiteGain) -> str:
@@ -104,30 +134,65 @@ def _detail(gain: SiteGain) -> str:
 def equalize(
     model: str | Path | onnx.ModelProto,
     data: Any,
-    level: str,
-    options: Options,
-    qdq: QdqOptions,
-    listener: Listener,
+    level: str = "free",
+    options: Options = Options(),
+    qdq: QdqOptions = QdqOptions(),
+    *,
+    listener: Listener | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    progress: bool = False,
 ) -> Equalization:
-    """Equalizes a model and calibrates it.
+    """A float model that computes the same and loses less in INT8: what `--equalize` makes before calibrating.
+
+        >>> from onnx_trtcal import Options, equalize
+        >>> found = equalize("models/digits_resnet.onnx", "models/digits_calib.npy", "free", Options(max_samples=24))
+        >>> [output.name for output in found.proto().graph.output]
+        ['logits']
 
     Args:
         model: path of a float ONNX file, or such a model in memory.
-        data: to calibrate on; read several times.
-        level: `free` or `full`.
-        options: how to calibrate.
-        qdq: where INT8 is read.
+        data: to calibrate on, whatever `calibrate` takes; it is read several times.
+        level: `free` rewrites weights and biases only; `full` also puts a per-channel Mul behind activations that a
+            factor does not pass, such as SiLU, which NVIDIA's compiler runs in the kernel before it.
+        options: how to calibrate; see Options.
+        qdq: which layers run in INT8.
         listener: receives messages and progress.
+        transform: makes of each element of the data what is fed, as in `calibrate`.
+        progress: show a bar, where no listener is given.
 
     Raises:
-        DataError: when the data can be read only once.
-        CalibrationError: from calibrating.
+        OptionError: there is no such level.
+        DataError: the data can be read only once.
+        CalibrationError: one of its family, from calibrating.
     """
-    if isinstance(data, Iterator):
-        raise DataError(
-            "equalization reads the data several times, and an iterator gives it only once", fix=AGAIN
+    listener = listener_for(listener, progress=progress)
+    data = transformed(data, transform)
+    if level not in _LEVELS:
+        raise OptionError(f"equalize is {level!r}, which is none of {', '.join(_LEVELS)}")
+    check_equalizable(data)
+    found = _Job(model, data, options, qdq, listener).run(level)
+    listener.say(found.verdict)
+    return found
+
+
+def check_equalizable(source: Any) -> None:
+    """Refuses to equalize without data that can be read several times.
+
+    Raises:
+        OptionError: the scales come from statistics, a cache or a calibration.
+        DataError: the data can be read only once.
+    """
+    kind = source_kind(source)
+    if kind != "data":
+        raise OptionError(
+            f"equalize changes the model before it is calibrated, and a {kind} source belongs to the model as it was",
+            fix="give data as the source (and the same --method), or leave --equalize out",
         )
-    return _Job(model, data, options, qdq, listener).run(level)
+    inner = source.data if isinstance(source, Transformed) else source
+    if isinstance(inner, Iterator):
+        raise DataError(
+            "equalize reads the data several times, and an iterator gives it only once", fix=AGAIN
+        )
 
 
 class _Job:
@@ -144,14 +209,17 @@ class _Job:
         check_options(options)
         self.quiet = Quiet(listener)
         self.prepared = prepare(model, options, self.quiet)
-        self.data, self.options, self.qdq, self.listener = data, options, qdq, listener
+        self.data, self.options, self.listener = data, options, listener
+        # What is compared runs in float32, and its weights are rounded to the nearest.
+        self.qdq = replace(qdq, high_precision="fp32", round=False)
         # The samples of the trials are in memory, and all of them count.
         self.trial_options = replace(options, max_samples=None, until_stable=None)
         provider = choose_provider(options.provider)
         self.session_options: SessionOptions = (provider, options.threads, options.ort_custom_ops)
 
     def run(self, level: str) -> Equalization:
-        """Tries one level after the other, until the outputs lose nothing."""
+        """Tries one level after the other, until the outputs gain."""
+        original = self.prepared.original
         whole = self.prepared.whole()
         quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
         numbered = {name: self._numbered(name) for name in _LEVELS[level]}
@@ -159,10 +227,13 @@ class _Job:
         axes = self._axes([site for found in sites.values() for site in found.sites])
         if not axes:
             reason = "no INT8 layer reads a tensor whose channels can be scaled"
-            return Equalization(self._calibrated(self.prepared.original), None, reason=reason)
+            return Equalization(original, None, reason=reason)
+        self.listener.say(f"equalizing the channels of up to {len(axes)} tensors")
         studied = self._study(axes)
+        if not studied.choosing:
+            return Equalization(original, None, reason="one sample is too few to hold any back")
         judge = self._held_back(studied)
-        before = self._fidelity(judge, self._trial(self.prepared.original, studied))
+        before = self._fidelity(judge, self._trial(original, studied))
         best: Fidelity | None = None
         for name, found in sites.items():
             chosen = self._choice(numbered[name], found, studied)
@@ -170,19 +241,16 @@ class _Job:
                 choice = chosen.keeping(found, kept)
                 made = self._rewritten(name, choice, self._numbered(name))
                 after = self._fidelity(judge, self._trial(made.model, studied))
-                if not after.is_worse_than(before):
+                if after.gain_over(before) >= _WORTH:
                     final = self._final(name, choice, numbered[name], found, studied)
-                    return Equalization(self._calibrated(final.model), final, before, after)
+                    return Equalization(original, final, before, after)
                 best = after if best is None or after.gain_over(best) > 0 else best
-        reason = _reason(before, best)
-        return Equalization(self._calibrated(self.prepared.original), None, before, best, reason)
-
-    def _calibrated(self, model: Model) -> Calibration:
-        return calibrate(model, self.data, self.options, listener=self.listener)
+        return Equalization(original, None, before, best, _reason(before, best))
 
     def _trial(self, model: Model, studied: Study) -> Calibration:
         """A calibration on the samples to choose on, those that judge being held back."""
-        return calibrate(model, list(studied.choosing), self.trial_options, listener=self.quiet)
+        samples = list(studied.choosing)
+        return calibrate_for(model, samples, self.trial_options, self.quiet, weight_bits=self.qdq.weight_bits)
 
     def _numbered(self, level: str) -> Channels:
         folded = fold_model(self.prepared.original)
@@ -192,10 +260,7 @@ class _Job:
         """What the layers of some sites read, as far as it is in the part of the model that runs."""
         runs = self.prepared.folded.tensors()
         return {
-            reader.tensor: reader.axis
-            for site in sites
-            for reader in site.readers
-            if reader.tensor in runs
+            reader.tensor: reader.axis for site in sites for reader in site.readers if reader.tensor in runs
         }
 
     def _study(self, axes: Mapping[str, int]) -> Study:
@@ -235,17 +300,14 @@ class _Job:
 
     def _fidelity(self, judge: HeldBack, calibration: Calibration) -> Fidelity:
         scales = {name: item.scale for name, item in calibration.scales.items()}
-        qdq = replace(self.qdq, high_precision="fp32")
-        made = quantize_model(calibration.prepared.model, scales, qdq, calibration.unseen)
+        made = quantize_model(calibration.prepared.model, scales, self.qdq, calibration.unseen)
         return judge.fidelity(made.graph, made.model)
 
 
 def _weights(channels: Channels, sites: Sites) -> dict[Reader, np.ndarray]:
     """The weights of all layers that read a site, as stored."""
     readers = dict.fromkeys(reader for site in sites.sites for reader in site.readers)
-    found = {
-        reader: channels.around.constants.value(reader.node.inputs[reader.slot]) for reader in readers
-    }
+    found = {reader: channels.around.constants.value(reader.node.inputs[reader.slot]) for reader in readers}
     return {reader: weight for reader, weight in found.items() if weight is not None}
 
 
@@ -284,6 +346,6 @@ def _reason(before: Fidelity, best: Fidelity | None) -> str:
     if best is None:
         return "no layer's error falls"
     return (
-        f"its outputs would lose on samples held back (worst block {before.worst:.1f} to {best.worst:.1f} dB, mean "
-        f"{before.mean:.1f} to {best.mean:.1f} dB)"
+        f"on samples held back, INT8's outputs would not gain (worst block {before.worst:.1f} to {best.worst:.1f} dB, "
+        f"mean of all blocks {before.mean:.1f} to {best.mean:.1f} dB)"
     )

@@ -1,4 +1,4 @@
-"""How large each channel of a tensor gets: of its largest magnitudes sample by sample, one that is not an outlier."""
+"""How large each channel of a tensor gets."""
 
 from __future__ import annotations
 
