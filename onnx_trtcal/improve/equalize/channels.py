@@ -84,4 +84,5 @@ class Channels:
         fixed = np.zeros(self.count, dtype=bool)
         for numbers in self._pinned:
             fixed[labels[numbers]] = True
-        return fixed[labels]
+        found: np.ndarray = fixed[labels]
+        return found

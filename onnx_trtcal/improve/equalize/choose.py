@@ -111,25 +111,32 @@ def choose_factors(sites: Sites, maker: FactorMaker, errors: Mapping[Reader, Lay
     gains: dict[Site, float] = {}
     for _ in range(_ROUNDS):
         for site in usable:
-            candidates: dict[float | None, np.ndarray] = {None: np.ones(len(site.labels))}
-            for alpha in _ALPHAS:
-                made = maker.factors(site, alpha)
-                if made is not None:
-                    candidates[alpha] = made
-            found = {}
-            for alpha, made in candidates.items():
-                factors[site.labels] = made
-                found[alpha] = measured.error(site, factors)
-            best = min(found, key=lambda alpha: found[alpha])
-            if not found[best] < (1 - _WORTH) * found[None]:
-                best = None
-            factors[site.labels], alphas[site] = candidates[best], best
-            gains[site] = _decibels(found[None], found[best])
+            alphas[site], gains[site] = _best(site, factors, maker, measured)
     chosen = tuple(
         SiteGain(site.name, alphas[site], gains.get(site, 0.0), site.inserts and alphas[site] is not None)
         for site in sites.sites
     )
     return Choice(factors[sites.labels], chosen)
+
+
+def _best(
+    site: Site, factors: np.ndarray, maker: FactorMaker, measured: _Measured
+) -> tuple[float | None, float]:
+    """Gives a site its best factors, the others being as they are; returns alpha and the gain in dB."""
+    plain = np.ones(len(site.labels))
+    factors[site.labels] = plain
+    before = measured.error(site, factors)
+    chosen, kept, least = None, plain, (1 - _WORTH) * before
+    for alpha in _ALPHAS:
+        made = maker.factors(site, alpha)
+        if made is None:
+            continue
+        factors[site.labels] = made
+        error = measured.error(site, factors)
+        if error < least:
+            chosen, kept, least = alpha, made, error
+    factors[site.labels] = kept
+    return chosen, _decibels(before, least) if chosen is not None else 0.0
 
 
 class _Measured:

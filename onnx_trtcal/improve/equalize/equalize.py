@@ -95,9 +95,9 @@ class Equalization:
         chosen = [each for each in gains if each.alpha is not None]
         muls = f", {self.equalized.inserted} per-channel Muls added" if self.equalized.inserted else ""
         return (
-            f"equalized the channels of {len(chosen)} of {len(gains)} tensors{muls}; on samples held back, INT8's worst "
-            f"block of the outputs goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all blocks "
-            f"from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
+            f"equalized the channels of {len(chosen)} of {len(gains)} tensors{muls}; on samples held back, the "
+            f"outputs' worst block goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all "
+            f"blocks from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
         )
 
     @property
@@ -131,7 +131,7 @@ def _detail(gain: SiteGain) -> str:
     return f"{gain.tensor}: alpha {gain.alpha:g}{mul}, {gain.gain:+.1f} dB in the layers that read it"
 
 
-def equalize(
+def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layers)
     model: str | Path | onnx.ModelProto,
     data: Any,
     level: str = "free",
@@ -232,6 +232,10 @@ class _Job:
         studied = self._study(axes)
         if not studied.choosing:
             return Equalization(original, None, reason="one sample is too few to hold any back")
+        if not studied.ranges:
+            return Equalization(
+                original, None, reason="the channels have too few values for their ranges to be known"
+            )
         judge = self._held_back(studied)
         before = self._fidelity(judge, self._trial(original, studied))
         best: Fidelity | None = None

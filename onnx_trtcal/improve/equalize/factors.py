@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FactorMaker", "input_channels_first"]
 
 # Channels that are smaller than this share of the largest are not drawn up to it all the way.
-_SMALLEST = 2.0**-10
+_SMALLEST = 2.0**-7
 
 
 class FactorMaker:
@@ -102,7 +102,8 @@ class FactorMaker:
         largest, heaviest = amax.max(initial=0.0), weight.max(initial=0.0)
         if not largest:
             return None
-        share = np.maximum(amax / largest, _SMALLEST)
+        # Nothing is known of a channel that was never seen to be anything but 0: it is taken for a usual one.
+        share = np.maximum(np.where(amax > 0, amax, np.median(amax[amax > 0])) / largest, _SMALLEST)
         made = share**alpha
         if heaviest:
             made /= np.maximum(weight / heaviest, _SMALLEST) ** (1 - alpha)

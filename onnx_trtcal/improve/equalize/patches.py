@@ -68,7 +68,8 @@ def drawn_rows(reader: Reader, values: np.ndarray, weight: np.ndarray, most: int
     if not WEIGHTED[kind(node)].convolution or node.op == "ConvTranspose":
         axis = 1 if node.op == "ConvTranspose" else reader.axis
         rows = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
-        return rows[_spread(len(rows), most)][:, :, None]
+        found: np.ndarray = rows[_spread(len(rows), most)][:, :, None]
+        return found
     kernel = weight.shape[2:]
     strides, dilations, pads = _geometry(node, values.shape[2:], kernel)
     padded = np.pad(values, [(0, 0), (0, 0), *pads])

@@ -6,12 +6,8 @@ Numbers of a tensor are an int64 array of its rank; an axis along which all chan
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 __all__ = ["reshaped"]
 
@@ -27,8 +23,8 @@ def reshaped(ids: np.ndarray, before: Shape, after: Shape) -> np.ndarray | None:
         before: its shape.
         after: its new shape.
     """
-    parts = list(_groups(before, after) or ())
-    if not parts:
+    parts = _groups(before, after)
+    if parts is None:
         return None
     numbers = ids
     sizes: list[int] = []
@@ -36,68 +32,64 @@ def reshaped(ids: np.ndarray, before: Shape, after: Shape) -> np.ndarray | None:
         if all(ids.shape[axis] == 1 for axis in old):
             sizes += [1] * len(new)
             continue
-        known = [before[axis] for axis in old]
-        wanted = [after[axis] for axis in new]
-        if not all(isinstance(size, int) for size in (*known, *wanted)):
-            return None
-        if math.prod(map(int, known)) > _MOST_NUMBERS:  # type: ignore[arg-type]
+        known = [size for size in (before[axis] for axis in old) if isinstance(size, int)]
+        wanted = [size for size in (after[axis] for axis in new) if isinstance(size, int)]
+        if len(known) < len(old) or len(wanted) < len(new) or math.prod(known) > _MOST_NUMBERS:
             return None
         for axis, size in zip(old, known, strict=True):
             if numbers.shape[axis] == 1:
-                numbers = np.repeat(numbers, int(size or 1), axis=axis)
-        sizes += [int(size or 1) for size in wanted]
+                numbers = np.repeat(numbers, size, axis=axis)
+        sizes += wanted
     return _compressed(numbers.reshape(sizes))
 
 
-def _groups(before: Shape, after: Shape) -> Iterator[tuple[list[int], list[int]]] | None:
-    """Axes before and after that hold the same elements; None where that cannot be told.
-
-    An axis whose size is not known is a group of its own, and stands in front of or between known ones once.
-    """
+def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
+    """Axes before and after that hold the same elements; None where that cannot be told."""
     found: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(before) or j < len(after):
-        old, new = [], []
-        if i < len(before):
-            old.append(i)
-        if j < len(after):
-            new.append(j)
-        a = before[i] if i < len(before) else 1
-        b = after[j] if j < len(after) else 1
-        i, j = min(i + 1, len(before)), min(j + 1, len(after))
-        if a == b and a is not None:
-            found.append((old, new))
-            continue
-        if not isinstance(a, int) or not isinstance(b, int):
-            # One axis of unknown size on either side, all the others known: its size is what is left.
-            if _others_match(before, after, i, j):
-                found.append((old, new))
-                continue
-            return None
-        left, right = a, b
-        while left != right:
-            if left < right:
-                if i >= len(before) or not isinstance(before[i], int):
+        old, new = list(range(i, min(i + 1, len(before)))), list(range(j, min(j + 1, len(after))))
+        a, b = before[i] if old else 1, after[j] if new else 1
+        i, j = i + len(old), j + len(new)
+        if a is None or a != b:
+            if isinstance(a, int) and isinstance(b, int):
+                grown = _grown(before, after, (i, j), (a, b))
+                if grown is None:
                     return None
-                left *= before[i]  # type: ignore[operator]
-                old.append(i)
-                i += 1
-            else:
-                if j >= len(after) or not isinstance(after[j], int):
-                    return None
-                right *= after[j]  # type: ignore[operator]
-                new.append(j)
-                j += 1
+                old += range(i, grown[0])
+                new += range(j, grown[1])
+                i, j = grown
+            elif not _as_many(before[i:], after[j:]):
+                # An axis of unknown size corresponds to another one where all that follows is known, and alike.
+                return None
         found.append((old, new))
-    return iter(found)
+    return found
 
 
-def _others_match(before: Shape, after: Shape, i: int, j: int) -> bool:
-    """Whether as many elements follow on either side."""
-    rest, other = before[i:], after[j:]
-    if not all(isinstance(size, int) for size in (*rest, *other)):
-        return False
-    return math.prod(map(int, rest)) == math.prod(map(int, other))  # type: ignore[arg-type]
+def _grown(
+    before: Shape, after: Shape, at: tuple[int, int], sizes: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Where both groups end that begin with axes of these sizes, before `at`; None where that is not known."""
+    (i, j), (left, right) = at, sizes
+    while left != right:
+        axis = before[i : i + 1] if left < right else after[j : j + 1]
+        if not axis or not isinstance(axis[0], int):
+            return None
+        if left < right:
+            left, i = left * axis[0], i + 1
+        else:
+            right, j = right * axis[0], j + 1
+    return i, j
+
+
+def _as_many(before: Shape, after: Shape) -> bool:
+    """Whether two shapes are known to hold as many elements."""
+    sizes = [[size for size in shape if isinstance(size, int)] for shape in (before, after)]
+    return (
+        len(sizes[0]) == len(before)
+        and len(sizes[1]) == len(after)
+        and math.prod(sizes[0]) == math.prod(sizes[1])
+    )
 
 
 def _compressed(numbers: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class Study:
     """What one pass over the data leaves behind.
 
     Attributes:
-        ranges: tensor -> the magnitude of each channel, over all samples.
+        ranges: tensor -> the magnitude of each channel, over all samples; tensors with too few values are left out.
         choosing: feeds of the samples to choose on, by rising content hash.
         judging: feeds of the samples that are held back from choosing.
         chosen_ranges: tensor -> the magnitude of each channel, over the samples to choose on.
@@ -94,4 +94,6 @@ def study(
         chosen.add(arrays)
         if at < _LOOKED_AT:
             values.append(arrays)
-    return Study(ranges.all(), choosing, judging, chosen.all(), values)
+    few = ranges.few()
+    known, seen = ({k: v for k, v in each.all().items() if k not in few} for each in (ranges, chosen))
+    return Study(known, choosing, judging, seen, values)
