@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.equalization import add_equalization, equalized_model, equalized_path
 from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, data_from, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
@@ -37,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
     )
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
+    add_equalization(parser)
     add_options(parser)
     add_preprocess(parser)
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
-    extra = [path for path in (args.save_stats, args.save_folded) if path]
+    extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args)) if path]
     check_destinations([*table_files(args), *extra], [args.model, *args.data])
     console = Console(quiet=args.quiet, verbose=args.verbose)
 
@@ -56,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
     try:
+        model, written = equalized_model(args, options, console)
         calibration = calibrate(
-            args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
+            model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
     except KeyboardInterrupt:
         if checkpoint.exists():
@@ -65,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{checkpoint} holds what was counted until then: the same command resumes from there"
             )
         raise
-    tables, written = write_tables(calibration, args)
+    tables, files = write_tables(calibration, args)
+    written += files
     if args.save_stats:
         save_statistics(args.save_stats, calibration.collection)
         written.append(Path(args.save_stats))
@@ -73,6 +77,6 @@ def run(args: argparse.Namespace) -> int:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
+    print_report(calibration, model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)
     return 0

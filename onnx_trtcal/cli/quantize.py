@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report_missing
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.equalization import print_details
 from onnx_trtcal.cli.flags import (
     add_data,
     add_options,
@@ -90,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             "layers": layers,
         }
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
+        if made.equalization is not None:
+            fields["equalization"] = made.equalization.record()
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.result(json_text(fields))
@@ -121,6 +124,8 @@ def print_quantization(
     """
     console.line()
     _print_origin(made.source, console)
+    if made.equalization is not None:
+        print_details(made.equalization, console)
     _print_layers(made, console)
     for pattern in made.quantized.placement.unmatched:
         console.warn(f"--exclude {pattern!r} matches no node and has no effect")

@@ -33,6 +33,7 @@ from onnx_trtcal.improve.held_back import Fidelity, HeldBack
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate_for, check_options
 from onnx_trtcal.prepared import fold_model, prepare
+from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
@@ -106,6 +107,11 @@ class Equalization:
         gains = self.equalized.gains if self.equalized else ()
         return tuple(_detail(each) for each in gains)
 
+    def record(self) -> dict[str, Any]:
+        """The same as plain data: what the rewritten model's metadata says, and the verdict."""
+        changed = equalization_of(self.model) if self.equalized else {}
+        return {**changed, "verdict": self.verdict}
+
     def __repr__(self) -> str:
         return f"<Equalization: {self.verdict}>"
 
@@ -145,7 +151,7 @@ def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layer
     """A float model that computes the same and loses less in INT8: what `--equalize` makes before calibrating.
 
         >>> from onnx_trtcal import Options, equalize
-        >>> found = equalize("models/digits_resnet.onnx", "models/digits_calib.npy", "free", Options(max_samples=24))
+        >>> found = equalize("models/digits_resnet.onnx", "models/digits_calib", "free", Options(max_samples=24))
         >>> [output.name for output in found.proto().graph.output]
         ['logits']
 
