@@ -44,9 +44,7 @@ def equalized_path(args: argparse.Namespace) -> str:
     return str(args.equalized_model or beside)
 
 
-def equalized_model(
-    args: argparse.Namespace, options: Options, console: Console
-) -> tuple[str, list[Path]]:
+def equalized_model(args: argparse.Namespace, options: Options, console: Console) -> tuple[str, list[Path]]:
     """The model to calibrate, written first where that is a new one.
 
     Returns:

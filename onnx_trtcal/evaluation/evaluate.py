@@ -16,6 +16,7 @@ from onnx_trtcal.evaluation.metric import load_metric
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
+from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -77,6 +78,10 @@ def evaluate(
     float_model = folded.model
     labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
+    if equalization_of(target) != equalization_of(float_model):
+        # What was equalized in one of the models only holds other values there.
+        scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
+        wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
     if request.output and request.output not in run.outputs:

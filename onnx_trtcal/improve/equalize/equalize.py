@@ -21,12 +21,12 @@ from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.save import save_model
 from onnx_trtcal.improve.equalize.choose import Choice, SiteGain, choose_factors
-from onnx_trtcal.improve.equalize.equalized import Equalized, equalized
+from onnx_trtcal.improve.equalize.equalized import Changes, Equalized, equalized
 from onnx_trtcal.improve.equalize.factors import FactorMaker, input_channels_first
 from onnx_trtcal.improve.equalize.local_error import LayerError
 from onnx_trtcal.improve.equalize.numbering import number_channels
 from onnx_trtcal.improve.equalize.quiet import Quiet
-from onnx_trtcal.improve.equalize.rewrite import fitting, rewrite
+from onnx_trtcal.improve.equalize.rewrite import fitting, rewrite, scaled_tensors
 from onnx_trtcal.improve.equalize.sites import Site, Sites, find_sites
 from onnx_trtcal.improve.equalize.study import Study, study
 from onnx_trtcal.improve.held_back import Fidelity, HeldBack
@@ -92,9 +92,13 @@ class Equalization:
         """One line that says what was done and what it is worth."""
         if self.equalized is None or self.before is None or self.after is None:
             return f"equalization leaves the model as it is: {self.reason}"
-        gains = self.equalized.gains
+        gains = self.equalized.changes.gains
         chosen = [each for each in gains if each.alpha is not None]
-        muls = f", {self.equalized.inserted} per-channel Muls added" if self.equalized.inserted else ""
+        muls = (
+            f", {self.equalized.changes.inserted} per-channel Muls added"
+            if self.equalized.changes.inserted
+            else ""
+        )
         return (
             f"equalized the channels of {len(chosen)} of {len(gains)} tensors{muls}; on samples held back, the "
             f"outputs' worst block goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all "
@@ -104,7 +108,7 @@ class Equalization:
     @property
     def details(self) -> tuple[str, ...]:
         """One line per tensor that could be equalized."""
-        gains = self.equalized.gains if self.equalized else ()
+        gains = self.equalized.changes.gains if self.equalized else ()
         return tuple(_detail(each) for each in gains)
 
     def record(self) -> dict[str, Any]:
@@ -300,8 +304,9 @@ class _Job:
         return self._rewritten(level, final, self._numbered(level))
 
     def _rewritten(self, level: str, choice: Choice, channels: Channels) -> Equalized:
-        inserted = rewrite(channels, choice.factors)
-        return equalized(channels.graph, self.prepared.original, level, choice.gains, inserted)
+        scaled = scaled_tensors(channels, choice.factors)
+        changes = Changes(level, choice.gains, rewrite(channels, choice.factors), scaled)
+        return equalized(channels.graph, self.prepared.original, changes)
 
     def _held_back(self, studied: Study) -> HeldBack:
         graph, model = self.prepared.folded, self.prepared.model

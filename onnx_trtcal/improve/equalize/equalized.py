@@ -17,7 +17,6 @@ from onnx_trtcal.provenance import EQUALIZED_KEY
 from onnx_trtcal.qdq.export_target import with_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import onnx_graphsurgeon as gs
@@ -25,7 +24,33 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.equalize.choose import SiteGain
 
-__all__ = ["Equalized", "equalized"]
+__all__ = ["Changes", "Equalized", "equalized"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What was changed in a model.
+
+    Attributes:
+        level: `free` or `full`.
+        gains: per set of channels that could have been changed, what became of it.
+        inserted: how many Muls were put in.
+        scaled: the tensors that hold other values than in the original.
+    """
+
+    level: str
+    gains: tuple[SiteGain, ...]
+    inserted: int
+    scaled: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As the metadata has it: per set of channels how far it was evened out and what that gained."""
+        tensors = {
+            each.tensor: {"alpha": each.alpha, "gain_db": round(each.gain, 2)}
+            for each in self.gains
+            if each.alpha is not None
+        }
+        return {"level": self.level, "muls": self.inserted, "tensors": tensors, "scaled": list(self.scaled)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,17 +61,13 @@ class Equalized:
         graph: the rewritten graph, BatchNorm folded.
         target: what `graph` is exported against: the original with the record.
         model: the rewritten model, as if it had been loaded; its path is that of the original.
-        level: `free` or `full`.
-        gains: per site, what became of it.
-        inserted: how many Muls were put in.
+        changes: what was changed.
     """
 
     graph: gs.Graph
     target: Model
     model: Model
-    level: str
-    gains: tuple[SiteGain, ...]
-    inserted: int
+    changes: Changes
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Writes the float model; returns the files written.
@@ -57,33 +78,20 @@ class Equalized:
         return save_model(self.graph, self.target, path)
 
 
-def equalized(
-    graph: gs.Graph, model: Model, level: str, gains: Sequence[SiteGain], inserted: int
-) -> Equalized:
+def equalized(graph: gs.Graph, model: Model, changes: Changes) -> Equalized:
     """The model that a rewritten graph is.
 
     Args:
         graph: the rewritten graph.
         model: the original.
-        level: `free` or `full`.
-        gains: per site, what became of it.
-        inserted: how many Muls were put in.
+        changes: what was changed.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model.proto)
     target = dataclasses.replace(model, proto=copy, original=model.original or model.proto)
-    with_metadata(target, EQUALIZED_KEY, json.dumps(record(level, gains, inserted), separators=(",", ":")))
-    return Equalized(graph, target, _typed(graph, target), level, tuple(gains), inserted)
-
-
-def record(level: str, gains: Sequence[SiteGain], inserted: int) -> dict[str, Any]:
-    """What the metadata says: the level, and per rewritten tensor how far and what it gained."""
-    tensors = {
-        each.tensor: {"alpha": each.alpha, "gain_db": round(each.gain, 2)}
-        for each in gains
-        if each.alpha is not None
-    }
-    return {"level": level, "muls": inserted, "tensors": tensors}
+    text = json.dumps(changes.record(), separators=(",", ":"), ensure_ascii=False)
+    with_metadata(target, EQUALIZED_KEY, text)
+    return Equalized(graph, target, _typed(graph, target), changes)
 
 
 def _typed(graph: gs.Graph, target: Model) -> Model:

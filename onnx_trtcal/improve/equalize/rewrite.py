@@ -18,7 +18,7 @@ from onnx_trtcal.improve.equalize.roles import Affine, Inserted, Reader, Scaling
 if TYPE_CHECKING:
     from onnx_trtcal.improve.equalize.channels import Channels
 
-__all__ = ["fitting", "rewrite"]
+__all__ = ["fitting", "rewrite", "scaled_tensors"]
 
 _SUFFIX = ".equalized"
 
@@ -39,6 +39,22 @@ def rewrite(channels: Channels, factors: np.ndarray) -> int:
             writer.change(role)
     writer.finish()
     return sum(writer.insert(role) for role in channels.makers if isinstance(role, Inserted))
+
+
+def scaled_tensors(channels: Channels, factors: np.ndarray) -> tuple[str, ...]:
+    """The tensors that hold other values once a graph is rewritten.
+
+    Args:
+        channels: the numbered channels of the graph.
+        factors: one per channel number.
+    """
+    behind = {role.tensor for role in channels.makers if isinstance(role, Inserted)}
+    return tuple(
+        name
+        for name, ids in channels.ids.items()
+        # In front of a Mul a tensor is as it was.
+        if ids is not None and name not in behind and (factors[ids] != 1).any()
+    )
 
 
 def fitting(channels: Channels, factors: np.ndarray) -> bool:
