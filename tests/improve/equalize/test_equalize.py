@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import pytest
 from helpers import toys
 from helpers.compiler import needs_compiler
@@ -28,6 +27,8 @@ from onnx_trtcal.provenance import EQUALIZED_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import onnx
 
 node = toys.node
 OPTIONS = Options(provider="cpu", method="minmax")

@@ -241,9 +241,16 @@ def test_fully_connected(form: str) -> None:
         nodes += [node("Relu", "s", "h"), node("MatMul", "h last", "y")]
     right = array(size, 7)
     constants = {
-        **{"w1": array(4, 3, 3, 3), "w1_b": array(4), "right": right, "turned": right.T.copy()},
-        **{"shift": array(7), "last": array(7, 3), "one": np.ones(1, np.float32)},
-        **{"left": array(7, 4), "second": array(3, 7), "columns": np.array([0, 4, -1])},
+        "w1": array(4, 3, 3, 3),
+        "w1_b": array(4),
+        "right": right,
+        "turned": right.T.copy(),
+        "shift": array(7),
+        "last": array(7, 3),
+        "one": np.ones(1, np.float32),
+        "left": array(7, 4),
+        "second": array(3, 7),
+        "columns": np.array([0, 4, -1]),
     }
     proto = toys.model(nodes, {"x": ["N", 3, 6, 6]}, {"y": None}, constants)
     scaled, _ = check_same(proto, insert=False)
@@ -262,8 +269,11 @@ def test_layer_norm() -> None:
         node("Add", "k a", "y"),
     ]
     constants = {
-        **{"scale": array(8), "shift": array(8), "w": array(8, 8), "b": array(8)},
-        **{"heads": np.array([0, 0, 2, 4])},
+        "scale": array(8),
+        "shift": array(8),
+        "w": array(8, 8),
+        "b": array(8),
+        "heads": np.array([0, 0, 2, 4]),
     }
     proto = toys.model(nodes, {"x": ["N", 5, 8]}, {"y": None, "s": None}, constants)
     # The outputs fix what the products make; the normalization alone is free. Its weight has two readers.
@@ -417,19 +427,20 @@ def graphs(draw: st.DrawFn) -> onnx.ModelProto:
             nodes.append(node(op, f"{a} {b}", out))
         tensors.append(out)
     constants = {
-        **{"w": array(4, 4, 1, 1) / 2, "w_b": array(4), "dw": array(4, 1, 3, 3) / 3, "dw_b": array(4)},
-        **{
-            "wide": array(4, 8, 1, 1) / 3,
-            "wide_b": array(4),
-            "bias": array(4, 1, 1),
-            "halves": np.array([1, 3]),
-        },
+        "w": array(4, 4, 1, 1) / 2,
+        "w_b": array(4),
+        "dw": array(4, 1, 3, 3) / 3,
+        "dw_b": array(4),
+        "wide": array(4, 8, 1, 1) / 3,
+        "wide_b": array(4),
+        "bias": array(4, 1, 1),
+        "halves": np.array([1, 3]),
     }
-    outputs = {name: None for name in sorted({tensors[-1], draw(st.sampled_from(tensors[1:]))})}
+    outputs = dict.fromkeys(sorted({tensors[-1], draw(st.sampled_from(tensors[1:]))}))
     return toys.model(nodes, {"x": [2, 4, 4, 4]}, outputs, constants)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.lists(st.integers(-3, 3), min_size=3, max_size=11), st.booleans())
-def test_any_graph(proto: onnx.ModelProto, exponents: list[int], insert: bool) -> None:  # noqa: FBT001 (drawn)
+def test_any_graph(proto: onnx.ModelProto, exponents: list[int], insert: bool) -> None:
     check_same(proto, exponents, insert=insert)
