@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     import argparse
 
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.improve.equalize.equalize import Equalization
     from onnx_trtcal.options import Options
 
-__all__ = ["add_equalization", "equalized_model", "equalized_path", "print_details"]
+__all__ = ["add_equalization", "equalized_model", "equalized_path"]
 
 
 def add_equalization(parser: argparse.ArgumentParser) -> None:
@@ -65,14 +64,9 @@ def equalized_model(args: argparse.Namespace, options: Options, console: Console
     found = equalize(
         args.model, data_from(args), args.equalize, options, every, listener=ConsoleListener(console)
     )
-    print_details(found, console)
+    for line in found.details:
+        console.detail(f"  {line}")
     if found.equalized is None:
         console.line(f"no model is written: the cache is for {args.model}")
         return args.model, []
     return path, list(found.save(path))
-
-
-def print_details(found: Equalization, console: Console) -> None:
-    """What became of each tensor, under --verbose."""
-    for line in found.details:
-        console.detail(f"  {line}")

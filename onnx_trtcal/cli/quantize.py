@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report_missing
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.equalization import print_details
 from onnx_trtcal.cli.flags import (
     add_data,
     add_options,
@@ -124,8 +123,8 @@ def print_quantization(
     """
     console.line()
     _print_origin(made.source, console)
-    if made.equalization is not None:
-        print_details(made.equalization, console)
+    for line in made.equalization.details if made.equalization else ():
+        console.detail(f"  {line}")
     _print_layers(made, console)
     for pattern in made.quantized.placement.unmatched:
         console.warn(f"--exclude {pattern!r} matches no node and has no effect")

@@ -155,9 +155,11 @@ def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layer
     """A float model that computes the same and loses less in INT8: what `--equalize` makes before calibrating.
 
         >>> from onnx_trtcal import Options, equalize
-        >>> found = equalize("models/digits_resnet.onnx", "models/digits_calib", "free", Options(max_samples=24))
+        >>> found = equalize("models/digits_mlp.onnx", "models/digits_calib.npy", "free", Options(max_samples=24))
         >>> [output.name for output in found.proto().graph.output]
         ['logits']
+        >>> found.reason
+        'the channels have too few values for their ranges to be known'
 
     Args:
         model: path of a float ONNX file, or such a model in memory.
