@@ -23,7 +23,9 @@ __all__ = ["LayerError", "along_inputs"]
 # Values of the rows that a layer's error is measured on, and multiply-adds for one measurement.
 _MOST_VALUES = 1 << 19
 _MOST_PRODUCTS = 1 << 28
-_MOST_ROWS = 1024
+_MOST_ROWS = 512
+# A channel with less than this share of the mean power counts as if it had that.
+_FAINT = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +71,17 @@ class LayerError:
         return cls(reader, weight, amax, rows, _product(shape, matrix, rows.astype(np.float64)))
 
     def relative(self, factors: np.ndarray) -> float:
-        """Noise over signal at the layer's output, when channel c of what it reads is divided by factor c.
+        """Noise over signal of the layer's output channels, when channel c of what it reads is divided by factor c.
 
-        The scale of what it reads covers the largest channel; weights have one scale per output channel.
+        The scale of what it reads covers the largest channel; weights have one scale per output channel. The mean is
+        over the output channels, each by its own power: what reads them may be equalized, too, and then sees the
+        small ones as well as the large ones.
 
         Args:
             factors: one per input channel.
         """
-        signal = float(np.einsum("gno,gno->", self.exact, self.exact))
-        if not signal:
+        signal = np.einsum("gno,gno->go", self.exact, self.exact)
+        if not signal.any():
             return 0.0
         node, shape = self.reader.node, LayerShape.of(self.reader, self.weight)
         weight = self.weight.astype(np.float64) * along_inputs(self.reader, self.weight.shape, factors)
@@ -91,7 +95,8 @@ class LayerError:
         steps = self.rows / (factors[:, None] * scale)
         np.clip(np.rint(steps, out=steps), -QUANTIZED_MAX, QUANTIZED_MAX, out=steps)
         noise = _product(shape, shape.matrix(self.reader, coded * scale), steps) - self.exact
-        return float(np.einsum("gno,gno->", noise, noise)) / signal
+        floor = _FAINT * signal.mean()
+        return float(np.mean(np.einsum("gno,gno->go", noise, noise) / np.maximum(signal, floor)))
 
 
 def along_inputs(reader: Reader, weight: Sequence[int], factors: np.ndarray) -> np.ndarray:
