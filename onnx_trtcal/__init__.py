@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
+    from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
+    from onnx_trtcal.evaluation.end_result import EndResult, check_end_result
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
@@ -45,11 +47,13 @@ __all__ = [
     "CompileOptions",
     "Coverage",
     "Dequantized",
+    "EndResult",
     "Equalization",
     "Evaluation",
     "EvaluationOptions",
     "Finding",
     "Options",
+    "ParserCoverage",
     "Preprocess",
     "QdqOptions",
     "Quantization",
@@ -57,6 +61,8 @@ __all__ = [
     "SensitivityOptions",
     "calibrate",
     "check",
+    "check_end_result",
+    "check_parser",
     "compare",
     "compile_model",
     "dequantize",
@@ -89,11 +95,13 @@ _HOMES = {
     "CompileOptions": "trt.compiler.options",
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
+    "EndResult": "evaluation.end_result",
     "Equalization": "improve.equalize.equalize",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
     "Options": "options",
+    "ParserCoverage": "audit.parser_coverage",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
@@ -101,6 +109,8 @@ _HOMES = {
     "SensitivityOptions": "evaluation.request",
     "calibrate": "pipeline",
     "check": "audit.coverage",
+    "check_end_result": "evaluation.end_result",
+    "check_parser": "audit.parser_coverage",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
 
@@ -46,6 +47,8 @@ class Calibration:
         feeding: what an item of the data is; None when solved from a file.
         weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
             max|w| / 127: for a Q/DQ model, since a cache holds none.
+        kept: a few samples as the model is fed with them one at a time, for a look at the end result: those with the
+            smallest content hashes, whatever the order of the data. Empty when solved from a file.
     """
 
     prepared: Prepared
@@ -57,6 +60,7 @@ class Calibration:
     movement: Movement | None = None
     feeding: Feeding | None = None
     weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
+    kept: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"
@@ -80,11 +84,9 @@ class Calibration:
     def _title(self) -> str:
         path = self.prepared.model.path
         methods = ", ".join(dict.fromkeys(item.method for item in self.scales.values()))
-        samples = len(self.collection.samples)
-        return (
-            f"{path.name if path else 'a model in memory'}: {samples} sample{'s' * (samples != 1)}, "
-            f"{len(self.scales)} scales by {methods}"
-        )
+        samples = many(len(self.collection.samples), "sample")
+        scales = many(len(self.scales), "scale")
+        return f"{path.name if path else 'a model in memory'}: {samples}, {scales} by {methods}"
 
     @property
     def options(self) -> Options:

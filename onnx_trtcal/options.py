@@ -20,6 +20,7 @@ __all__ = [
     "Layout",
     "Observe",
     "Options",
+    "ParserNames",
     "Preprocess",
     "Preset",
     "ProviderChoice",
@@ -37,6 +38,7 @@ Preset = Literal["imagenet", "caffe", "yolo", "signed", "raw"]
 ProviderChoice = Literal["auto", "cuda", "cpu"]
 Range = Literal["stable", "tensorrt"]
 Observe = Literal["fused", "all"]
+ParserNames = Literal["off", "plain", "all"]
 
 MOST_THREADS = 1024
 
@@ -211,6 +213,14 @@ class Options:
     trt_version: str = field(
         default="10.3", metadata=_about("TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
     )
+    parser_names: ParserNames = field(
+        default="plain",
+        metadata=_about(
+            "what the cache names besides the model's own tensors, from TensorRT 10 on: what NVIDIA's parser names "
+            "after a constant or a node (plain), its numbered helpers too, for which it is run (all), or nothing",
+            ParserNames,
+        ),
+    )
     zero_scales: bool = field(
         default=False,
         metadata=_about("write TensorRT's 0 for an all-zero tensor, not a harmless positive scale"),
@@ -271,6 +281,13 @@ class Options:
             "stop when no scale moved by more than this over the last quarter of the samples", metavar="P%"
         ),
     )
+    check_samples: int = field(
+        default=8,
+        metadata=_about(
+            "samples at most on which the result is compared with FP32 when it is done; 0: do not look",
+            metavar="N",
+        ),
+    )
     preprocess: Preprocess = field(default=Preprocess(), metadata=_about("image preprocessing"))
 
     def __post_init__(self) -> None:
@@ -279,6 +296,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.check_samples < 0:
+            raise OptionError(f"check_samples is {self.check_samples}, wanted a number of samples, or 0")
         if self.threads is not None and self.threads > MOST_THREADS:
             raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:

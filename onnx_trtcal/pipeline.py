@@ -23,6 +23,7 @@ from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
+from onnx_trtcal.search.samples import SampleKeeper
 from onnx_trtcal.search.search import Search
 from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
@@ -42,6 +44,8 @@ __all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve
 
 # So many tensors with NaN or Inf are named in an error.
 _MOST_NAMED = 20
+# The samples kept for a look at the end result take no more than this.
+_MOST_KEPT_BYTES = 64 << 20
 
 
 def calibrate(
@@ -99,7 +103,16 @@ def calibrate_for(
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
     search = Search(prepared, once=isinstance(data, Iterator), weight_bits=weight_bits)
     path = Path(checkpoint) if checkpoint else None
-    measured = measure(prepared, data, options, listener, path, search.keep)
+    keeper = SampleKeeper(
+        options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
+    )
+
+    def keep(batch: Batch) -> None:
+        if search.keep:
+            search.keep(batch)
+        keeper.offer(batch)
+
+    measured = measure(prepared, data, options, listener, path, keep)
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
@@ -110,6 +123,7 @@ def calibrate_for(
         movement=measured.movement,
         feeding=measured.source.feeding,
         weight_scales=search.weight_scales,
+        kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
     )
 
 

@@ -20,22 +20,28 @@ from onnx_trtcal.graph.model.reach import layers_behind, reads_of
 from onnx_trtcal.graph.model.runnable import Runnable, find_runnable, runnable_up_to
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.ops import FLOATS
+from onnx_trtcal.graph.plan.parser_names import with_helpers, with_parser_names
 from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.products import add_products, typed_products
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
+from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import check_name
+from onnx_trtcal.trt.compiler.network import read_network
+from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import onnx
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.methods import Method
-    from onnx_trtcal.options import Options
+    from onnx_trtcal.options import Options, ParserNames
 
 _MOST_NAMES = 10
+_NAMED_SINCE = 10  # TensorRT; up to 8.6 what the model does not name is (Unnamed Layer* N) in every cache
 
 __all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare"]
 
@@ -89,6 +95,13 @@ class Prepared(FoldedModel):
         """The original, folded: as all of it is written, whatever part of it runs."""
         return self if self.original is self.model else fold_model(self.original)
 
+    def without_products(self, products: Collection[str]) -> Prepared:
+        """The same with some of the products of Gemms neither observed nor named."""
+        planned = self.plan.without_products(products)
+        return replace(
+            self, plan=planned, methods=assign_methods(self.options, planned.op_types, planned.ties)
+        )
+
     def with_options(self, options: Options) -> Prepared:
         """The same plan with the methods of other options.
 
@@ -99,6 +112,8 @@ class Prepared(FoldedModel):
         for name in ("observe", "tie_concat", "until"):
             if getattr(options, name) != getattr(self.options, name):
                 raise ValueError(f"the plan depends on {name}: prepare the model again")
+        if _names_for_parser(options) != _names_for_parser(self.options):
+            raise ValueError("the plan depends on parser_names and on trt_version: prepare the model again")
         return replace(
             self, options=options, methods=assign_methods(options, self.plan.op_types, self.plan.ties)
         )
@@ -124,6 +139,7 @@ def prepare(
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
         OptionError: when the options contradict each other on this model, a method does not exist or a
             `method_for` pattern matches no tensor.
+        CompilerMissingError: when `parser_names` is "all" and NVIDIA's parser is not installed.
     """
     listener = listener or LoggingListener()
     original = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
@@ -148,17 +164,24 @@ def prepare(
         planned, skipped={name: why for name, why in skipped.items() if name not in planned.owners}
     )
     _check_plan(planned, folded.model, options)
+    ran = folded.model
+    if (names := _names_for_parser(options)) != "off":
+        planned = with_parser_names(planned, ran)
+    if names == "all":
+        planned = with_helpers(planned, read_network(original.path or original.proto).copies)
+    if planned.products:
+        observed, ran = add_products(observed, ran, planned.products), typed_products(ran, planned.products)
     listener.say(_prepared_line(folded.folds, planned))
     for node, reason in folded.folds.left:
         listener.say(f"BatchNorm {node!r} is not folded: {reason}")
     _say_functions(original, listener)
     _say_what_runs(runnable, original, options, listener)
     return Prepared(
-        model=folded.model,
+        model=ran,
         folded=folded.folded,
         folds=folded.folds,
         groups=folded.groups,
-        original=original,
+        original=ran if original is folded.model else original,
         stops=tuple(runnable.stops),
         observed=observed,
         plan=planned,
@@ -176,6 +199,11 @@ def fold_model(model: Model) -> FoldedModel:
     folds = fold(graph)
     spill(graph, model)
     return FoldedModel(model, graph, folds, find_groups(graph, model.shapes))
+
+
+def _names_for_parser(options: Options) -> ParserNames:
+    """Which names of NVIDIA's parser the cache is to hold: none for a version that does not use them."""
+    return options.parser_names if parse_version(options.trt_version).major >= _NAMED_SINCE else "off"
 
 
 def check_not_quantized(found: Sequence[str], model: Model, options: Options) -> None:
@@ -226,14 +254,14 @@ def _check_plan(plan: Plan, model: Model, options: Options) -> None:
 def _say_functions(model: Model, listener: Listener) -> None:
     if model.inlined:
         listener.say(
-            f"{_many(model.inlined, 'call')} of functions that the model defines inlined: scales of the tensors "
+            f"{many(model.inlined, 'call')} of functions that the model defines inlined: scales of the tensors "
             "inside are under the names of the inlined model, which quantize writes; TensorRT's parser has names "
             "of its own for them"
         )
     calls = count_function_calls(model.proto)
     if calls:
         listener.warn(
-            f"{_many(calls, 'node')} of the model call functions that are for another opset and cannot be "
+            f"{many(calls, 'node')} of the model call functions that are for another opset and cannot be "
             "converted: the tensors inside get no scale"
         )
 
@@ -243,9 +271,8 @@ def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener:
     if runnable.converted:
         listener.say(runnable.converted)
     floats = [name for name in runnable.beyond if whole.elem_types.get(name) in FLOATS]
-    names = (
-        f"{_many(len(floats), 'float tensor')} beyond {'gets' if len(floats) == 1 else 'get'} no scale"
-        + (f": {listed(floats, _MOST_NAMES)}" if floats else "")
+    names = f"{many(len(floats), 'float tensor')} beyond {'gets' if len(floats) == 1 else 'get'} no scale" + (
+        f": {listed(floats, _MOST_NAMES)}" if floats else ""
     )
     if options.until:
         listener.say(
@@ -262,7 +289,7 @@ def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener:
     before = reads_of(whole.proto, runnable.stops) & set(runnable.model.outputs)
     cut = " ".join(f"--until {shlex.quote(name)}" for name in sorted(before)[:_MOST_NAMES])
     listener.warn(
-        f"{text}. So {_many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
+        f"{text}. So {many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
         f"point ({listed(layers, _MOST_NAMES)}). Two ways on: give ONNX Runtime the kernel, in a library of custom "
         f"operators, with --ort-custom-ops LIB; or cut the graph there on purpose with {cut or '--until TENSOR'}"
     )
@@ -277,10 +304,6 @@ def _prepared_line(folds: FoldReport, plan: Plan) -> str:
     if folds.left:
         parts.append(f"{len(folds.left)} BatchNorm left")
     return (
-        f"{', '.join(parts)}; {_many(len(plan.groups), 'fused group')}; "
-        f"{_many(len(plan.observed), 'tensor')} to observe for {_many(len(plan.owners), 'scale')}"
+        f"{', '.join(parts)}; {many(len(plan.groups), 'fused group')}; "
+        f"{many(len(plan.observed), 'tensor')} to observe for {many(len(plan.owners), 'scale')}"
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

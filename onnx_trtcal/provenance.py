@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.support.ort_install import runtime_versions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -28,6 +30,7 @@ _NOT_PROVENANCE = {
     "threads",
     "memory_limit",
     "checkpoint_every",
+    "check_samples",
     "max_samples",
     "until_stable",
     "provider",
@@ -36,7 +39,7 @@ _NOT_PROVENANCE = {
     # Where it was given it is among what the statistics say of themselves.
     "until",
 }
-_PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon", "onnxruntime-gpu", "onnxruntime")
+_PACKAGES = ("onnx_trtcal", "numpy", "onnx", "onnx-graphsurgeon")
 
 
 @dataclass(frozen=True)
@@ -154,4 +157,4 @@ def _versions() -> dict[str, str]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return versions | runtime_versions()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
 from helpers import toys
 from helpers.picking import picking, stacks
@@ -27,6 +28,7 @@ from onnx_trtcal import (
     solve,
     write_cache,
 )
+from onnx_trtcal.cli import main
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.trt.sidecar import read_sidecar
 
@@ -101,7 +103,7 @@ def test_the_sidecar_tells_them_from_zeros_that_were_seen(tmp_path: Path) -> Non
     for zero_scales in (False, True):
         path = tmp_path / f"{zero_scales}.cache"
         calibrate(model, data, replace(CPU, zero_scales=zero_scales)).write_cache(path)
-        assert read_sidecar(path).zeros == {"zero", "y"} and not read_sidecar(path).unseen
+        assert read_sidecar(path).zeros == {"zero", "y", "nothing_output"} and not read_sidecar(path).unseen
         listener = RecordingListener()
         assert reasons(quantize(model, path, CPU, SMALL, listener=listener)) == {"y": ""}
         assert not listener.warned
@@ -168,3 +170,32 @@ def test_solving_again_knows_them_from_the_statistics() -> None:
     assert list(solve(first.collection, picking(HIGH), replace(CPU, method="minmax")).unseen) == NEVER
     # Where others share their histogram, as under tie_concat, the range of all is known.
     assert not calibrate(picking(-HIGH), stacks(4), CPU).unseen
+
+
+def test_the_actions_on_caches_and_compare_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(picking(HIGH), tmp_path / "m.onnx")
+    for name, zeros in (("made up.cache", False), ("zeros.cache", True)):
+        options = replace(CPU, zero_scales=zeros)
+        calibration = calibrate(tmp_path / "m.onnx", stacks(4), options)
+        calibration.write_cache(tmp_path / name)
+    save_statistics(tmp_path / "m.stats", calibration.collection)
+    (tmp_path / "zeros.cache.json").unlink()
+    made_up, zeros_alone, stats, model, merged = (
+        str(tmp_path / name) for name in ("made up.cache", "zeros.cache", "m.stats", "m.onnx", "merged.cache")
+    )
+    capsys.readouterr()
+    for args, files in (
+        (["cache", "show", made_up], [made_up]),
+        (["cache", "show", zeros_alone, "--json"], [zeros_alone]),
+        (["cache", "diff", made_up, zeros_alone], [made_up, zeros_alone]),
+        (["cache", "merge", made_up, zeros_alone, "-o", merged], [merged]),
+        (["compare", stats, model], [""]),
+    ):
+        assert main(args) == 0
+        said = capsys.readouterr().err
+        assert said.count("warning: ") == len(files), (args, said)
+        for line, file in zip(said.splitlines(), files, strict=True):
+            assert file in line and all(repr(name) in line for name in NEVER if name != "hidden")
+            assert "is made up" in line or "no range is known" in line or "no method has a threshold" in line

@@ -1,4 +1,4 @@
-"""Rewrites the tables of README.md that follow from the code: options and methods.
+"""Rewrites the tables of README.md that follow from the code: options, methods and detection heads.
 
     python tools/readme_tables.py
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli import VERBS, parser_for
 from onnx_trtcal.cli.method_rows import method_rows
+from onnx_trtcal.evaluation.tasks.names import HEADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +30,8 @@ def main() -> None:
 
 
 def filled(readme: str) -> str:
-    """The text with the blocks of both tables as they are made now."""
-    for name, table in (("options", options_table()), ("methods", methods_table())):
+    """The text with the blocks of all tables as they are made now."""
+    for name, table in (("options", options_table()), ("methods", methods_table()), ("heads", heads_table())):
         block = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
         readme, count = block.subn(lambda _, table=table: table, readme)
         if count != 1:
@@ -43,6 +44,12 @@ def methods_table() -> str:
     (default, *what), *others = method_rows()
     rows = [(f"`{default}` (default)", *what), *((f"`{usage}`", *text) for usage, *text in others)]
     return _table(("method", "what it does", "works from statistics (`solve`)"), rows)
+
+
+def heads_table() -> str:
+    """One row per detection head."""
+    rows = [(f"`{name}`", text) for name, text in HEADS.items()]
+    return _table(("`--head`", "what the outputs hold"), rows)
 
 
 def options_table() -> str:

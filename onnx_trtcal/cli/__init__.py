@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done; 1 refused, or a negative verdict; 128 + the signal's number for a run that was
         interrupted or whose reader has gone. Misuse leaves with status 2, through SystemExit.
     """
+    # From 1.29 on, ONNX Runtime keeps a telemetry database unless it is told not to before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments.pop(0) if arguments and arguments[0] in VERBS else _DEFAULT
     if verb == _DEFAULT:

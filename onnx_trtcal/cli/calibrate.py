@@ -12,7 +12,9 @@ from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
     check_tables,
+    evaluate_flags,
     output_path,
+    qdq_path,
     table_files,
     write_qdq,
     write_tables,
@@ -53,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.compiler_flags import report_missing
+    from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
@@ -62,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         calibration = calibrate(
             model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
+    except CompilerMissingError as error:
+        return report_missing(error)
     except KeyboardInterrupt:
         if checkpoint.exists():
             console.warn(
@@ -78,5 +85,8 @@ def run(args: argparse.Namespace) -> int:
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
     print_report(calibration, model, tables, written, console, deepstream=args.deepstream)
-    write_qdq(calibration, args, console)
+    made = write_qdq(calibration, args, console)
+    if made is not None:
+        show_end_result(made, model, args.data, console, ["--qdq", str(qdq_path(args))])
+    show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
     return 0

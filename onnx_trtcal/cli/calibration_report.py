@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.support.wording import many
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.tables import TableFormat
 
 __all__ = ["print_report"]
-
-_MOST_FLAGS = 5
 
 
 def print_report(
@@ -38,10 +38,11 @@ def print_report(
         deepstream: print the keys of DeepStream's nvinfer, too.
     """
     from onnx_trtcal.report import summary
+    from onnx_trtcal.report.mixed import mixed_in_cache
 
-    samples = len(calibration.collection.samples)
+    samples = many(len(calibration.collection.samples), "sample")
     console.line()
-    console.line(f"{samples} samples. {summary.covered_line(calibration)}")
+    console.line(f"{samples}. {summary.covered_line(calibration)}")
     clips = summary.hardest_clips(calibration)
     if clips:
         console.table(
@@ -65,7 +66,7 @@ def print_report(
     if calibration.movement:
         console.line(summary.settled_line(calibration.movement, calibration.options.until_stable))
     advised = _print_overclipped(calibration, console)
-    for text in summary.warnings(calibration, advised):
+    for text in (*summary.warnings(calibration, advised), *mixed_in_cache(calibration)):
         console.warn(text)
     if "trt" in tables and (text := summary.colon_warning(calibration)):
         console.warn(text)
@@ -100,17 +101,19 @@ def _print_scales(calibration: Calibration, console: Console) -> None:
 
 
 def _print_overclipped(calibration: Calibration, console: Console) -> set[str]:
-    """Prints what to pass for each tensor that is clipped too hard, and returns those tensors."""
-    from onnx_trtcal.report.advice import flags_for, overclipped
+    """Prints what to do about the tensors that are clipped too hard, and returns those tensors."""
+    from onnx_trtcal.report.advice import clip_warnings, overclipped
 
     found = overclipped(calibration)
-    for each in found if console.verbose else found[:_MOST_FLAGS]:
-        console.warn(
-            f"{each.method} clips {each.tensor!r} at {each.threshold:.6g}, with {each.times:.1f} times the error of "
-            f"mse's threshold {each.better:.6g}: pass {flags_for([each], calibration)}"
-        )
-    if len(found) > _MOST_FLAGS and not console.verbose:
-        console.warn(f"{len(found) - _MOST_FLAGS} more tensors are clipped this hard; -v lists them")
+    if found and console.verbose:
+        columns = ("tensor", "method", "threshold", "mse's", "times the error")
+        rows = [
+            (each.tensor, each.method, f"{each.threshold:.6g}", f"{each.better:.6g}", f"{each.times:.1f}")
+            for each in found
+        ]
+        console.table(columns, rows, title="clipped too hard:")
+    for text in clip_warnings(found, calibration):
+        console.warn(text)
     return {each.tensor for each in found}
 
 

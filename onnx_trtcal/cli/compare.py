@@ -49,11 +49,15 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal import compare
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.methods.compare import columns, comparable_methods, csv_text, sort_rows
+    from onnx_trtcal.scales import unseen_text
     from onnx_trtcal.support.files import atomic_write
 
     methods = comparable_methods(args.methods)
     known = columns(methods)
     rows = compare(args.stats, args.model, args.methods, options)
+    unseen = [row.tensor for row in rows if not row.values]
+    if unseen:
+        console.warn(f"{unseen_text(unseen)}: no method has a threshold for them")
     if args.sort:
         rows = sort_rows(rows, args.sort, known)
     if args.csv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -54,13 +55,16 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A warning, on standard error; never silenced."""
-        # In a log that takes both streams, a warning stands where it was said.
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except OSError as error:
-            _refusals.append(error)
+        _flush()
         _say(sys.stderr, f"warning: {text}")
+
+    def alarm(self, text: str) -> None:
+        """A warning that nobody overlooks: in bold red on a terminal, unless the environment has NO_COLOR set."""
+        _flush()
+        loud = f"WARNING: {text}"
+        if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            loud = f"\x1b[1;31m{loud}\x1b[0m"
+        _say(sys.stderr, loud)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Aligned columns, the first to the left and the others to the right, unless quiet."""
@@ -103,6 +107,15 @@ def raise_refusal() -> None:
         sys.stdout.flush()
     if refusals:
         raise refusals[0]
+
+
+def _flush() -> None:
+    # In a log that takes both streams, a warning stands where it was said.
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        _refusals.append(error)
 
 
 def _say(stream: TextIO | None, text: str) -> None:

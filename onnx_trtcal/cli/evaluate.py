@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -16,7 +17,15 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import (
+    add_answers,
+    add_source,
+    answers_from,
+    db,
+    source_from,
+    warn_of_own_data,
+)
+from onnx_trtcal.cli.task_words import task_lines
 from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-_MOST_NAMES = 10
+_MOST_NAMES = _MOST_TENSORS = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,66 +46,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
     add_answers(parser)
-    parser.add_argument(
-        "--metric",
-        metavar="FILE.py:NAME",
-        help="your metric: a function of (outputs, labels), or a class with update(outputs, labels) and result()",
-    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
-    add_options(parser)
+    add_options(parser, without=("check_samples", "parser_names"))
     add_preprocess(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints."""
-    from dataclasses import asdict
-
     from onnx_trtcal import EvaluationOptions, evaluate
 
     request = EvaluationOptions(
         source=source_from(args),
         options=options_from(args),
         qdq=qdq_from(args),
-        labels=args.labels,
-        output=args.output,
         quantized=args.qdq,
-        metric=args.metric or "",
+        **answers_from(args),
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     if request.quantized is None:
         warn_of_own_data(request, console)
     found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
-        console.result(json_text(asdict(found)))
+        console.result(json_text(_fields(found)))
     else:
-        _print_tensors(found, console)
         _print_outputs(found, console.never_quiet())
+        _print_tensors(found, console)
     return 0
+
+
+def _fields(found: Evaluation) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(found), "blocks": block_fields(found.blocks), "worst": worst_name(found.worst)}
 
 
 def _print_tensors(found: Evaluation, console: Console) -> None:
     console.line()
-    console.table(
-        ("tensor", "made by", "SQNR dB", "as read", "lost here", "cosine", "max error"),
-        [
-            (
-                tensor.name,
-                tensor.op,
-                db(tensor.sqnr),
-                db(tensor.read_sqnr),
-                f"{tensor.lost:.1f}" if tensor.lost else "",
-                f"{tensor.cosine:.6f}",
-                f"{tensor.max_error:.4g}",
-            )
-            for tensor in found.tensors
-        ],
-        title="INT8 against FP32, in graph order (as read: after the tensor's own Q/DQ pair):",
-    )
-    _print_not_compared(found, console)
     if found.first is None:
+        _print_not_compared(found, console)
         console.line("no tensor differs: is anything quantized?")
         return
+    shown = found.tensors if console.verbose else found.weakest(_MOST_TENSORS)
+    some = (
+        "in graph order"
+        if console.verbose
+        else f"the {len(shown)} worst of {len(found.tensors)}, -v shows all"
+    )
+    read = any(tensor.read_sqnr is not None for tensor in shown)
+    title = f"INT8 against FP32, tensor by tensor, {some}"
+    console.table(
+        *shown_columns(
+            ("tensor", "made by", "SQNR dB", "as read", "lost here", "cosine", "max error"),
+            [_row(tensor) for tensor in shown],
+        ),
+        title=title + (" (as read: after the tensor's own Q/DQ pair):" if read else ":"),
+    )
+    _print_not_compared(found, console)
     console.line(f"error first appears in {found.first.name!r}: {db(found.first.sqnr)} dB")
     for tensor in found.grows():
         console.line(
@@ -104,11 +110,25 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         )
 
 
+def _row(tensor: TensorError) -> tuple[str, ...]:
+    return (
+        tensor.name,
+        tensor.op,
+        db(tensor.sqnr),
+        db(tensor.read_sqnr),
+        f"{tensor.lost:.1f}" if tensor.lost else "",
+        f"{tensor.cosine:.6f}",
+        f"{tensor.max_error:.4g}",
+    )
+
+
 def _print_not_compared(found: Evaluation, console: Console) -> None:
+    outputs = {each.block.output for each in found.blocks}
     for name, each in found.differing.items():
         sizes = f"{_shape(each.fp32)} against {_shape(each.int8)}"
+        how = "only compared as a set of rows" if name in outputs else "not compared"
         console.line(
-            f"{name!r} is not compared for {each.samples} of {found.samples} samples: INT8 changes its size "
+            f"{name!r} is {how} for {each.samples} of {found.samples} samples: INT8 changes its size "
             f"({sizes} in {each.first})"
         )
     if found.empty:
@@ -122,16 +142,20 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _print_outputs(found: Evaluation, console: Console) -> None:
     console.line()
-    console.line(f"end to end, {found.samples} samples:")
+    for line in verdict_lines(found.blocks, found.samples):
+        console.line(line)
+    console.line()
+    console.line("end to end:")
     for tensor in found.outputs:
-        console.line(f"  output {tensor.name!r}: {_words(tensor)}")
+        where = ", where both models give it one size" if tensor.name in found.differing else ""
+        console.line(f"  output {tensor.name!r}: {_words(tensor)}{where}")
     for name in found.missing:
         why = "INT8 changes its size in every sample" if name in found.differing else "no value in any sample"
         console.line(f"  output {name!r}: nothing to compare: {why}")
     for name, share in found.equal.items():
         console.line(f"  output {name!r}: the same values for {share:.2%} of the samples")
-    if found.agreement is not None:
-        console.line(f"  same top-1 from both, by {found.classes!r}: {found.agreement:.2%}")
+    for line in task_lines(found):
+        console.line(f"  {line}")
     rows = [
         (name, f"{score.fp32:.2%}", f"{score.int8:.2%}", _points(score))
         for name, score in found.scores.items()
@@ -151,4 +175,5 @@ def _words(tensor: TensorError) -> str:
 
 
 def _points(score: Merit) -> str:
-    return f"{100 * (score.int8 - score.fp32):+.2f} ± {100 * (score.error or 0):.2f} points"
+    error = "" if score.error is None else f" ± {100 * score.error:.2f}"
+    return f"{100 * (score.int8 - score.fp32):+.2f}{error} points"

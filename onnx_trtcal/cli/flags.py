@@ -17,7 +17,16 @@ from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.options import Options, Preprocess, parse_size
 from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["add_data", "add_options", "add_preprocess", "add_qdq", "data_from", "options_from", "qdq_from"]
+__all__ = [
+    "add_data",
+    "add_options",
+    "add_preprocess",
+    "add_qdq",
+    "data_from",
+    "options_from",
+    "qdq_from",
+    "without_effect",
+]
 
 _UNSET = argparse.SUPPRESS
 
@@ -33,9 +42,17 @@ def data_from(args: argparse.Namespace) -> str | list[str]:
     return paths[0] if len(paths) == 1 else paths
 
 
-def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Adds a flag for each named field of Options (for all of them when none is named), and --config."""
-    known = {item.name: item for item in dataclasses.fields(Options) if item.name != "preprocess"}
+def add_options(parser: argparse.ArgumentParser, *names: str, without: Sequence[str] = ()) -> None:
+    """Adds a flag for each named field of Options, and --config.
+
+    Args:
+        parser: of the verb.
+        names: of the fields; none for all of them.
+        without: fields that have no effect in the verb.
+    """
+    known = {
+        item.name: item for item in dataclasses.fields(Options) if item.name not in ("preprocess", *without)
+    }
     group = parser.add_argument_group("options")
     for name in names or known:
         _add_flag(group, known[name])
@@ -104,6 +121,24 @@ def options_from(args: argparse.Namespace) -> Options:
         if name in values:
             values[name] = tuple(values[name])
     return Options(preprocess=Preprocess(**images), **values)
+
+
+# What plays a part, or does no harm, where scales are not those of data: a cache is taken as it is.
+_WITH_A_CACHE = frozenset({"allow_quantized", "ort_custom_ops", "batch_size", "threads", "provider"})
+_WITH_STATISTICS = _WITH_A_CACHE | frozenset(
+    {"method", "method_for", "trt_version", "tie_concat", "zero_scales", "allow_nonfinite"}
+)
+_WITHOUT_DATA = {"statistics": _WITH_STATISTICS, "cache": _WITH_A_CACHE}
+
+
+def without_effect(args: argparse.Namespace, kind: str) -> list[str]:
+    """The flags given that concern data, where scales come from `statistics` or from a `cache` instead."""
+    if kind not in _WITHOUT_DATA:
+        return []
+    said = vars(args)
+    names = [item.name for item in dataclasses.fields(Options) if item.name not in _WITHOUT_DATA[kind]]
+    names += [item.name for item in _image_fields()]
+    return [f"--{name.replace('_', '-')}" for name in names if name in said]
 
 
 class _PerInput(argparse.Action):
@@ -215,7 +250,9 @@ def _from_toml(path: str) -> dict[str, Any]:
 
     try:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise OptionError("cannot read the options file: it is nested too deeply", where=path) from error
+    except (OSError, ValueError) as error:
         raise OptionError(f"cannot read the options file: {error}", where=path) from error
     tables = {"preprocess": read.pop("preprocess", {}), "qdq": read.pop("qdq", {})}
     for name, table in tables.items():

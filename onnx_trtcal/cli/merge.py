@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     import argparse
@@ -32,8 +33,6 @@ def run(args: argparse.Namespace) -> int:
     total = merge(args.stats)
     save_statistics(args.output, total)
     size = Path(args.output).stat().st_size
-    console.line(
-        f"wrote {args.output} ({size:,} bytes): {len(total.samples)} samples of {len(args.stats)} files, "
-        f"{len(total.histograms)} tensors"
-    )
+    counted = f"{many(len(total.samples), 'sample')} of {many(len(args.stats), 'file')}"
+    console.line(f"wrote {args.output} ({size:,} bytes): {counted}, {len(total.histograms)} tensors")
     return 0

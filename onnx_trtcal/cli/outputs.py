@@ -11,12 +11,23 @@ from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.trt.tables import TableFormat
 
-__all__ = ["add_tables", "check_tables", "output_path", "table_files", "write_qdq", "write_tables"]
+__all__ = [
+    "add_tables",
+    "check_tables",
+    "evaluate_flags",
+    "output_path",
+    "qdq_path",
+    "table_files",
+    "write_qdq",
+    "write_tables",
+]
 
 # Not a table of scales but the model itself: it never stands alone, so that there is a cache in any case.
 _QDQ = "qdq"
@@ -68,7 +79,7 @@ def check_tables(args: argparse.Namespace) -> None:
 def table_files(args: argparse.Namespace) -> list[Path]:
     """Every file that `write_tables` and `write_qdq` are going to write."""
     tables = list(table_paths(output_path(args), _formats(args)).values())
-    qdq = [_qdq_path(args)] if _wants_qdq(args) else []
+    qdq = [qdq_path(args)] if _wants_qdq(args) else []
     return [*tables, Path(f"{tables[0]}.json"), *qdq]
 
 
@@ -87,20 +98,33 @@ def write_tables(
     return table_paths(output_path(args), _formats(args)), written
 
 
-def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Console) -> None:
+def evaluate_flags(tables: Mapping[TableFormat, Path]) -> list[str]:
+    """The flags with which `evaluate` takes the scales that were written; none where there is no cache.
+
+    Args:
+        tables: what `write_tables` wrote.
+    """
+    return ["--cache", str(tables["trt"])] if "trt" in tables else []
+
+
+def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Console) -> Quantization | None:
     """Writes the model with Q/DQ nodes beside the tables, when asked to, and says which layers are quantized.
+
+    Returns:
+        What was written; None when it was not asked for.
 
     Raises:
         CalibrationError: when no layer can be quantized, or the file cannot be written.
     """
     if not _wants_qdq(args):
-        return
+        return None
     from onnx_trtcal.cli.quantize import print_quantization
     from onnx_trtcal.quantization import quantize_calibrated
 
     options = qdq_from(args)
     made = quantize_calibrated(calibration, options)
-    print_quantization(made, made.save(_qdq_path(args)), console, options)
+    print_quantization(made, made.save(qdq_path(args)), console, options)
+    return made
 
 
 def _formats(args: argparse.Namespace) -> list[TableFormat]:
@@ -112,5 +136,6 @@ def _wants_qdq(args: argparse.Namespace) -> bool:
     return _QDQ in (args.formats or ())
 
 
-def _qdq_path(args: argparse.Namespace) -> Path:
+def qdq_path(args: argparse.Namespace) -> Path:
+    """The file that `write_qdq` writes."""
     return output_path(args).with_name(f"{Path(args.model).stem}.int8.onnx")

@@ -16,6 +16,7 @@ from onnx_trtcal.cli.flags import (
     data_from,
     options_from,
     qdq_from,
+    without_effect,
 )
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.verified import print_verification, verification_fields
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+_WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_compiler(group)
     add_qdq(parser)
-    add_options(parser)
+    add_options(parser, without=["parser_names"])
     add_preprocess(parser)
 
 
@@ -74,14 +76,18 @@ def run(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
     from onnx_trtcal import quantize
+    from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.cli.jsontext import json_text
 
     made = quantize(args.model, data_from(args), options, qdq, listener=ConsoleListener(console))
     written = made.save(output)
+    if ignored := without_effect(args, made.source.kind):
+        console.warn(f"no effect on scales from {_WHENCE[made.source.kind]}: {', '.join(ignored)}")
     print_quantization(made, written, console, qdq)
     verified = _verified(made, written[0], qdq, args) if args.verify else None
     if verified is not None and not args.json:
         print_verification(verified, console)
+    found = show_end_result(made, args.model, args.data, console, ["--qdq", str(written[0])])
     if args.json:
         layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]
         fields: dict[str, object] = {
@@ -92,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
         if made.equalization is not None:
             fields["equalization"] = made.equalization.record()
+        if found:
+            fields["end_result"] = found
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.result(json_text(fields))
@@ -121,11 +129,15 @@ def print_quantization(
         console: where to print.
         qdq: the options it was made with.
     """
+    from onnx_trtcal.report.mixed import mixed_in_model
+
     console.line()
     _print_origin(made.source, console)
     for line in made.equalization.details if made.equalization else ():
         console.detail(f"  {line}")
     _print_layers(made, console)
+    for text in mixed_in_model(made.quantized.placement, made.source.scales):
+        console.line(text)
     for pattern in made.quantized.placement.unmatched:
         console.warn(f"--exclude {pattern!r} matches no node and has no effect")
     dead = made.quantized.inserted.dead
@@ -144,7 +156,7 @@ def _print_origin(source: ScaleSource, console: Console) -> None:
     if source.kind != "cache":
         console.line(f"{len(source.scales)} tensors have a scale")
         return
-    foreign = [name for name in source.foreign if name not in source.unusable]
+    foreign = [name for name in (*source.foreign, *source.parser_names) if name not in source.unusable]
     given = len(source.scales) - len(source.propagated) - len(foreign)
     console.line(f"{given} tensors of the model have a scale in the cache")
     if source.propagated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -17,7 +18,15 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.simulation import add_answers, add_source, db, source_from, warn_of_own_data
+from onnx_trtcal.cli.simulation import (
+    add_answers,
+    add_source,
+    answers_from,
+    db,
+    source_from,
+    warn_of_own_data,
+)
+from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
-    add_options(parser)
+    add_options(parser, without=("check_samples", "parser_names"))
     add_preprocess(parser)
 
 
@@ -61,10 +70,9 @@ def run(args: argparse.Namespace) -> int:
         source=source_from(args),
         options=options_from(args),
         qdq=qdq_from(args),
-        labels=args.labels,
-        output=args.output,
         leave_out=args.leave_out,
         worst=args.worst,
+        **answers_from(args),
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     warn_of_own_data(request, console)
@@ -78,19 +86,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(found: Sensitivity, console: Console) -> None:
     how = "all quantized but this group, the most helpful first" if found.left_out else "this group alone"
-    columns = ("group", "op", "output SQNR dB", "same answer", "top-1")
+    answers = tuple(damage_cells(found.everything))
+    blocks = found.everything.blocks
+    columns = ("group", "op", "worst block dB" if len(blocks) > 1 else "output SQNR dB", "block", *answers)
+    by = f", ranked by {found.by}" if found.by else ""
     console.line()
-    console.table(
-        columns,
-        [(group.name, group.op, *_cells(group.damage)) for group in found.ranked],
-        title=f"{how}, {found.samples} samples:",
-    )
+    for line in verdict_lines(blocks, found.samples):
+        console.line(f"everything in INT8: {line}" if line.startswith("verdict") else line)
     console.line()
-    rows = [("everything in INT8", "", *_cells(found.everything))]
-    rows += [(f"without the worst {kept.groups}", kept.last, *_cells(kept.damage)) for kept in found.kept]
-    if found.fp32 is not None:
-        rows.append(("FP32", "", "exact", "", f"{found.fp32:.2%}"))
-    console.table(("kept in floating point", "the last of them", *columns[2:]), rows)
+    ranked = [(group.name, group.op, *_cells(group.damage, answers)) for group in found.ranked]
+    console.table(*shown_columns(columns, ranked), title=f"{how}, {found.samples} samples{by}:")
+    console.line()
+    rows = [("everything in INT8", "", *_cells(found.everything, answers))]
+    rows += [
+        (f"without the worst {kept.groups}", kept.last, *_cells(kept.damage, answers)) for kept in found.kept
+    ]
+    exact = fp32_cells(found.everything)
+    if exact:
+        rows.append(("FP32", "", "exact", "", *(exact.get(name, "") for name in answers)))
+    console.table(*shown_columns(("kept in floating point", "the last of them", *columns[2:]), rows))
     console.line()
     console.line(f"to keep the worst {len(found.kept)} in floating point:")
     console.line(f"  onnx-trtcal quantize … {_flags(found.exclude)}")
@@ -106,22 +120,28 @@ def _flags(patterns: Sequence[str]) -> str:
     return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
 
 
-def _cells(damage: Damage) -> tuple[str, str, str]:
-    agreement = "-" if damage.agreement is None else f"{damage.agreement:.2%}"
-    top1 = "-" if damage.top1 is None else f"{damage.top1.int8:.2%}"
-    return db(damage.sqnr), agreement, top1
+def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:
+    cells = damage_cells(damage)
+    block = worst_name(damage.worst) if len(damage.blocks) > 1 else None
+    return (db(damage.sqnr), block or "", *(cells.get(name, "-") for name in answers))
 
 
 def _fields(found: Sensitivity) -> dict[str, object]:
     from dataclasses import asdict
 
     def damage(of: Damage) -> dict[str, object]:
-        return {"sqnr": of.sqnr, **asdict(of)}
+        return {
+            "sqnr": of.sqnr,
+            **asdict(of),
+            "blocks": block_fields(of.blocks),
+            "worst": worst_name(of.worst),
+        }
 
     return {
         "samples": found.samples,
         "left_out": found.left_out,
         "fp32": found.fp32,
+        "by": found.by,
         "everything": damage(found.everything),
         "ranked": [{**asdict(group), "damage": damage(group.damage)} for group in found.ranked],
         "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],

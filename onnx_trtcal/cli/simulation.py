@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.evaluation.request import SimulationOptions
 
-__all__ = ["add_answers", "add_source", "db", "source_from", "warn_of_own_data"]
+__all__ = ["add_answers", "add_source", "answers_from", "db", "source_from", "warn_of_own_data"]
 
 
 def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -33,14 +33,60 @@ def add_answers(parser: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="PATH",
         help="right classes: a table of file,label or index,label, one label a line, .npy, a folder per class, or YOLO "
-        "or COCO annotations with one class per image",
+        "or COCO annotations with one class per image; with --task detect boxes, as COCO's .json or a folder of YOLO's "
+        "text files; with --task segment a folder of PNG masks",
     )
     parser.add_argument(
         "--output",
         metavar="NAME",
         default="",
-        help="the output that holds one value per class (default: the first that does)",
+        help="the output that holds one value per class, or what else the task reads (default: the first that does)",
     )
+    _add_task(parser)
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    from onnx_trtcal.evaluation.request import SimulationOptions as Defaults
+    from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
+
+    parser.add_argument(
+        "--task",
+        choices=TASKS,
+        default=Defaults.task,
+        help="what the outputs are for: top-1 classes, detections, classes of pixels, or none of these (default: "
+        "classify where an output has one value per class)",
+    )
+    parser.add_argument(
+        "--head",
+        choices=tuple(HEADS),
+        default=Defaults.head,
+        help="how outputs hold detections (default: told by their shapes, names and values, and printed)",
+    )
+    for name, text in (
+        ("score_threshold", "detections count above this score"),
+        ("iou", "least overlap of a detection in FP32 and one in INT8 that are the same"),
+        ("nms_iou", "boxes of a class that overlap a better one by more are dropped first"),
+    ):
+        default = getattr(Defaults, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float,
+            metavar="F",
+            default=default,
+            help=f"{text} (default {default})",
+        )
+    parser.add_argument(
+        "--metric",
+        metavar="FILE.py:NAME",
+        default=Defaults.metric,
+        help="your metric: a function of (outputs, labels), or a class with update(outputs, labels) and result()",
+    )
+
+
+def answers_from(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of SimulationOptions that the flags of `add_answers` fill."""
+    names = ("labels", "output", "task", "head", "score_threshold", "iou", "nms_iou", "metric")
+    return {name: getattr(args, name) for name in names}
 
 
 def source_from(args: argparse.Namespace) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
 from onnx_trtcal.support.files import remove_leftovers
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ class Checkpoint:
             self.ignore(error.what)
             return fresh
         self._listener.say(
-            f"resuming from the checkpoint {self._path}: {len(saved.samples)} samples are already counted"
+            f"resuming from the checkpoint {self._path}: {many(len(saved.samples), 'sample')} already counted"
         )
         return saved
 

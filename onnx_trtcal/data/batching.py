@@ -16,6 +16,7 @@ from onnx_trtcal.errors import StatisticsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Generator, Mapping, Sequence
 
+    from onnx_trtcal.data.images.geometry import Geometry
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.samples import Sample
     from onnx_trtcal.data.sources import Source
@@ -41,6 +42,7 @@ class Batch:
         rows: rows along the item axis, `count` of them real and the rest repeating the last sample to fill a
             fixed batch; equal to `count` where nothing is padded, as in every feed given verbatim.
         feeding: how the samples were put together.
+        geometry: per sample, what `Sample.geometry` says.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -49,6 +51,7 @@ class Batch:
     count: int
     rows: int
     feeding: Feeding
+    geometry: tuple[Mapping[str, Geometry], ...] = ()
 
     @property
     def padded(self) -> bool:
@@ -186,4 +189,5 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
         else:
             feeds[name] = np.stack([sample.arrays[name] for sample in filled], axis)
     names, digests = tuple(sample.name for sample in samples), tuple(digest for _, digest in hashed)
-    return Batch(feeds, names, digests, count, rows, feeding)
+    geometry = tuple(sample.geometry for sample in samples)
+    return Batch(feeds, names, digests, count, rows, feeding, geometry)

@@ -23,6 +23,7 @@ from onnx_trtcal.data.input_names import match_inputs, missing_inputs
 from onnx_trtcal.data.items import InputData, Intake, Item, LazyImage
 from onnx_trtcal.data.readers.lazy_array import LoadedArray
 from onnx_trtcal.errors import DataError
+from onnx_trtcal.support.wording import with_article
 
 if TYPE_CHECKING:
     from onnx_trtcal.support.input_spec import InputSpec
@@ -57,7 +58,7 @@ def _data(where: str, element: Any, intake: Intake) -> dict[str, InputData]:
         return _of_tuple(where, element, intake)
     if len(inputs) > 1:
         raise DataError(
-            f"a {type(element).__name__} was given, the model has {len(inputs)} inputs: {_names(inputs)}",
+            f"{with_article(type(element).__name__)} was given, the model has {len(inputs)} inputs: {_names(inputs)}",
             where=where,
             fix="give {input name: array}",
         )
@@ -84,7 +85,7 @@ def _of_mapping(where: str, element: Mapping[Any, Any], intake: Intake) -> dict[
 
 
 def _of_tuple(where: str, element: Sequence[Any], intake: Intake) -> dict[str, InputData]:
-    inputs, kind = intake.inputs, f"a {type(element).__name__} of {len(element)}"
+    inputs, kind = intake.inputs, f"{with_article(type(element).__name__)} of {len(element)}"
     if isinstance(element[0], Mapping):
         _say_dropped(kind, element[:1], element[1:], intake)
         return _of_mapping(where, element[0], intake)

@@ -12,8 +12,7 @@ from onnx_trtcal.data.readers.lazy_array import LazyArray
 from onnx_trtcal.support.input_spec import InputSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from onnx_trtcal.data.images.load import LoadedImage
     from onnx_trtcal.data.notes import Notes
 
 __all__ = ["Entry", "InputData", "Intake", "Item", "LazyImage", "Recipes", "Rows", "items_in"]
@@ -25,7 +24,7 @@ Recipes = Callable[[InputSpec], Recipe | CustomRecipe]
 class LazyImage:
     """An image that is one sample; its shape is unknown until `load` decodes and preprocesses it."""
 
-    load: Callable[[], np.ndarray]
+    load: Callable[[], LoadedImage]
 
 
 InputData = LazyArray | LazyImage

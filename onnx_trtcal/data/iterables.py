@@ -15,6 +15,7 @@ from onnx_trtcal.data.file_items import file_entry
 from onnx_trtcal.data.images.custom import apply
 from onnx_trtcal.data.items import items_in
 from onnx_trtcal.errors import DataError
+from onnx_trtcal.support.wording import with_article
 
 if TYPE_CHECKING:
     from onnx_trtcal.data.items import Intake, Item
@@ -129,7 +130,7 @@ def _called(data: Callable[[], Any]) -> Iterable[Any]:
         if _is_indexed(result):
             return elements_of(result).start()
     raise DataError(
-        f"the function given as data returned a {type(result).__name__}",
+        f"the function given as data returned {with_article(type(result).__name__)}",
         fix="return an iterable of arrays or of {input name: array}",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from onnx_trtcal.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from onnx_trtcal.data.images.geometry import Geometry
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.readers.lazy_array import LazyArray
     from onnx_trtcal.support.input_spec import InputSpec
@@ -27,10 +28,17 @@ __all__ = ["Sample", "count_samples", "sample_tasks"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One item of the data: its name, and per input the array as fed, without the item axis where there is one."""
+    """One item of the data.
+
+    Attributes:
+        name: what it is called.
+        arrays: per input the array as fed, without the item axis where there is one.
+        geometry: input that is made from an image -> where the image lies in its array, as far as that is known.
+    """
 
     name: str
     arrays: Mapping[str, np.ndarray]
+    geometry: Mapping[str, Geometry] = field(default_factory=dict)
 
 
 def count_samples(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> int:
@@ -148,11 +156,16 @@ def _leading(array: LazyArray, axis: int | None, counting: int) -> Generator[np.
 def _single(
     item: Item, data: Mapping[str, InputData], inputs: Sequence[InputSpec], feeding: Feeding
 ) -> Sample:
-    arrays = {}
+    arrays, geometry = {}, {}
     for spec in inputs:
         array = data[spec.name]
-        arrays[spec.name] = array.load() if isinstance(array, LazyImage) else array.read()
-    return _sample(item.name, item.where, arrays, inputs, feeding)
+        if not isinstance(array, LazyImage):
+            arrays[spec.name] = array.read()
+            continue
+        arrays[spec.name], placed = array.load()
+        if placed is not None:
+            geometry[spec.name] = placed
+    return replace(_sample(item.name, item.where, arrays, inputs, feeding), geometry=geometry)
 
 
 def _sample(

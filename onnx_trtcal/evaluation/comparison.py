@@ -9,22 +9,28 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from onnx_trtcal.errors import OptionError
-from onnx_trtcal.evaluation.accuracy import Merit, Tally, as_classes, class_output, class_values, paired
 from onnx_trtcal.evaluation.per_sample import add_batch, is_float, samples_of
 from onnx_trtcal.evaluation.row_counts import Differing, SizeCheck
+from onnx_trtcal.evaluation.tasks.outcome import outcome_of
+from onnx_trtcal.evaluation.tasks.task import samples_in
+from onnx_trtcal.fidelity.blocks import BlockError, worst
 from onnx_trtcal.fidelity.distance import Distance
 from onnx_trtcal.support.html import html_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.data.batching import Batch
-    from onnx_trtcal.evaluation.labels import Labels
-    from onnx_trtcal.evaluation.metric import Meter
+    from onnx_trtcal.evaluation.accuracy import Merit
+    from onnx_trtcal.evaluation.output_errors import OutputErrors
     from onnx_trtcal.evaluation.paired_run import PairedBatch, PairedRun
+    from onnx_trtcal.evaluation.tasks.result import DetectionCounts, SegmentationOverlap, Target
+    from onnx_trtcal.evaluation.tasks.task import Task
 
 __all__ = ["Comparison", "Evaluation", "TensorError"]
+
+_INT8 = "int8"
+"""What tasks call the one variant that is compared."""
 
 CLEAN = 100.0
 """SQNR in dB above which a difference is float rounding, not quantization (INT8 alone gives 20 to 50)."""
@@ -69,14 +75,21 @@ class Evaluation:
         tensors: every compared tensor, in graph order.
         outputs: the model's float outputs, measured like tensors.
         classes: the output whose largest value is the answer; None when no output has one value per class.
-        agreement: share of the samples with the same answer from both; None without such an output.
-        scores: `top-1`, `top-5`; empty without labels.
+        agreement: share of the samples with the same answer from both; of detections or pixels, where the task is
+            `detect` or `segment`; None without any.
+        scores: `top-1` and `top-5`, `mAP 0.5:0.95` and `mAP 0.5`, or `mIoU`; empty without labels.
         metric: name -> the user's metric; empty without one.
         equal: integer output -> share of the samples for which both models give the same values.
         differing: float tensor or output -> the samples for which the two models make it in different sizes, so that
             it is not compared for them. Where no other sample is left, it is in neither `tensors` nor `outputs`.
         empty: tensors and outputs that held no value in any sample, so that there is nothing to compare.
         missing: float outputs that could be compared for no sample, for one of these two reasons.
+        task: `classify`, `detect` or `segment`, whatever answers were read; `none` where none were.
+        detection: what became of the detections; None for other tasks.
+        segmentation: what became of the classes of pixels; None for other tasks.
+        target: the figure that counts most: the metric, else the first of `scores`, else `agreement`; None without.
+        blocks: the error in each block of the float outputs, relative to the block's own power; rows of outputs whose
+            size depends on values are compared as a set.
     """
 
     samples: int
@@ -90,6 +103,11 @@ class Evaluation:
     differing: Mapping[str, Differing] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    task: str = "none"
+    detection: DetectionCounts | None = None
+    segmentation: SegmentationOverlap | None = None
+    target: Target | None = None
+    blocks: tuple[BlockError, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Evaluation of {self._title}>"
@@ -101,15 +119,26 @@ class Evaluation:
 
     @property
     def _title(self) -> str:
-        parts = [f"{each.name} {each.sqnr:.1f} dB" for each in self.outputs]
-        parts += [] if self.agreement is None else [f"same top-1 {self.agreement:.2%}"]
+        parts = [f"{self.worst.block} {self.worst.sqnr:.1f} dB"] if self.worst else []
+        same = "same top-1" if self.task == "classify" else "agreement"
+        parts += [] if self.agreement is None else [f"{same} {self.agreement:.2%}"]
         parts += [f"{name} {score.fp32:.2%} to {score.int8:.2%}" for name, score in self.scores.items()]
         return f"{self.samples} samples: {', '.join(parts)}"
+
+    @property
+    def worst(self) -> BlockError | None:
+        """The block that INT8 hurts most: the verdict. None where no output holds values."""
+        return worst(self.blocks)
 
     @property
     def first(self) -> TensorError | None:
         """The first tensor, in graph order, that quantization changes."""
         return next((tensor for tensor in self.tensors if tensor.sqnr < CLEAN), None)
+
+    def weakest(self, most: int = 10) -> list[TensorError]:
+        """The tensors with the lowest SQNR, the lowest first; those that do not differ are left out."""
+        ranked = sorted(self.tensors, key=lambda tensor: tensor.sqnr)
+        return [tensor for tensor in ranked[:most] if tensor.sqnr < CLEAN]
 
     def grows(self, most: int = 5) -> list[TensorError]:
         """The tensors at which the most dB are lost at once, the worst first."""
@@ -122,26 +151,18 @@ class Comparison:
 
     Args:
         run: the paired run of the models.
-        labels: right answers, if known.
-        make_meter: makes the user's metric, once for each model.
-        output: the output with one value per class; empty for the first that has.
+        tasks: read answers from the outputs of both.
+        errors: compares the outputs, block by block.
         threads: to count with; None for one per core.
     """
 
     def __init__(
-        self,
-        run: PairedRun,
-        labels: Labels | None,
-        make_meter: Callable[[], Meter] | None,
-        output: str,
-        threads: int | None,
+        self, run: PairedRun, tasks: Sequence[Task], errors: OutputErrors, threads: int | None
     ) -> None:
         self.run = run
-        self.labels = labels
-        self.meters = (make_meter(), make_meter()) if make_meter else ()
-        self.classes: str | None = output or None
-        self.fixed = bool(output)
-        self.tally = Tally()
+        self.errors = errors
+        errors.start((_INT8,))
+        self.scorings = [task.start() for task in tasks]
         self.samples = 0
         self.distances: dict[str, Distance] = {}
         self.read: dict[str, Distance] = {}
@@ -158,14 +179,20 @@ class Comparison:
     def take(self, both: PairedBatch) -> None:
         """Adds a batch."""
         run, batch = self.run, both.batch
-        labels = self.labels.of(batch.names, both.first) if self.labels else None
         names = dict.fromkeys((*run.tensors, *run.outputs))
         floats = [name for name in names if is_float(both.fp32[name])]
         self._add_distances(both, self.sizes.alike(both, floats))
         self._count_equal(both)
-        self._answers(both, labels)
-        for meter, values in zip(self.meters, (both.fp32, both.int8), strict=False):
-            meter.update({name: self._split(name, values, batch) for name in run.outputs}, labels)
+        self.errors.expect(batch, both.fp32)
+        self.errors.compare(_INT8, batch, both.fp32, both.int8)
+        fp32, int8 = (
+            {name: self._split(name, values, batch) for name in run.outputs}
+            for values in (both.fp32, both.int8)
+        )
+        samples = samples_in(batch, both.first)
+        for scoring in self.scorings:
+            scoring.expect(fp32, samples)
+            scoring.compare(_INT8, int8)
         self.samples += batch.count
 
     def _add_distances(self, both: PairedBatch, floats: Sequence[str]) -> None:
@@ -193,37 +220,6 @@ class Comparison:
             equal = sum(np.array_equal(one, other) for one, other in zip(fp32, int8, strict=True))
             self.same[name] = self.same.get(name, 0) + equal
 
-    def _answers(self, both: PairedBatch, labels: Sequence[int | str] | None) -> None:
-        batch = both.batch
-        if self.samples == 0 and not self.fixed:
-            counted = self.run.counted.tensors
-            outputs = (name for name in self.run.outputs if name not in counted)
-            self.classes = class_output({name: self._split(name, both.fp32, batch)[0] for name in outputs})
-        if self.classes is not None and not self.fixed and not self._are_classes(self.classes, both):
-            # The first samples had one row by chance.
-            self.classes, self.tally = None, Tally()
-        if self.classes is None:
-            if labels is not None and not self.meters:
-                raise OptionError(
-                    "labels were given, but no output of the model has one value per class",
-                    fix="give a --metric that knows what the outputs mean",
-                )
-            return
-        # Labels that are there for the user's own metric need not be classes.
-        right = labels if self.fixed or not self.meters else None
-        fp32, int8 = (self._split(self.classes, values, batch) for values in (both.fp32, both.int8))
-        for index, (one, other) in enumerate(zip(fp32, int8, strict=True)):
-            values = class_values(self.classes, one, other, "name another --output, or give a --metric")
-            name = batch.names[index]
-            label = None
-            if self.labels is not None and right is not None:
-                label = self.labels.number(right[index], values[0].size, name)
-            self.tally.add(*values, label, name)
-
-    def _are_classes(self, output: str, both: PairedBatch) -> bool:
-        pairs = (self._split(output, values, both.batch) for values in (both.fp32, both.int8))
-        return all(as_classes(sample) is not None for samples in pairs for sample in samples)
-
     def _split(self, name: str, values: Mapping[str, np.ndarray], batch: Batch) -> list[np.ndarray]:
         return samples_of(values[name], batch, rowless=name in self.run.counted.rowless)
 
@@ -235,22 +231,24 @@ class Comparison:
         """
         run = self.run
         compared = {name for name, each in self.distances.items() if each.values or each.nonfinite}
-        metric: dict[str, Merit] = {}
-        if self.meters:
-            fp32, int8 = (meter.result() for meter in self.meters)
-            metric = {name: paired(fp32[name], int8[name]) for name in fp32 if name in int8}
+        outcome = outcome_of([scoring.results() for scoring in self.scorings], _INT8)
         return Evaluation(
             samples=self.samples,
             tensors=tuple(self._error(name, op_types) for name in run.tensors if name in compared),
             outputs=tuple(self._error(name, op_types) for name in run.outputs if name in compared),
-            classes=self.classes,
-            agreement=self.tally.agreement if self.tally.samples else None,
-            scores=self.tally.scores,
-            metric=metric,
+            classes=outcome.classes,
+            agreement=outcome.agreement,
+            scores=outcome.scores,
+            metric=outcome.metric,
             equal={name: count / self.samples for name, count in self.same.items()},
             differing=self.sizes.differing,
             empty=tuple(name for name in self.distances if name not in compared),
             missing=tuple(name for name in run.outputs if name not in compared and name not in self.same),
+            task=outcome.task,
+            detection=outcome.detection,
+            segmentation=outcome.segmentation,
+            target=outcome.target,
+            blocks=self.errors.of(_INT8),
         )
 
     def _error(self, name: str, op_types: Mapping[str, str]) -> TensorError:

@@ -6,16 +6,16 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.collect.described import describe, metadata_of
-from onnx_trtcal.data.images.proposal import class_names
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
-from onnx_trtcal.errors import ModelError, OptionError, did_you_mean
+from onnx_trtcal.errors import ModelError
+from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
-from onnx_trtcal.evaluation.labels import labels_of
-from onnx_trtcal.evaluation.metric import load_metric
+from onnx_trtcal.evaluation.output_errors import OutputErrors, judged_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
+from onnx_trtcal.graph.view import link
 from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
@@ -72,31 +72,29 @@ def evaluate(
     listener = listener_for(listener, progress=progress)
     data, request = transformed(data, transform), with_transform(request, transform)
     options = request.options
-    make_meter = load_metric(request.metric) if request.metric else None
-    labels = labels_of(request.labels)
+    asked = read_asked(request)
     folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
-    labels = labels and labels.for_model(class_names(metadata_of(float_model)), listener)
     wanted, op_types = _observed(folded)
     if equalization_of(target) != equalization_of(float_model):
         # What was equalized in one of the models only holds other values there.
         scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
         wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
+    wanted = tuple(dict.fromkeys((*wanted, *judged_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
-    if request.output and request.output not in run.outputs:
-        raise OptionError(
-            f"the model has no output {request.output!r}",
-            fix=did_you_mean(request.output, run.outputs) or ", ".join(run.outputs),
-        )
+    errors = OutputErrors(float_model, folded.folded, run.counted)
+    # Where there are several rows for a sample, what has one value a row is not one value a class.
+    counted = run.counted.tensors | errors.listed
+    tasks = asked.tasks(metadata_of(float_model), run.outputs, listener, counted=counted, required=True)
     stream = open_source(
         data, float_model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
     )
     describe(stream, float_model, options.preprocess, listener)
     stream = stream.settled(feeding) if feeding else run.settle(stream, listener)
-    if labels:
-        labels.check_count(None if options.max_samples else stream.count, listener)
-    comparison = Comparison(run, labels, make_meter, request.output, options.threads)
+    if asked.labels:
+        asked.labels.check_count(None if options.max_samples else stream.count, listener)
+    comparison = Comparison(run, tasks, errors, options.threads)
     size = batch_size_for(stream.feeding, options.batch_size, run.counted, listener)
     with comparison, listener.progress(stream.count) as advance:
         for both in run.batches(stream, size):

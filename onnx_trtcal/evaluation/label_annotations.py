@@ -98,6 +98,6 @@ def _only(classes: set[int], name: str, where: str) -> int:
         raise DataError(
             f"image {name!r} shows {len(classes)} classes: these are boxes of a detector, not labels of a classifier",
             where=where,
-            fix="leave --labels out and look at the outputs' SQNR, or give a --metric FILE.py:NAME that reads them",
+            fix="pass --task detect to compare detections, or give a --metric FILE.py:NAME that reads the outputs",
         )
     return next(iter(classes))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.data.readers.lazy_array import reading
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 from onnx_trtcal.evaluation.label_annotations import read_class_folders, read_coco, read_yolo, yolo_files
 from onnx_trtcal.evaluation.label_tables import FORMS, Label, read_table
@@ -221,10 +222,8 @@ def _same_end(one: PurePosixPath, other: PurePosixPath) -> bool:
 
 
 def _stored(path: str | Path, where: str) -> list[Label]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the labels: {error}", where=where, fix=FORMS) from error
+    with reading(where, "cannot read the labels", FORMS):
+        array = np.asarray(np.load(path, allow_pickle=False))
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise DataError(
             f"the array is {array.dtype} of shape {array.shape}",

@@ -67,6 +67,11 @@ class Meter:
         self._labels: list[int | str] | None = None
         self._samples = 0
 
+    @property
+    def streaming(self) -> bool:
+        """Whether it is a class, which is fed batch by batch, rather than a function of all outputs."""
+        return self._streaming is not None
+
     def update(self, outputs: Mapping[str, Sequence[np.ndarray]], labels: Sequence[int | str] | None) -> None:
         """Adds a batch.
 

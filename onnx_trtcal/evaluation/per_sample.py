@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.fidelity.distance import Distance
 
-__all__ = ["add_batch", "is_float", "samples_of"]
+__all__ = ["add_batch", "is_float", "rows_of", "samples_of"]
 
 
 def samples_of(array: np.ndarray, batch: Batch, *, rowless: bool = False) -> list[np.ndarray]:
@@ -41,7 +41,15 @@ def add_batch(
         got: the quantized model's, of the same shape.
         rowless: as for `samples_of`.
     """
-    distance.add(expected, got, batch.count if not rowless and _has_rows(expected, batch) else None)
+    distance.add(expected, got, rows_of(expected, batch, rowless=rowless))
+
+
+def rows_of(array: np.ndarray, batch: Batch, *, rowless: bool = False) -> int | None:
+    """How many rows of axis 0 are samples of the batch, without those that fill it up; None where it counts no samples.
+
+    Arguments as for `samples_of`.
+    """
+    return batch.count if not rowless and _has_rows(array, batch) else None
 
 
 def is_float(array: np.ndarray) -> bool:

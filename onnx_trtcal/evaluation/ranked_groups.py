@@ -68,6 +68,6 @@ def without_groups(
 
     patterns = tuple(group.pattern for group in worst)
     left = replace(qdq, exclude=(*qdq.exclude, *patterns))
-    return quantized_nodes(place(switched.folded, switched.groups, left, scales)) & frozenset(
-        switched.switches
-    )
+    mixed = switched.placement.mixed
+    placed = place(switched.folded, switched.groups, left, scales, mixed=mixed)
+    return quantized_nodes(placed) & frozenset(switched.switches)

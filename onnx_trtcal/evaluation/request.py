@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from onnx_trtcal.data.transform import transformed
-from onnx_trtcal.errors import OptionError
+from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import source_kind
@@ -31,9 +32,21 @@ class SimulationOptions:
             `quantize` takes them; None calibrates on the very data that is run, which flatters.
         options: preprocessing, samples, batch size, provider; how to calibrate and to solve.
         qdq: where Q/DQ pairs go.
-        labels: the right answers: a file (see `evaluation.labels.read_labels`) or what was read from one; None
+        labels: the right answers: a file (see `evaluation.labels.read_labels`) or what was read from one; for
+            `detect` COCO's annotations or a folder of YOLO's text files, for `segment` a folder of PNG masks; None
             when they are not known.
-        output: the output that holds one value per class; empty for the first that does.
+        output: the output that holds one value per class, or what else the task reads; empty for the first that does.
+        task: what the outputs are for: `classify`, `detect`, `segment` or `none`; empty for `classify` where an output
+            has one value per class, else `none`.
+        head: for `detect`, how outputs hold detections, one of `evaluation.tasks.names.HEADS`; empty to find out.
+        score_threshold: for `detect`, detections count above this score.
+        iou: for `detect`, the least intersection over union of detections of both models that are the same.
+        nms_iou: for `detect`, boxes of a class that overlap a better one by more are dropped, before detections are
+            compared; not where the model does that itself.
+        metric: `file.py:name` of the user's own metric, see `evaluation.metric`; empty for none.
+
+    Raises:
+        OptionError: there is no such task or head, or a threshold is not between 0 and 1.
     """
 
     source: Any = None
@@ -41,6 +54,28 @@ class SimulationOptions:
     qdq: QdqOptions = QdqOptions()
     labels: str | Path | Labels | None = None
     output: str = ""
+    task: str = field(default="", kw_only=True)
+    head: str = field(default="", kw_only=True)
+    score_threshold: float = field(default=0.25, kw_only=True)
+    iou: float = field(default=0.5, kw_only=True)
+    nms_iou: float = field(default=0.45, kw_only=True)
+    metric: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, known in (("task", TASKS), ("head", tuple(HEADS))):
+            value = getattr(self, name)
+            if value and value not in known:
+                raise OptionError(
+                    f"{name} is {value!r}, which is none of {', '.join(known)}",
+                    fix=did_you_mean(value, known),
+                )
+        if self.head and self.task != "detect":
+            raise OptionError(
+                f"head is {self.head!r}, and only the task detect has heads", fix="pass --task detect"
+            )
+        for name in ("score_threshold", "iou", "nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is {getattr(self, name)}, wanted a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -55,11 +90,9 @@ class EvaluationOptions(SimulationOptions):
     Attributes:
         quantized: a Q/DQ model to take instead of quantizing here, by whatever tool; `source` and `qdq` then
             play no part.
-        metric: `file.py:name` of the user's own metric, see `evaluation.metric`; empty for none.
     """
 
     quantized: str | Path | onnx.ModelProto | None = None
-    metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +125,7 @@ class SensitivityOptions(SimulationOptions):
                 "sensitivity ranks the groups of the model as it is: equalize has no part in it",
                 fix="leave it out here; `quantize` and `evaluate` take it",
             )
+        super().__post_init__()
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
 

@@ -75,12 +75,14 @@ class BlockError:
         signal: sum of x².
         verdict: whether the block has power enough to be judged by: at least a millionth of the square of the
             output's largest value, per sample.
+        values: how many pairs of finite values were compared.
     """
 
     block: Block
     noise: float
     signal: float
     verdict: bool
+    values: int
 
     @property
     def relative(self) -> float:
@@ -149,7 +151,8 @@ class BlockErrors:
         part = slice(None) if block.axis is None else slice(block.start, block.stop)
         signal, noise = float(sums.signal[part].sum()), float(sums.noise[part].sum())
         floor = _FLOOR * total.largest**2 * total.samples
-        return BlockError(block, noise, signal, verdict=signal > 0 and signal >= floor)
+        values = int(sums.values[part].sum())
+        return BlockError(block, noise, signal, signal > 0 and signal >= floor, values)
 
 
 class BlockFinder:
@@ -166,6 +169,7 @@ class BlockFinder:
     def __init__(self, layouts: Mapping[str, OutputBlocks]) -> None:
         self._layouts = layouts
         self._seen: dict[str, _Magnitudes] = {}
+        self._found: tuple[Block, ...] | None = None
 
     def add(self, output: str, expected: np.ndarray, rows: int | None = None) -> None:
         """Adds an output's values from the float model; arguments as for `BlockErrors.add`."""
@@ -173,10 +177,13 @@ class BlockFinder:
         if output not in self._seen:
             self._seen[output] = _Magnitudes(layout, _axes(layout, expected, rows), expected.shape)
         self._seen[output].add(expected, rows)
+        self._found = None
 
     def blocks(self) -> tuple[Block, ...]:
         """The blocks of every output that was added, in that order."""
-        return tuple(block for name, seen in self._seen.items() for block in seen.blocks(name))
+        if self._found is None:
+            self._found = tuple(block for name, seen in self._seen.items() for block in seen.blocks(name))
+        return self._found
 
 
 class _Magnitudes:

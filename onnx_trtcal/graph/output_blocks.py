@@ -6,7 +6,7 @@ that only move values, pointwise ops, and Concats along other axes, such as thos
 The channel axis is the one that the output channels of the layers before it become.
 
 Branches that are computed from the very same tensors are one block, as the two corners of a box that come from its
-centre and its size; so is a run of branches of one channel each.
+centre and its size; so is a run of branches of one channel each. Class numbers among them are a block of their own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 
 from onnx_trtcal.graph.channel_axes import DEEPEST, DISTRIBUTIONS, PER_VALUE, ChannelAxes
 from onnx_trtcal.graph.model.computed_shapes import computed_shapes
+from onnx_trtcal.graph.ops import FLOATS, MOVES
 from onnx_trtcal.graph.origins import Origins
 from onnx_trtcal.graph.view import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import onnx_graphsurgeon as gs
 
@@ -65,15 +66,16 @@ def output_blocks(model: Model, graph: gs.Graph, tensors: Iterable[str]) -> dict
             return None if stated is None else tuple(stated)
         return found
 
-    walk = _Walk(ChannelAxes(graph, shape_of))
+    walk = _Walk(ChannelAxes(graph, shape_of), model.elem_types)
     return {name: walk.blocks(name) for name in tensors}
 
 
 class _Walk:
     """Answers for one graph, each given once."""
 
-    def __init__(self, axes: ChannelAxes) -> None:
+    def __init__(self, axes: ChannelAxes, elem_types: Mapping[str, int]) -> None:
         self._axes = axes
+        self._elem_types = elem_types
         self._origins = Origins(axes.links, axes.constants)
         self._labels: dict[tuple[str, int, bool], np.ndarray | None] = {}
         self._next = 0
@@ -158,11 +160,22 @@ class _Walk:
             if each is None:
                 return None
             same = at and (
-                labels[-1].size == each.size == 1
+                (labels[-1].size == each.size == 1 and not self._is_number(names[at - 1 : at + 1]))
                 or self._origins.of(names[at]) == self._origins.of(names[at - 1]) != frozenset()
             )
             labels.append(np.full_like(each, labels[-1][-1]) if same else each)
         return np.concatenate(labels)
+
+    def _is_number(self, names: Iterable[str]) -> bool:
+        """Whether one of some tensors was an integer before it became a float, as a class's number."""
+        for name in names:
+            node = self._axes.links.maker(name)
+            while node is not None and (kind(node) in MOVES or kind(node) == "Cast"):
+                known = self._elem_types.get(node.inputs[0].name, 0)
+                if kind(node) == "Cast" and known and known not in FLOATS:
+                    return True
+                node = self._axes.links.maker(node.inputs[0].name)
+        return False
 
     def _distribution(
         self, node: gs.Node, tensor: str, axis: int, depth: int, *, joined: bool

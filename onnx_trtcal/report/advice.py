@@ -14,8 +14,10 @@ from onnx_trtcal.methods.score import score
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
 
-__all__ = ["SEVERAL_TIMES", "Overclipped", "flags_for", "overclipped"]
+__all__ = ["SEVERAL_TIMES", "Overclipped", "clip_warnings", "flags_for", "overclipped"]
 
+# Flags for so many tensors are advice; beyond that it is the method that does not suit the model.
+_MOST_FLAGS = 5
 # Four times the error is 6 dB, or one bit of the eight.
 SEVERAL_TIMES = 4.0
 
@@ -42,14 +44,16 @@ class Overclipped:
 def overclipped(calibration: Calibration) -> list[Overclipped]:
     """The tensors whose threshold lies below that of the least error and causes SEVERAL_TIMES that error, worst first.
 
-    Tensors whose method ran the model are left out: it saw what clipping them harder does.
+    Tensors whose method ran the model are left out: it saw what clipping them harder does. So are the products of
+    Gemms, which no kernel stores where TensorRT adds the bias at once.
     """
+    products = calibration.prepared.plan.products
     histograms, methods = calibration.histograms, calibration.prepared.methods
     least = parse_method(LEAST_ERROR)
 
     def compare(tensor: str) -> Overclipped | None:
         histogram, threshold = histograms[tensor], calibration.thresholds[tensor]
-        if methods[tensor].needs == "model" or not 0 < threshold < histogram.amax:
+        if tensor in products or methods[tensor].needs == "model" or not 0 < threshold < histogram.amax:
             return None
         better = least.solve(histogram)
         error, best = score(histogram, threshold).mse, score(histogram, better).mse
@@ -61,6 +65,28 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
     with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
         found = [each for each in pool.map(compare, calibration.thresholds) if each]
     return sorted(found, key=lambda each: (-each.times, each.tensor))
+
+
+def clip_warnings(found: list[Overclipped], calibration: Calibration) -> list[str]:
+    """What is said of the tensors that are clipped too hard: what to pass for each of a few, or one line for many."""
+    if len(found) <= _MOST_FLAGS:
+        return [
+            f"{each.method} clips {each.tensor!r} at {each.threshold:.6g}, with {each.times:.1f} times the error of "
+            f"mse's threshold {each.better:.6g}: pass {flags_for([each], calibration)}"
+            for each in found
+        ]
+    methods = ", ".join(dict.fromkeys(each.method for each in found))
+    worst = found[0]
+    fix = (
+        "solve with --method mse, or calibrate again, with the data, by --method auto"
+        if calibration.feeding is None
+        else "pass --method auto, which goes by the model's outputs (or mse, which takes no longer)"
+    )
+    text = (
+        f"{methods} clips {len(found)} of {len(calibration.histograms)} measured tensors too hard, with at least "
+        f"{SEVERAL_TIMES:g} times the error of mse's threshold ({worst.times:,.0f} times at {worst.tensor!r}): {fix}"
+    )
+    return [text]
 
 
 def flags_for(tensors: list[Overclipped], calibration: Calibration) -> str:

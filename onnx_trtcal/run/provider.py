@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ProviderError
 from onnx_trtcal.support.cuda_driver import driver_loads
+from onnx_trtcal.support.ort_install import clash
 from onnx_trtcal.support.ort_options import session_options
 
 if TYPE_CHECKING:
@@ -49,19 +50,24 @@ def choose_provider(asked: str) -> Provider:
     Raises:
         ProviderError: when an accelerator is asked for and cannot run; the message says what is missing.
     """
+    twofold = clash()
     if asked == "cpu":
-        return Provider("cpu", "as asked")
+        return _named("cpu", "as asked", twofold)
     faults = []
     for name, accelerator in _ACCELERATORS.items():
         if asked not in ("auto", name):
             continue
         fault = accelerator.find_fault()
         if not fault:
-            return Provider(name, accelerator.reason)
+            return _named(name, accelerator.reason, twofold)
         if asked == name:
-            raise ProviderError(f"{name.upper()} is not usable here: {fault}", fix=accelerator.fix)
+            raise ProviderError(f"{name.upper()} is not usable here: {fault}", fix=twofold or accelerator.fix)
         faults.append(f"no {name.upper()}: {fault}")
-    return Provider("cpu", "; ".join(faults))
+    return _named("cpu", "; ".join(faults), twofold)
+
+
+def _named(name: str, reason: str, twofold: str) -> Provider:
+    return Provider(name, f"{reason}; {twofold}" if twofold else reason)
 
 
 @functools.cache

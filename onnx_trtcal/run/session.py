@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
+from onnx_trtcal.run.half_qdq import half_qdq_in_float32
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
 from onnx_trtcal.support.ort_session import open_session
@@ -51,6 +52,7 @@ class Session:
         listener: Listener | None = None,
     ) -> None:
         self.outputs = probe.outputs
+        model_bytes = half_qdq_in_float32(probe.model_bytes) if float_qdq else probe.model_bytes
         self._stride = probe.stride
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
@@ -70,9 +72,12 @@ class Session:
                 options.add_external_initializers(
                     list(probe.external), [_ort_value(array) for array in self._weights]
                 )
-            return open_session(probe.model_bytes, options, provider.ort_names)
+            return open_session(model_bytes, options, provider.ort_names)
 
         self._session, fault = _first_that_opens(opened)
+        # An output that is an input is given as it was fed: up to 1.23 at least, what ONNX Runtime gives for it lies
+        # in the memory that was fed, which may be another array's by then.
+        self._names = [output.name for output in self._session.get_outputs()]
         if fault:
             (listener or LoggingListener()).say(
                 f"ONNX Runtime's graph optimizations break this model, which runs without them: {fault}"
@@ -89,9 +94,10 @@ class Session:
             ModelError: when ONNX Runtime fails on these feeds.
         """
         try:
-            return list(self._session.run(None, dict(feeds)))
+            found = self._session.run(None, dict(feeds))
         except Exception as error:
             raise self._failure(error, feeds, sample) from error
+        return [feeds.get(name, array) for name, array in zip(self._names, found, strict=True)]
 
     def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
         """Like `run`, but floats that are computed on a device stay there for as long as their array lives.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.place.placement import Activation
     from onnx_trtcal.search.subgraph import ExportedGraph
 
-__all__ = ["OutputError", "comparable_outputs", "promising"]
+__all__ = ["DISCRETE", "OutputError", "comparable_outputs", "promising"]
 
 # What they give is chosen, counted or drawn: a slightly different input gives the same or something else.
-_DISCRETE = frozenset(
+DISCRETE = frozenset(
     {
         *("ArgMax", "ArgMin", "TopK", "Hardmax", "NonMaxSuppression", "NonZero", "Unique", "Multinomial"),
         *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"),
@@ -109,7 +109,7 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
         read = graph.reads(at)
         if not dependent.isdisjoint(read):
             dependent.update(node.output)
-        if node.op_type in _DISCRETE or not chosen.isdisjoint(read):
+        if node.op_type in DISCRETE or not chosen.isdisjoint(read):
             found.update({name: None for name in read if name in dependent and name not in chosen})
             chosen.update(name for name in node.output if name)
     found.update({name: None for name in graph.outputs if name not in chosen})

@@ -23,7 +23,7 @@ class SampleKeeper:
     """Keeps the samples with the smallest content hashes of a stream as it goes by.
 
     Args:
-        most: so many samples at most.
+        most: so many samples at most; 0 keeps none.
         most_bytes: stop before the kept samples, by rising hash, take more than this; one is always kept.
     """
 
@@ -35,6 +35,8 @@ class SampleKeeper:
 
     def offer(self, batch: Batch) -> None:
         """Keeps the samples of a batch whose hashes are among the smallest so far."""
+        if not self._most:
+            return
         for row, digest in enumerate(batch.hashes):
             if digest not in self._samples and (self._below is None or digest < self._below):
                 self._samples[digest] = _feeds(batch, row)

@@ -15,6 +15,7 @@ from onnx_trtcal.stats.histogram import Histogram, as_counted
 from onnx_trtcal.stats.host import HostCounter
 from onnx_trtcal.stats.origin import Origin, quoted
 from onnx_trtcal.support.files import natural_key
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +68,9 @@ class Collection:
         self._samples: set[tuple[str, str]] = set()
 
     def __repr__(self) -> str:
-        return f"<Collection of {len(self._samples)} samples, {len(self._histograms)} tensors>"
+        return (
+            f"<Collection of {many(len(self._samples), 'sample')}, {many(len(self._histograms), 'tensor')}>"
+        )
 
     @property
     def histograms(self) -> dict[str, Histogram]:

@@ -36,6 +36,7 @@ import numpy as np
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
@@ -191,8 +192,9 @@ def loads(data: bytes, name: str = "") -> Collection:
         raise _unusable("the statistics file is damaged or cut short: its checksum does not match", name)
     try:
         header = json.loads(bytes(body[_START.size : _START.size + length]))
+        check_header(header)
         return _collection(header, body[_START.size + length :])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise _unusable(f"the statistics file contradicts itself: {error}", name) from error
 
 

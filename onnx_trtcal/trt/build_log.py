@@ -20,27 +20,31 @@ __all__ = ["TrtLog", "parse_log", "read_log"]
 
 _FLOATS = ("FLOAT", "HALF", "BF16", "float32", "float16", "bfloat16")
 
+# Names may hold anything, also what looks like the text around them. So a name is what lies between the first match
+# of one pattern and the last of another; neither can match in more than one way from a place, and a line is read in
+# time proportional to its length, whatever stands in it.
 # The parser's account of the network, in verbose logs only.
 _VERSION = re.compile(r"\[TensorRT v(\d{4,6})\]|TensorRT version: (\d{4,6}|\d+\.\d+\.\d+)")
-_INPUT = re.compile(r"Adding network input: (?P<name>.+?) with dtype: (?P<type>\w+), dimensions: ")
-_REGISTERED = re.compile(r"Registering tensor: (?P<name>.+) for ONNX tensor: (?P<onnx>.+)$")
-_OUTPUTS = re.compile(r" \[\w+\] outputs: (?P<tensors>\[.*\])")
-_TYPED = re.compile(r"\[(?P<name>.+?) -> \([^()]*\)\[(?P<type>\w+)\]\]")
-_MARKED = re.compile(r"Marking (?P<name>.+) as output: (?P<onnx>.+)$")
-_FUSED_CONSTANT = re.compile(r"ConstShuffleFusion: Fusing (?P<constant>.+) with (?P<shuffle>.+)$")
+_INPUT = re.compile(r"Adding network input: ")
+_INPUT_TYPE = re.compile(r" with dtype: (?P<type>\w+), dimensions: ")
+_REGISTERED = re.compile(r"Registering tensor: ")
+_REGISTERED_FOR = re.compile(r" for ONNX tensor: (?=.)")
+_OUTPUTS = re.compile(r" \[\w+\] outputs: (?=\[)")
+_TYPED_AS = re.compile(r" -> \([^()]*\)\[(?P<type>\w+)\]\]")
+_MARKED = re.compile(r"Marking ")
+_MARKED_AS = re.compile(r" as output: (?=.)")
+_FUSED_CONSTANT = re.compile(r"ConstShuffleFusion: Fusing ")
+_FUSED_WITH = re.compile(r" with (?=.)")
 # The builder's account of the scales. TensorRT 7 says "INT8 Inference Tensor scales: x scale: 0.5".
-_SCALE = re.compile(
-    r"INT8 Inference Tensor scales(?: and zero-points)?: (?P<name>.+) "
-    r"scale(?: and zero-point Quantization\(scale)?: \{?(?P<scale>[\d.]+(?:e[-+]?\d+)?|inf)",
-    re.IGNORECASE,
+_SCALE = re.compile(r"INT8 Inference Tensor scales(?: and zero-points)?: ", re.IGNORECASE)
+_SCALE_VALUE = re.compile(
+    r" scale(?: and zero-point Quantization\(scale)?: \{?(?P<scale>[\d.]+(?:e[-+]?\d+)?|inf)", re.IGNORECASE
 )
-_REJECTED = re.compile(
-    r"Rejecting (?:some|all) int8 implementations? of layer (?P<layer>.+) due to missing int8 scales? "
-    r"for tensor (?P<name>.+) at (?:input|output) index \d+"
-)
-_MISSING = re.compile(
-    r"Missing (?:scale and zero-point|dynamic range) for tensor (?P<name>.+), expect fall ?back"
-)
+_REJECTED = re.compile(r"Rejecting (?:some|all) int8 implementations? of layer ")
+_REJECTED_FOR = re.compile(r" due to missing int8 scales? for tensor ")
+_REJECTED_AT = re.compile(r" at (?:input|output) index \d+")
+_MISSING = re.compile(r"Missing (?:scale and zero-point|dynamic range) for tensor ")
+_MISSING_SO = re.compile(r", expect fall ?back")
 _UNNAMED_SHUFFLE = re.compile(r"\(Unnamed Layer\* (\d+)\) \[Shuffle\]")
 
 
@@ -111,6 +115,24 @@ def parse_log(lines: Iterable[str], name: str = "") -> TrtLog:
     return log
 
 
+def _between(line: str, begin: re.Pattern[str], end: re.Pattern[str]) -> tuple[str, re.Match[str]] | None:
+    """What lies between the first match of one pattern and the last of another behind it, and that last match."""
+    first = begin.search(line)
+    last = _last(end, line, first.end() + 1) if first else None
+    return (line[first.end() : last.start()], last) if first and last else None
+
+
+def _last(pattern: re.Pattern[str], line: str, begin: int) -> re.Match[str] | None:
+    last = None
+    for match in pattern.finditer(line, begin):
+        last = match
+    return last
+
+
+def _behind(match: re.Match[str]) -> str:
+    return match.string[match.end() :]
+
+
 class _Reader:
     def __init__(self) -> None:
         self.version = ""
@@ -124,14 +146,14 @@ class _Reader:
 
     def read_line(self, line: str) -> None:
         """Notes what one line says. Most lines of a log are the builder's timings and say nothing."""
-        if "INT8 Inference Tensor" in line and (match := _SCALE.search(line)):
-            self.scales[match["name"]] = float(match["scale"])
-        elif "due to missing int8" in line and (match := _REJECTED.search(line)):
-            self.rejected.setdefault(match["name"], {})[match["layer"]] = None
-        elif "expect fall" in line and (match := _MISSING.search(line)):
-            self.missing[match["name"]] = None
-        elif "ConstShuffleFusion" in line and (match := _FUSED_CONSTANT.search(line)):
-            self._note_constant(match["constant"], match["shuffle"])
+        if found := _between(line, _SCALE, _SCALE_VALUE):
+            self._note_scale(*found)
+        elif found := _between(line, _REJECTED, _REJECTED_FOR):
+            self._note_rejected(*found)
+        elif found := _between(line, _MISSING, _MISSING_SO):
+            self.missing[found[0]] = None
+        elif found := _between(line, _FUSED_CONSTANT, _FUSED_WITH):
+            self._note_constant(found[0], _behind(found[1]))
         elif "Reading Calibration Cache" in line:
             self.cache_read = True
         elif "Calibration table does not match calibrator algorithm type" in line:
@@ -140,17 +162,40 @@ class _Reader:
             self._read_parser_line(line)
 
     def _read_parser_line(self, line: str) -> None:
-        if match := _REGISTERED.search(line):
-            self.registered[match["onnx"]] = match["name"]
+        if found := _between(line, _REGISTERED, _REGISTERED_FOR):
+            self.registered[_behind(found[1])] = found[0]
         elif match := _OUTPUTS.search(line):
-            self.types.update((found["name"], found["type"]) for found in _TYPED.finditer(match["tensors"]))
-        elif match := _INPUT.search(line):
-            self.registered[match["name"]] = match["name"]
-            self.types[match["name"]] = match["type"]
-        elif match := _MARKED.search(line):
-            self.registered[match["onnx"]] = match["onnx"]
+            self._note_types(line[match.end() :])
+        elif found := _between(line, _INPUT, _INPUT_TYPE):
+            name, match = found
+            self.registered[name] = name
+            self.types[name] = match["type"]
+        elif found := _between(line, _MARKED, _MARKED_AS):
+            name = _behind(found[1])
+            self.registered[name] = name
         elif not self.version and (match := _VERSION.search(line)):
             self.version = match[1] or match[2]
+
+    def _note_scale(self, name: str, match: re.Match[str]) -> None:
+        try:
+            self.scales[name] = float(match["scale"])
+        except ValueError:
+            return  # digits and dots that are not a number: not a line of TensorRT's
+
+    def _note_rejected(self, layer: str, match: re.Match[str]) -> None:
+        rest = _behind(match)
+        last = _last(_REJECTED_AT, rest, 1)
+        if last is not None:
+            self.rejected.setdefault(rest[: last.start()], {})[layer] = None
+
+    def _note_types(self, outputs: str) -> None:
+        """Notes the tensors of `[name -> (shape)[TYPE]], [name -> (shape)[TYPE]]`."""
+        begin = 0
+        for match in _TYPED_AS.finditer(outputs):
+            name = outputs[begin : match.start()].partition("[")[2]
+            if name:
+                self.types[name] = match["type"]
+            begin = match.end()
 
     def _note_constant(self, constant: str, shuffle: str) -> None:
         # The parser adds the shuffle that fits a constant to its partner's rank right behind the constant.

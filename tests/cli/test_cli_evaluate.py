@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from helpers.detectors import detector
 
 from onnx_trtcal.cli import main
 
@@ -87,3 +90,27 @@ def test_sensitivity_as_json(capsys: Capture) -> None:
     assert found["left_out"] is True and len(found["ranked"]) == len(found["exclude"]) == 3
     ratios = [group["damage"]["noise_to_signal"] for group in found["ranked"]]
     assert ratios == sorted(ratios)
+
+
+def test_detections(tmp_path: Path, capsys: Capture) -> None:
+    images = np.random.default_rng(1).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    np.save(tmp_path / "x.npy", images)
+    onnx.save(detector(), tmp_path / "yolo.onnx")
+    given = [str(tmp_path / "yolo.onnx"), str(tmp_path / "x.npy"), "--provider", "cpu"]
+    asked = [*given, "--task", "detect", "--head", "yolox", "--score-threshold", "0.3", "--iou", "0.6"]
+    assert main(["evaluate", *asked]) == 0
+    said = capsys.readouterr().out
+    assert "detections: head 'yolox', as asked: 'y' is 21x7" in said
+    assert (
+        "kept," in said and "score above 0.3, NMS at IoU 0.45; kept: same class, IoU of at least 0.6" in said
+    )
+    assert main(["evaluate", *asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["task"], found["detection"]["head"], found["detection"]["iou"]) == ("detect", "yolox", 0.6)
+    assert found["detection"]["fp32"] == found["detection"]["kept"] + found["detection"]["lost"]
+    assert found["target"]["name"] == "agreement"
+    assert main(["sensitivity", *asked, "--worst", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "ranked by agreement" in said and "invented" in said
+    assert main(["evaluate", *given]) == 0
+    assert "looks like a detector (yolox): pass --task detect" in capsys.readouterr().out

@@ -182,3 +182,35 @@ def test_bad_outputs_are_refused_before_the_work(tmp_path: Path, output: str, ca
     (tmp_path / "model.onnx").write_bytes(Path(MODEL).read_bytes())
     assert main(["quantize", str(tmp_path / "model.onnx"), DATA, "-o", str(tmp_path / output)]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_flags_that_concern_data_have_no_effect_on_other_scales_and_are_named(
+    cache: str, tmp_path: Path, capsys: Capture
+) -> None:
+    stats, out = str(tmp_path / "s.stats"), ["-q", "-o", str(tmp_path / "q.onnx")]
+    assert (
+        main([MODEL, DATA, "-q", "--save-stats", stats, "-o", str(tmp_path / "c"), "--max-samples", "4"]) == 0
+    )
+    flags = [
+        "--max-samples",
+        "4",
+        "--method",
+        "mse",
+        "--resize",
+        "stretch",
+        "--threads",
+        "1",
+        "--opset",
+        "17",
+    ]
+    capsys.readouterr()
+    assert main(["quantize", MODEL, stats, *out, *flags]) == 0
+    assert (
+        "warning: no effect on scales from statistics: --max-samples, --resize\n" in capsys.readouterr().err
+    )
+    assert main(["quantize", MODEL, cache, *out, *flags]) == 0
+    said = "warning: no effect on scales from a cache: --method, --max-samples, --resize\n"
+    assert said in capsys.readouterr().err
+    for words in ([cache], [DATA, *flags]):
+        assert main(["quantize", MODEL, *words, *out]) == 0
+        assert "no effect" not in capsys.readouterr().err

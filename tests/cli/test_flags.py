@@ -20,6 +20,7 @@ FLAGS = {
     "--tie-concat": None,
     "--trt-version": "8.6",
     "--zero-scales": None,
+    "--parser-names": "all",
     "--provider": "cpu",
     "--batch-size": "4",
     "--max-samples": "100",
@@ -28,6 +29,7 @@ FLAGS = {
     "--allow-nonfinite": None,
     "--allow-quantized": None,
     "--checkpoint-every": "7",
+    "--check-samples": "3",
     "--until": "t",
     "--until-stable": "1%",
     "--preset": "imagenet",
@@ -51,6 +53,7 @@ observe = "all"
 tie_concat = true
 trt-version = "8.6"
 zero_scales = true
+parser_names = "all"
 provider = "cpu"
 batch_size = 4
 max_samples = 100
@@ -61,6 +64,7 @@ allow_quantized = true
 ort_custom_ops = ["a.so"]
 item_axis = ["x=0", "state=none"]
 checkpoint_every = 7
+check_samples = 3
 until = ["t"]
 until_stable = "1%"
 

@@ -125,7 +125,7 @@ def test_paths_as_elements(tmp_path):
         ([object()], VECTOR, "is not a numeric array"),
         ([None], VECTOR, "is not a numeric array"),
         ([[1, [2, 3]]], VECTOR, "is not an array"),
-        (lambda: 3, VECTOR, "returned a int"),
+        (lambda: 3, VECTOR, "returned an int"),
         (lambda: np.ones(2), VECTOR, "returned a ndarray"),
         (7, VECTOR, "of type int"),
         (b"12", VECTOR, "of type bytes"),

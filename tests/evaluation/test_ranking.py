@@ -11,6 +11,7 @@ from helpers.fakes import cache, forward, perceptron, samples, scales, weights
 
 from onnx_trtcal import EvaluationOptions, Options, QdqOptions, SensitivityOptions, evaluate, sensitivity
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.evaluation import ranking
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +50,7 @@ def test_what_it_promises_is_what_excluding_gives(data, tmp_path):
             data,
             EvaluationOptions(given, CPU, QdqOptions(exclude=found.exclude[:count]), labels=labels),
         )
-        assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+        assert real.worst is not None and damage.sqnr == pytest.approx(real.worst.sqnr, abs=1e-3)
         assert (damage.agreement, damage.top1) == (real.agreement, real.scores["top-1"])
 
 
@@ -120,13 +121,49 @@ def test_a_pair_that_a_pool_passes_on_counts_for_those_behind_it():
     assert "pool" not in found.layer_precisions
     for group in found.ranked:
         alone = evaluate(model, x, EvaluationOptions(x, CPU, QdqOptions(exclude=tuple(names - {group.name}))))
-        assert group.damage.sqnr == pytest.approx(alone.outputs[0].sqnr, abs=1e-3)
+        assert alone.worst is not None and group.damage.worst is not None
+        assert group.damage.worst.block == alone.worst.block
+        assert group.damage.sqnr == pytest.approx(alone.worst.sqnr, abs=1e-3)
     for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
         real = evaluate(model, x, EvaluationOptions(x, CPU, QdqOptions(exclude=found.exclude[:count])))
-        assert damage.sqnr == pytest.approx(real.outputs[0].sqnr, abs=1e-3)
+        assert real.worst is not None and damage.sqnr == pytest.approx(real.worst.sqnr, abs=1e-3)
 
 
 def test_worst_must_be_a_number_of_groups(data):
     with pytest.raises(OptionError, match="worst is 0"):
         sensitivity(perceptron(), data, SensitivityOptions(options=CPU, worst=0))
     assert len(sensitivity(perceptron(), data, SensitivityOptions(options=CPU, worst=99)).kept) == 3
+
+
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_a_metric_is_that_of_evaluate(data, tmp_path, kind, monkeypatch):
+    """A function gets all outputs at the end, and is given few variants at a time for that."""
+    monkeypatch.setattr(ranking, "_MOST_KEPT", 2)
+    (tmp_path / "m.py").write_text(METRICS)
+    request = SensitivityOptions(cache(scales(data)), CPU, worst=2, metric=f"{tmp_path / 'm.py'}:{kind}")
+    found = sensitivity(perceptron(), data, request)
+    assert found.by == "spread"
+    changes = [group.damage.change for group in found.ranked]
+    assert changes == sorted(changes, reverse=True)
+    for count, damage in [(0, found.everything), *((kept.groups, kept.damage) for kept in found.kept)]:
+        excluded = QdqOptions(exclude=found.exclude[:count])
+        asked = EvaluationOptions(request.source, CPU, excluded, metric=request.metric)
+        real = evaluate(perceptron(), data, asked).metric["spread"]
+        assert damage.metric["spread"].fp32 == pytest.approx(real.fp32, rel=1e-6)
+        assert damage.metric["spread"].int8 == pytest.approx(real.int8, rel=1e-4)
+
+
+METRICS = """
+import numpy as np
+
+def function(outputs, labels):
+    assert outputs["y"].shape == (10, 7)
+    return {"spread": float(outputs["y"].std())}
+
+class class_:
+    def __init__(self): self.rows = []
+    def update(self, outputs, labels): self.rows += list(outputs["y"])
+    def result(self): return {"spread": float(np.stack(self.rows).std())}
+
+globals()["class"] = class_
+"""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from helpers import toys
-from helpers.picking import best_of, dynamic_classes, picking, stacks
+from helpers.picking import best_of, dynamic_classes, noise_of_sets, picking, stacks
 from helpers.small import RecordingListener
 
 from onnx_trtcal import (
@@ -66,6 +66,11 @@ class TestEvaluate:
         signal = sum(float((one.astype(np.float64) ** 2).sum()) for one, _ in alike)
         noise = sum(float(((one.astype(np.float64) - other) ** 2).sum()) for one, other in alike)
         assert y.sqnr == pytest.approx(10 * np.log10(signal / noise), abs=0.05)
+        pairs64 = [(one.astype(np.float64), other.astype(np.float64)) for one, other in pairs]
+        all_signal = sum(float((one**2).sum()) for one, _ in pairs64)
+        (block,) = result.blocks
+        noise = sum(noise_of_sets(one, other) for one, other in pairs64)
+        assert block.relative == pytest.approx(noise / all_signal, rel=0.02) and result.worst == block
         assert {"x", "scored", "all"} & {tensor.name for tensor in result.tensors}
         assert result.agreement is None and "scored" not in result.differing
 
@@ -118,7 +123,7 @@ class TestSensitivity:
         assert {group.name for group in result.ranked} == {"scored", "hidden", "y"}
         assert np.isfinite(result.everything.sqnr)
 
-    def test_a_changed_number_of_rows_counts_as_lost(self, edge: float) -> None:
+    def test_rows_without_a_counterpart_count_as_lost(self, edge: float) -> None:
         listener = RecordingListener()
         request = SensitivityOptions(DATA, CPU, SMALL, worst=1)
         result = sensitivity(picking(edge), DATA, request, listener=listener)
@@ -132,8 +137,9 @@ class TestSensitivity:
                 toys.run(each, {"x": sample}, ["y"])[0].astype(np.float64) for each in (model, int8)
             )
             signal += float((one**2).sum())
-            noise += float(((one - other) ** 2).sum() if one.shape == other.shape else (one**2).sum())
+            noise += noise_of_sets(one, other)
         assert result.everything.noise_to_signal == pytest.approx(noise / signal, rel=0.02)
+        assert result.everything.worst is not None and result.everything.worst.block.name == "y"
         assert any("changes the size of output 'y'" in line for line in listener.warned)
 
     def test_says_when_there_is_nothing_to_rank_by(self) -> None:
@@ -164,4 +170,4 @@ def test_rows_that_only_a_run_shows_are_not_classes_for_long() -> None:
     assert ranked.everything.agreement is None
     with pytest.raises(OptionError, match="not one value per class"):
         evaluate(model, data, EvaluationOptions(data, whole, SMALL, output="y"))
-    assert len(calibrate(model, data, CPU).scales) == 2
+    assert list(calibrate(model, data, CPU).scales) == ["x", "y", "w_output"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers.heads import classifier, ssd, yolo_anchors, yolov8, yolox
+from helpers.heads import classifier, picked, ssd, yolo_anchors, yolov8, yolox
 from helpers.toys import model, node, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +41,10 @@ def test_channels_of_one_layer_picked_apart() -> None:
 
 def test_corners_of_one_box_are_one_block_and_levels_are_none() -> None:
     assert found(ssd()) == {"scores": OutputBlocks(2, (), whole=True), "boxes": OutputBlocks(2)}
+
+
+def test_class_numbers_are_no_scores() -> None:
+    assert found(picked()) == {"y": OutputBlocks(2, (4, 5))}
 
 
 def test_a_distribution_is_whole() -> None:
@@ -155,3 +159,17 @@ def test_blocks_are_the_channels_that_a_branch_reaches(data: st.DataObject) -> N
     assert (profile == profile[:, :1]).all()
     bounds = tuple(int(at) + 1 for at in np.flatnonzero(np.diff(profile[:, 0])))
     assert found(toy) == {"y": OutputBlocks(axis, bounds)}
+
+
+@pytest.mark.parametrize("order", ["t{} x", "x t{}"])
+def test_a_long_chain_ends_somewhere(order: str) -> None:
+    """A residual stream of a thousand sums: whatever is found, nothing overflows."""
+    nodes = [node("Concat", "a b", "t0", axis=1)]
+    for at in range(1000):
+        nodes.append(node("Add", order.format(at), f"t{at + 1}"))
+        if at % 3 == 0:
+            nodes[-1].output[0] = f"s{at}"
+            nodes.append(node("Concat", [f"s{at}"], f"t{at + 1}", axis=2))
+    nodes.append(node("Relu", "t1000", "y"))
+    toy = model(nodes, {"a": (1, 3, 4), "b": (1, 5, 4), "x": (1, 8, 4)}, ("y",))
+    assert set(found(toy)) == {"y"}

@@ -42,7 +42,8 @@ def run(found, feeds):
 def test_bfloat16_tensors_are_shown_as_float32():
     nodes = [toys.node("Cast", "x", "half", to=TensorProto.BFLOAT16), toys.node("Identity", "half", "y")]
     model = load(toys.model(nodes, {"x": ["n"]}, ["y"], dtypes={"y": TensorProto.BFLOAT16}))
-    values = run(probe(import_graph(model), model, ["y", "x", "half"]), {"x": np.float32([1, 3.14159])})
+    feeds = {"x": np.float32([1, 3.14159])}  # lives on: see Session about outputs that are inputs
+    values = run(probe(import_graph(model), model, ["y", "x", "half"]), feeds)
     np.testing.assert_array_equal(values["half"], np.float32([1, 3.140625]))
     np.testing.assert_array_equal(values["y"], values["half"])
     assert values["x"][1] == np.float32(3.14159)

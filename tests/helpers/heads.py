@@ -11,7 +11,7 @@ from helpers.toys import model, node
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["classifier", "ssd", "yolo_anchors", "yolov8", "yolox"]
+__all__ = ["classifier", "picked", "ssd", "yolo_anchors", "yolov8", "yolox"]
 
 _SIZES = {"p": 8, "q": 4}  # the levels of the pyramid
 
@@ -169,3 +169,37 @@ def classifier(classes: int = 12, end: str = "Softmax") -> onnx.ModelProto:
     ]
     nodes += [node(end, "logits", "y")] if end else []
     return model(nodes, {"x": ("N", 3, 8, 8)}, {"y": ("N", classes)}, {"w": weight})
+
+
+def picked(rows: int = 6, *, apart: bool = False) -> onnx.ModelProto:
+    """The best rows of a head: box, score and class number side by side, or as three outputs (`apart`)."""
+    nodes = [
+        node("Conv", "x wbox", "box0"),
+        node("Conv", "x wcls", "cls0"),
+        node("Reshape", "box0 boxflat", "box1"),
+        node("Reshape", "cls0 clsflat", "cls1"),
+        node("Transpose", "box1", "box", perm=[0, 2, 1]),
+        node("Sigmoid", "cls1", "cls"),
+        node("ReduceMax", "cls", "best", axes=[1], keepdims=0),
+        node("ArgMax", "cls", "class", axis=1, keepdims=0),
+        node("TopK", "best k", "scores at", axis=1),
+        node("GatherElements", "class at", "numbers", axis=1),
+        node("Cast", "numbers", "classes", to=1),
+        node("Unsqueeze", "at last", "at1"),
+        node("Expand", "at1 wide", "at4"),
+        node("GatherElements", "box at4", "boxes", axis=1),
+        node("Unsqueeze", "scores last", "scores1"),
+        node("Unsqueeze", "classes last", "classes1"),
+        node("Concat", "boxes scores1 classes1", "y", axis=2),
+    ]
+    constants = _weights(3, wbox=4, wcls=5) | {
+        "boxflat": np.array([1, 4, 64]),
+        "clsflat": np.array([1, 5, 64]),
+        "k": np.array([rows]),
+        "last": np.array([2]),
+        "wide": np.array([1, rows, 4]),
+    }
+    outputs = {"y": (1, rows, 6)}
+    if apart:
+        nodes, outputs = nodes[:-3], {"boxes": (1, rows, 4), "scores": (1, rows), "classes": (1, rows)}
+    return model(nodes, {"x": (1, 3, 8, 8)}, outputs, constants)

@@ -73,3 +73,20 @@ def dynamic_classes() -> onnx.ModelProto:
     ]
     weight = rng.standard_normal((32, 20)).astype(np.float32)
     return toys.model(nodes, {"x": ["n", 32]}, {"y": ["n", 20]}, {"w": weight})
+
+
+def noise_of_sets(one: np.ndarray, other: np.ndarray) -> float:
+    """Rows paired nearest first while that beats leaving both alone; those left over count in full."""
+    rms = np.sqrt((one**2).mean(0))
+    left, right = list(range(len(one))), list(range(len(other)))
+    noise = 0.0
+    while left and right:
+        apart, i, j = min(
+            (float((((one[i] - other[j]) / rms) ** 2).sum()), i, j) for i in left for j in right
+        )
+        if apart >= float(((one[i] / rms) ** 2).sum() + ((other[j] / rms) ** 2).sum()):
+            break
+        noise += float(((one[i] - other[j]) ** 2).sum())
+        left.remove(i)
+        right.remove(j)
+    return noise + float((one[left] ** 2).sum() + (other[right] ** 2).sum())

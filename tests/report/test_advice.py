@@ -9,9 +9,9 @@ import pytest
 from helpers import toys
 from helpers.small import CPU
 
-from onnx_trtcal import calibrate
+from onnx_trtcal import calibrate, solve
 from onnx_trtcal.methods.score import score
-from onnx_trtcal.report.advice import SEVERAL_TIMES, flags_for, overclipped
+from onnx_trtcal.report.advice import SEVERAL_TIMES, clip_warnings, flags_for, overclipped
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -60,3 +60,37 @@ def test_what_it_says_to_pass_does_what_it_says(name: str) -> None:
 def test_worst_first() -> None:
     times = [each.times for each in overclipped(heavy())]
     assert times == sorted(times, reverse=True)
+
+
+def many(count: int, method: str = "percentile:99") -> Calibration:
+    """So many tensors with far outliers."""
+    names = [f"x{index}" for index in range(count)]
+    nodes = [toys.node("Cos", [name], f"y{name}") for name in names]
+    shape: list[int | str | None] = ["n", 1000]
+    model = toys.model(nodes, dict.fromkeys(names, shape), [f"y{name}" for name in names])
+    random = np.random.default_rng(0)
+    sample = random.uniform(-1, 1, 1000).astype(np.float32)
+    sample[:5] *= 40
+    return calibrate(model, [dict.fromkeys(names, sample)] * 2, replace(CPU, method=method))
+
+
+def test_a_few_get_a_flag_each() -> None:
+    calibration = many(5)
+    said = clip_warnings(overclipped(calibration), calibration)
+    assert len(said) == 5 and all("pass --method-for x" in text for text in said)
+    assert clip_warnings([], calibration) == []
+
+
+def test_more_than_five_are_one_line_that_says_how_many_and_what_to_do() -> None:
+    calibration = many(6)
+    found = overclipped(calibration)
+    (said,) = clip_warnings(found, calibration)
+    assert said.startswith("percentile:99.0 clips 6 of 12 measured tensors too hard")
+    assert "--method auto" in said and f"{found[0].times:,.0f} times at 'x0'" in said
+
+
+def test_from_statistics_the_data_is_asked_for() -> None:
+    first = many(6)
+    calibration = solve(first.collection, first.prepared.model.proto, first.options)
+    (said,) = clip_warnings(overclipped(calibration), calibration)
+    assert "--method mse" in said and "with the data, by --method auto" in said

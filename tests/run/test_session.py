@@ -111,3 +111,12 @@ def test_a_size_that_does_not_fit_the_strides_is_named_with_the_flag() -> None:
         session.run({"x": np.ones((1, 3, 7, 9), np.float32)}, "odd.png")
     assert "up to 2, and 7x9 is not a multiple" in caught.value.fix and "--size 8,10" in caught.value.fix
     assert caught.value.where.startswith("sample odd.png")
+
+
+def test_an_input_that_is_observed_is_what_was_fed_however_long_that_lives() -> None:
+    session = Session(probed(network(), "x", "y"), ON_CPU, threads=1)
+    wanted = np.stack(samples(3))
+    x, _ = session.run({"x": wanted.copy()}, "s0")
+    others = [np.full_like(wanted, number) for number in range(8)]
+    assert np.array_equal(x, wanted)
+    assert others

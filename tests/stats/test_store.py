@@ -7,7 +7,8 @@ import json
 import struct
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.store import dumps, load_statistics, loads, save_statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -150,3 +152,68 @@ def test_reading_statistics_imports_no_compiler() -> None:
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def forged(change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A statistics file with a header of somebody else's making, and the checksum that goes with it."""
+    data = dumps(a_collection())
+    length = struct.unpack_from("<Q", data, 12)[0]
+    header = json.loads(data[20 : 20 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    body = data[:12] + struct.pack("<Q", len(text)) + text + data[20 + length : -32]
+    return body + hashlib.sha256(body).digest()
+
+
+ODD = (
+    None,
+    True,
+    -1,
+    1.5,
+    "text",
+    [],
+    {},
+    [[]],
+    [1, 2],
+    {"a": 1},
+    float("inf"),
+    float("nan"),
+    10**400,
+    1 << 63,
+)
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("field", ["model", "rule", "options", "samples", "shapes", "tensors"])
+def test_a_forged_header_is_read_or_refused(field: str, value: object) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header[field] = value
+
+    with suppress(StatisticsError):
+        collection = loads(forged(change))
+        assert dumps(collection)
+        assert sorted(collection.samples) == collection.samples
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize(
+    "field", ["name", "amax", "zeros", "nan", "inf", "total", "width", "first_nonfinite", "bytes"]
+)
+def test_a_forged_tensor_is_read_or_refused(field: str, value: object) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["tensors"][0][field] = value
+
+    with suppress(StatisticsError):
+        assert dumps(loads(forged(change)))
+
+
+def test_a_sample_is_a_name_and_a_hash() -> None:
+    with pytest.raises(StatisticsError, match="contradicts itself: samples of the header"):
+        loads(forged(lambda header: header.update(samples=[[1.5, "a"]])))
+
+
+def test_a_header_nested_without_end_is_refused() -> None:
+    text = b'{"model":' + b"[" * 100_000
+    body = dumps(a_collection())[:12] + struct.pack("<Q", len(text)) + text
+    with pytest.raises(StatisticsError, match="contradicts itself"):
+        loads(body + hashlib.sha256(body).digest())

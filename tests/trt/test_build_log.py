@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.trt.build_log import parse_log, read_log
@@ -38,6 +41,38 @@ SCALE = (
 MISSING = (
     "{} Missing {} for tensor {}, expect fall back to non-int8 implementation for any layer consuming or producing "
     "given tensor"
+)
+
+
+PIECES = (
+    *(
+        " [X] outputs: [",
+        "a -> (",
+        "1)[FLOAT]]",
+        "Registering tensor: ",
+        " for ONNX tensor: ",
+        "Marking ",
+        "a",
+    ),
+    *(
+        " as output: ",
+        "ConstShuffleFusion: Fusing ",
+        " with ",
+        "INT8 Inference Tensor scales: ",
+        " scale: 1.2.3",
+    ),
+    *(
+        "Rejecting some int8 implementation of layer ",
+        " due to missing int8 scales for tensor ",
+        " at input index 0",
+    ),
+    *(
+        "Missing dynamic range for tensor ",
+        ", expect fallback",
+        "Adding network input: ",
+        " with dtype: float32",
+    ),
+    *(", dimensions: ", " scale: 0.5", "[TensorRT v8001]"),
 )
 
 
@@ -128,3 +163,31 @@ def test_no_log(tmp_path: Path) -> None:
     assert "--verbose" in caught.value.fix
     with pytest.raises(DataError, match="cannot read"):
         read_log(tmp_path / "absent.log")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        " [X] outputs: [[a -> ([a -> (",
+        " [X] outputs: ",
+        "Registering tensor: a for ONNX tensor: ",
+        "Adding network input: a with dtype: ",
+        "Marking a as output: ",
+        "ConstShuffleFusion: Fusing a with ",
+        "INT8 Inference Tensor scales: x scale: ",
+        "Rejecting some int8 implementation of layer a due to missing int8 scales for tensor a at input index ",
+        "Missing dynamic range for tensor a, expect fall",
+        "TensorRT version: 1.",
+    ],
+)
+def test_a_line_of_any_length_is_read(piece: str) -> None:
+    """With a pattern that needs time quadratic in the length of a line, this test would take an hour."""
+    with suppress(DataError):
+        parse_log([piece * 100_000])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_any_line_is_read_or_ignored(line: str) -> None:
+    with suppress(DataError):
+        parse_log([line])

@@ -106,7 +106,7 @@ def versus_table(versus: Versus) -> str:
 
 def split_table(versus: Versus) -> str:
     """Where the time of our own run goes: seconds per stage, of the whole run and with nothing overlapped."""
-    phases = ("start", "load", "rewrite", "session", "data", "run", "histogram", "solve", "write")
+    phases = ("start", "load", "rewrite", "session", "data", "run", "histogram", "solve", "write", "check")
     rows = []
     for who, title in (("ours", "whole run"), ("stages", "nothing overlapped"), ("plain", "plain forward")):
         reports = [reports[who] for reports in versus.rounds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import numbers
+from onnx_trtcal.cli.cache.shared import known_sidecar, numbers, warn_of_made_up
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.trt.cache import read_cache
@@ -32,7 +32,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Prints the differences; the exit status is 1 for `--exit-code` with a difference, else 0."""
     if args.top is not None and args.top < 0:
         raise OptionError(f"--top is {args.top}", fix="give 0 or more, or omit it to see all")
-    found = diff_caches(read_cache(args.first), read_cache(args.second))
+    files = (args.first, args.second)
+    caches = [read_cache(file) for file in files]
+    for file, cache in zip(files, caches, strict=True):
+        warn_of_made_up(file, cache.scales, known_sidecar(file, console).content, console)
+    found = diff_caches(*caches)
     if args.json:
         console.result(json_text(_fields(found, args)))
     else:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, numbers, write_followed
+from onnx_trtcal.cli.cache.shared import (
+    check_targets,
+    known_sidecar,
+    numbers,
+    warn_of_made_up,
+    write_followed,
+)
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import PREFERENCES, Conflict, merge_caches
 from onnx_trtcal.trt.sidecar import merged_sidecar
@@ -41,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     sidecars = [known_sidecar(file, console) for file in args.files]
     content = merged_sidecar(sidecars, [cache.scales for cache in caches], merged.cache.scales)
     written = write_followed(args.output, merged.cache, content)
+    warn_of_made_up(args.output, merged.cache.scales, content, console)
     if merged.conflicts:
         _print_conflicts(merged.conflicts, args.prefer, console)
     console.line(f"wrote {written}: {merged.cache.header}, {len(merged.cache.scales)} tensors")

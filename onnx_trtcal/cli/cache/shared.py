@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.scales import named_tensors, unseen_text
 from onnx_trtcal.support.destinations import check_destinations
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import dumps
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.trt.cache import Cache
 
-__all__ = ["add_target", "bits", "check_targets", "known_sidecar", "numbers", "write_followed"]
+__all__ = [
+    "add_target",
+    "bits",
+    "check_targets",
+    "known_sidecar",
+    "numbers",
+    "warn_of_made_up",
+    "write_followed",
+]
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +64,25 @@ def known_sidecar(file: str, console: Console) -> Sidecar:
     if sidecar.problem:
         console.warn(sidecar.problem)
     return sidecar
+
+
+def warn_of_made_up(
+    file: str, scales: Mapping[str, float], content: Mapping[str, Any], console: Console
+) -> None:
+    """Names the tensors of a cache whose scale is made up, and those with none: 0 says that no range is known.
+
+    Args:
+        file: the cache's file, for the warning.
+        scales: tensor -> scale.
+        content: what its sidecar says; empty where there is none.
+        console: receives the warning.
+    """
+    unseen = [name for name in scales if name in Sidecar(content).unseen]
+    zeros = [name for name, scale in scales.items() if scale == 0 and name not in unseen]
+    if unseen:
+        console.warn(f"{file}: {unseen_text(unseen)}; the scale is made up")
+    if zeros:
+        console.warn(f"{file}: the scale of {named_tensors(zeros)} is 0, which says that no range is known")
 
 
 def write_followed(path: str, cache: Cache, content: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import bits, numbers
+from onnx_trtcal.cli.cache.shared import bits, known_sidecar, numbers, warn_of_made_up
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.trt.cache import Cache, read_cache
 from onnx_trtcal.trt.cache_ops import dynamic_range
@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Prints the cache."""
     cache = read_cache(args.file)
+    warn_of_made_up(args.file, cache.scales, known_sidecar(args.file, console).content, console)
     if args.json:
         console.result(json_text(_fields(args.file, cache)))
         return 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from onnx_trtcal.data.arrays import to_array
 from onnx_trtcal.data.images.custom import CustomRecipe, apply
 from onnx_trtcal.data.images.decode import decode
+from onnx_trtcal.data.images.geometry import Geometry, geometry_of
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.images.recipe import Recipe
 
-__all__ = ["load_image", "preprocess"]
+__all__ = ["LoadedImage", "load_image", "preprocess"]
 
 _GEOMETRY = (
     "pass --resize stretch, shorter or letterbox, or a --preset such as imagenet or yolo: "
@@ -26,8 +27,20 @@ _GEOMETRY = (
 )
 
 
-def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, where: str) -> np.ndarray:
-    """The array that the model takes for an image, without a batch axis.
+class LoadedImage(NamedTuple):
+    """The array that the model takes for an image, without a batch axis, and how the image got there.
+
+    Attributes:
+        array: what is fed.
+        geometry: where the image lies in the array; None when a transform of the caller's made it.
+    """
+
+    array: np.ndarray
+    geometry: Geometry | None
+
+
+def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, where: str) -> LoadedImage:
+    """The array that the model takes for an image.
 
     Args:
         source: a file, its content, or an image that Pillow has opened.
@@ -38,10 +51,11 @@ def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, wher
         DataError: when the file cannot be decoded, or the result is not of the model's size.
     """
     if isinstance(recipe, CustomRecipe):
-        return to_array(
-            apply(recipe.function, decode(source, "rgb", where), where), f"{where}, {recipe.describe()}"
-        )
-    return preprocess(decode(source, recipe.color, where), recipe, where)
+        made = apply(recipe.function, decode(source, "rgb", where), where)
+        return LoadedImage(to_array(made, f"{where}, {recipe.describe()}"), None)
+    image = decode(source, recipe.color, where)
+    geometry = geometry_of(recipe, (image.height, image.width))
+    return LoadedImage(preprocess(image, recipe, where), geometry)
 
 
 def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:
@@ -58,7 +72,8 @@ def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:
     Raises:
         DataError: when the image is smaller than the crop, or the result is not of the model's size.
     """
-    sized = _crop(_resize(image, recipe), recipe, where)
+    geometry = geometry_of(recipe, (image.height, image.width))
+    sized = _crop(_resize(image, recipe, geometry), recipe, geometry, where)
     for size, wanted in zip((sized.height, sized.width), recipe.wanted, strict=True):
         if wanted is not None and size != wanted:
             height, width = ("any" if side is None else side for side in recipe.wanted)
@@ -88,35 +103,26 @@ def preprocess(image: Image, recipe: Recipe, where: str) -> np.ndarray:
     return values
 
 
-def _resize(image: Image, recipe: Recipe) -> Image:
+def _resize(image: Image, recipe: Recipe, geometry: Geometry) -> Image:
     from PIL import Image as Pillow
 
     if recipe.size is None:
         return image
-    filter_ = Pillow.Resampling[recipe.interpolation.upper()]
-    height, width = recipe.size
-    if recipe.resize == "stretch":
-        return image.resize((width, height), filter_)
-    across, down = width / image.width, height / image.height
-    if recipe.resize == "shorter":
-        # One side comes out exact and the other is cut to an integer, as in torchvision's Resize.
-        if across < down:
-            size = (max(width, image.width * height // image.height), height)
-        else:
-            size = (width, max(height, image.height * width // image.width))
-        return image.resize(size, filter_)
-    factor = min(across, down)
-    inner = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    height, width = geometry.resized
+    resized = image.resize((width, height), Pillow.Resampling[recipe.interpolation.upper()])
+    if recipe.resize != "letterbox":
+        return resized
     gray = min(255, max(0, round(recipe.pad_value)))
-    canvas = Pillow.new(image.mode, (width, height), gray if image.mode == "L" else (gray, gray, gray))
-    canvas.paste(image.resize(inner, filter_), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    size = geometry.canvas[::-1]
+    canvas = Pillow.new(image.mode, size, gray if image.mode == "L" else (gray, gray, gray))
+    canvas.paste(resized, geometry.pasted[::-1])
     return canvas
 
 
-def _crop(image: Image, recipe: Recipe, where: str) -> Image:
+def _crop(image: Image, recipe: Recipe, geometry: Geometry, where: str) -> Image:
     if recipe.crop is None:
         return image
-    height, width = recipe.crop[0] or image.height, recipe.crop[1] or image.width
+    (height, width), (top, left) = geometry.size, geometry.cut
     if height > image.height or width > image.width:
         raise DataError(
             f"the image is {image.height}x{image.width} (height x width), "
@@ -124,5 +130,4 @@ def _crop(image: Image, recipe: Recipe, where: str) -> Image:
             where=where,
             fix="pass --resize shorter with a --size no smaller than the crop",
         )
-    top, left = round((image.height - height) / 2), round((image.width - width) / 2)
     return image.crop((left, top, left + width, top + height))

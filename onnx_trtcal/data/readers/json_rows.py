@@ -26,7 +26,6 @@ __all__ = ["read_json", "read_jsonl"]
 
 _TYPE = "polygraphy_class"
 _OLD_TYPE = "__polygraphy_encoded_"
-_DAMAGE = (OSError, ValueError, RecursionError)
 _FIX = "write the file again; a row is a JSON object {input name: nested lists of numbers}"
 
 
@@ -36,11 +35,11 @@ def read_jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     Raises:
         DataError: naming the line that is not JSON.
     """
-    with reading(where, "the file cannot be read", _FIX, _DAMAGE), path.open(encoding="utf-8-sig") as lines:
+    with reading(where, "the file cannot be read", _FIX), path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 place = f"line {number}"
-                with reading(f"{where}, {place}", "the line is not JSON", _FIX, _DAMAGE):
+                with reading(f"{where}, {place}", "the line is not JSON", _FIX):
                     row = json.loads(line, object_hook=_decoded)
                 yield place, row
 
@@ -51,7 +50,7 @@ def read_json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     Raises:
         DataError: when the file is not JSON, or holds what Polygraphy saved of outputs.
     """
-    with reading(where, "the file is not JSON", _FIX, _DAMAGE):
+    with reading(where, "the file is not JSON", _FIX):
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_decoded)
     if isinstance(content, dict) and isinstance(content.get("lst"), list):
         content = content["lst"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.errors import CalibrationError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -55,22 +55,25 @@ class LoadedArray:
 
 
 @contextmanager
-def reading(where: str, message: str, fix: str, damage: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turns what reading a file raises into a DataError that names the file.
+def reading(where: str, message: str, fix: str) -> Iterator[None]:
+    """The boundary of every reader: whatever the library below raises becomes a DataError that names the file.
+
+    What a decoder does with damaged bytes is not documented anywhere, so no list of exceptions would be complete.
 
     Args:
         where: the file.
         message: what a damaged file is called; the error's own text is added.
         fix: what to do about a damaged file.
-        damage: the exceptions that a damaged file leads to.
     """
     try:
         yield
-    except DataError:
+    except CalibrationError:
         raise
     except FileNotFoundError as error:
         raise DataError(
             "the file is gone", where=where, fix="keep the data in place during the run"
         ) from error
-    except damage as error:
-        raise DataError(f"{message}: {error}", where=where, fix=fix) from error
+    except MemoryError as error:
+        raise DataError(f"{message}: it does not fit into memory", where=where, fix=fix) from error
+    except Exception as error:
+        raise DataError(f"{message}: {error or type(error).__name__}", where=where, fix=fix) from error

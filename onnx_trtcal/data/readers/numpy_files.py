@@ -10,7 +10,6 @@ import io
 import math
 import re
 import zipfile
-import zlib
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["StoredArray", "read_npy", "read_npz"]
 
 Header = tuple[tuple[int, ...], bool, np.dtype]
+_ENCRYPTED = 1  # bit of a zip entry's flags
 
 _PLAIN_HEADER = re.compile(
     rb"\{'descr': '(?P<dtype>[<>|=][a-zA-Z]\d*)', 'fortran_order': (?P<fortran>True|False), "
     rb"'shape': \((?P<shape>(?:\d+, ?)*\d*)\), \}\s*"
 )
-_DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,14 @@ class StoredArray:
             for _ in range(math.prod(self.shape[:axes])):
                 yield self._read_values(file, self.shape[axes:])
 
+    def cut_short(self) -> DataError:
+        """The error of a file that holds fewer values than its header says."""
+        return DataError(
+            f"the file ends inside the array, of shape {self.shape} and type {self.dtype}",
+            where=self.where,
+            fix="the file was cut off: make or copy it again",
+        )
+
     def _read_values(self, file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
         wanted = math.prod(shape) * self.dtype.itemsize
         data = bytearray(wanted)
@@ -89,11 +96,7 @@ class StoredArray:
         while done < wanted and (got := file.readinto(view[done:])):  # type: ignore[attr-defined]
             done += got
         if done < wanted:
-            raise DataError(
-                f"the file ends inside the array, of shape {self.shape} and type {self.dtype}",
-                where=self.where,
-                fix="the file was cut off: make or copy it again",
-            )
+            raise self.cut_short()
         return np.frombuffer(data, self.dtype).reshape(shape)
 
 
@@ -107,7 +110,9 @@ def read_npy(path: Path, where: str) -> dict[str, StoredArray]:
     def open_file() -> AbstractContextManager[IO[bytes]]:
         return path.open("rb")
 
-    return {"": _stored(where, open_file, path)}
+    with _reading(where):
+        size = path.stat().st_size
+    return {"": _stored(where, open_file, path, size)}
 
 
 def read_npz(path: Path, where: str) -> dict[str, StoredArray]:
@@ -117,20 +122,29 @@ def read_npz(path: Path, where: str) -> dict[str, StoredArray]:
         DataError: when it is not such an archive, or one of the arrays holds Python objects or records.
     """
     with _reading(where), zipfile.ZipFile(path) as archive:
-        members = [name for name in archive.namelist() if name.endswith(".npy")]
-    keys = [name.removesuffix(".npy") for name in members]
-    return {
-        key: _stored(f"{where}, key {key!r}", _member(path, name), None)
-        for key, name in zip(keys, members, strict=True)
-    }
+        members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+    found = {}
+    for entry in members:
+        key = entry.filename.removesuffix(".npy")
+        inside = f"{where}, key {key!r}"
+        if entry.flag_bits & _ENCRYPTED:
+            raise DataError("the array is encrypted", where=inside, fix="save it without a password")
+        found[key] = _stored(inside, _member(path, entry.filename), None, entry.file_size)
+    return found
 
 
 def _stored(
-    where: str, opener: Callable[[], AbstractContextManager[IO[bytes]]], path: Path | None
+    where: str, opener: Callable[[], AbstractContextManager[IO[bytes]]], path: Path | None, size: int
 ) -> StoredArray:
+    """The array behind a header that was read; `size` is how many bytes header and values take together."""
     with _reading(where), opener() as file:
         shape, fortran, dtype = _header(file, where)
-    return StoredArray(where, shape, dtype, fortran, opener, path)
+        begin = file.tell()
+    stored = StoredArray(where, shape, dtype, fortran, opener, path)
+    # Before anything of the shape is believed: a header is quickly damaged, and memory quickly asked for.
+    if begin + math.prod(shape) * dtype.itemsize > size:
+        raise stored.cut_short()
+    return stored
 
 
 def _member(path: Path, name: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
@@ -149,8 +163,8 @@ def _header(file: IO[bytes], where: str) -> Header:
     )
     shape, fortran, dtype = _parse(file, read) if read else ((), False, np.dtype(object))
     # Version 3.0 is written for records with non-ASCII field names only.
-    if dtype.hasobject or dtype.names:
-        kind = "records" if dtype.names or not read else "Python objects, which are never unpickled"
+    if dtype.hasobject or dtype.names is not None or not dtype.itemsize:
+        kind = "records" if not dtype.hasobject or not read else "Python objects, which are never unpickled"
         raise DataError(
             f"the array holds {kind}",
             where=where,
@@ -175,4 +189,4 @@ def _parse(file: IO[bytes], read: Callable[[IO[bytes]], Header]) -> Header:
 
 
 def _reading(where: str) -> AbstractContextManager[None]:
-    return reading(where, "the array cannot be read", "make or copy the file again", _DAMAGE)
+    return reading(where, "the array cannot be read", "make or copy the file again")

@@ -26,7 +26,6 @@ def read_tensor(path: Path, where: str) -> dict[str, LoadedArray]:
         where,
         "the file is not an ONNX TensorProto",
         "give .pb files as in the ONNX model zoo's test_data_set folders, or .npy",
-        (Exception,),
     ):
         tensor = onnx.TensorProto.FromString(path.read_bytes())
         if tensor.data_type == onnx.TensorProto.UNDEFINED:

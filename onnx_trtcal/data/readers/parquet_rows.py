@@ -25,7 +25,7 @@ def read_parquet(path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]
     parquet = needed_package("pyarrow.parquet", where, "save the rows as .jsonl or .npz")
     # pyarrow's errors derive from ValueError, OSError and others.
     with (
-        reading(where, "the file is not Parquet", "write the file again", (Exception,)),
+        reading(where, "the file is not Parquet", "write the file again"),
         parquet.ParquetFile(path) as file,
     ):
         number = 0

@@ -62,4 +62,4 @@ def _opened(path: Path) -> Any:
 
 
 def _reading(where: str) -> AbstractContextManager[None]:
-    return reading(where, "the file is not safetensors", "write the file again", (Exception,))
+    return reading(where, "the file is not safetensors", "write the file again")

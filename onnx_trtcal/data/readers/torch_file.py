@@ -25,7 +25,6 @@ def read_torch(path: Path, where: str) -> Iterator[tuple[str, Any]]:
         where,
         "the file does not hold plain tensors",
         "save a tensor, {input name: tensor}, or a list of these, with torch.save",
-        (Exception,),
     ):
         content = torch.load(path, map_location="cpu", weights_only=True)
     rows = content if isinstance(content, (list, tuple)) else [content]

@@ -23,6 +23,7 @@ __all__ = [
     "is_external",
     "location",
     "map_values",
+    "sparse_tensors_of",
     "tensor_nbytes",
     "tensors_of",
     "write_aligned",
@@ -66,7 +67,11 @@ def tensor_nbytes(tensor: onnx.TensorProto) -> int:
 
 
 def location(tensor: onnx.TensorProto) -> Location:
-    """The place an external tensor's bytes are in."""
+    """The place an external tensor's bytes are in.
+
+    Raises:
+        ValueError: its offset or its length is not a whole number.
+    """
     fields = {entry.key: entry.value for entry in tensor.external_data}
     length = int(fields.get("length") or 0) or tensor_nbytes(tensor)
     return Location(fields.get("location", ""), int(fields.get("offset") or 0), length)
@@ -99,12 +104,39 @@ def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from _node_tensors(graph.node)
 
 
+def sparse_tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
+    """Every sparse tensor stored in a model, in subgraphs and functions too."""
+    yield from _graph_sparse(proto.graph)
+    for function in proto.functions:
+        yield from _node_sparse(function.node)
+
+
+def _graph_sparse(graph: onnx.GraphProto) -> Iterator[onnx.SparseTensorProto]:
+    yield from graph.sparse_initializer
+    yield from _node_sparse(graph.node)
+
+
+def _node_sparse(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.SparseTensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
+                yield attribute.sparse_tensor
+            yield from attribute.sparse_tensors
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graph_sparse(attribute.g)
+            for graph in attribute.graphs:
+                yield from _graph_sparse(graph)
+
+
 def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 yield attribute.t
             yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS):
+                    yield from (sparse.values, sparse.indices)
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield from _graph_tensors(attribute.g)
             for graph in attribute.graphs:
@@ -181,9 +213,15 @@ def map_values(tensor: onnx.TensorProto, directory: Path) -> np.ndarray:
 
 def _unpacked(tensor: onnx.TensorProto, path: Path, place: Location) -> np.ndarray:
     # Types narrower than a byte are packed, and need the unpacking that onnx itself does.
-    with open(os.fspath(path), "rb") as file:
-        file.seek(place.offset)
-        raw = file.read(place.length)
+    where = f"{path}, tensor {tensor.name!r}"
+    try:
+        with open(os.fspath(path), "rb") as file:
+            file.seek(place.offset)
+            raw = file.read(tensor_nbytes(tensor))
+    except OSError as error:
+        raise ModelError(f"cannot read the weights: {error}", where=where) from error
+    if len(raw) < tensor_nbytes(tensor):
+        raise ModelError("the weights are cut short", where=where, fix="copy or download the file again")
     whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
     return numpy_helper.to_array(whole)
 

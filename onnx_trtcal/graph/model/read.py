@@ -13,6 +13,8 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from onnx_trtcal.errors import ModelError, did_you_mean
 from onnx_trtcal.graph.model.external import external_files
+from onnx_trtcal.graph.model.stored import check_stored
+from onnx_trtcal.graph.model.text import check_text
 from onnx_trtcal.support.files import natural_key
 
 if TYPE_CHECKING:
@@ -60,9 +62,12 @@ def read_model(model: str | Path | onnx.ModelProto) -> ModelSource:
         model: path of an ONNX file, or a model in memory (which is kept, not copied, and never changed).
 
     Raises:
-        ModelError: when there is no such file, or it is not an ONNX model.
+        ModelError: when there is no such file, it is not an ONNX model, or what it stores cannot be what it says,
+            see `check_stored`.
     """
     if isinstance(model, onnx.ModelProto):
+        check_text(model, "the ModelProto")
+        check_stored(model, None, "the ModelProto")
         return ModelSource(None, None, "the ModelProto", model, hashlib.sha256(_serialised(model)))
     if not isinstance(model, (str, os.PathLike)):
         raise ModelError(
@@ -71,7 +76,10 @@ def read_model(model: str | Path | onnx.ModelProto) -> ModelSource:
         )
     path = Path(model)
     data = _read(path)
-    return ModelSource(path, path.parent, str(path), _parsed(data, str(path)), hashlib.sha256(data))
+    proto = _parsed(data, str(path))
+    check_text(proto, str(path))
+    check_stored(proto, path, str(path))
+    return ModelSource(path, path.parent, str(path), proto, hashlib.sha256(data))
 
 
 def _read(path: Path) -> bytes:

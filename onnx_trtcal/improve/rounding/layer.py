@@ -14,7 +14,7 @@ from onnx_trtcal.graph.weighted import WEIGHTED
 from onnx_trtcal.improve.rounding.operands import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import onnx_graphsurgeon as gs
 

@@ -1,4 +1,8 @@
-"""Ties between a Concat and its branches: TensorRT moves the Q behind a Concat up to each branch."""
+"""Ties between a Concat and its branches: TensorRT moves the Q behind a Concat up to each branch.
+
+Branches whose ranges lie too far apart for one scale are not tied: each keeps its own pair for its other readers, and
+is quantized once more, with the Concat's scale, for the layer that reads the Concat.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,14 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.qdq.place.placement import Tie
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from onnx_trtcal.graph.flow import Flow
 
 __all__ = ["concat_ties"]
 
 
-def concat_ties(flow: Flow, pairs: Iterable[str]) -> tuple[Tie, ...]:
+def concat_ties(flow: Flow, pairs: Iterable[str], mixed: Container[str] = ()) -> tuple[Tie, ...]:
     """Sets of tensors with pairs that have to share a scale.
 
     A branch that has a pair of its own, for another consumer, would be quantized twice unless both scales are
@@ -23,20 +27,21 @@ def concat_ties(flow: Flow, pairs: Iterable[str]) -> tuple[Tie, ...]:
     Args:
         flow: the graph.
         pairs: the tensors that carry a pair, in graph order.
+        mixed: outputs of the Concats whose branches keep their own scales.
     """
     pairs_at: dict[str, list[str]] = {}
     for tensor in pairs:
         pairs_at.setdefault(flow.root(tensor), []).append(tensor)
     classes = _Classes()
     inner: set[str] = set()
-    pending = [root for root in pairs_at if flow.branches(root)]
+    pending = [root for root in pairs_at if flow.branches(root) and root not in mixed]
     seen = set(pending)
     while pending:
         root = pending.pop()
         for branch in flow.branches(root):
             inner.add(branch)
             classes.join(root, branch)
-            if flow.branches(branch) and branch not in seen:
+            if flow.branches(branch) and branch not in seen and branch not in mixed:
                 seen.add(branch)
                 pending.append(branch)
     members: dict[str, list[str]] = {}

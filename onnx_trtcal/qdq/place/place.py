@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.group import Group
+    from onnx_trtcal.qdq.place.mixed_concats import MixedConcat
 
 __all__ = ["place"]
 
@@ -39,6 +40,7 @@ def place(
     options: QdqOptions = QdqOptions(),
     available: Container[str] | None = None,
     unseen: Container[str] = (),
+    mixed: Sequence[MixedConcat] = (),
 ) -> Placement:
     """Decides which tensors of a folded graph carry a Q/DQ pair and who reads it.
 
@@ -50,8 +52,9 @@ def place(
             means that every tensor has one.
         unseen: names of tensors whose scale is made up, because no value of theirs was ever seen: an op that reads
             one is left alone, too.
+        mixed: the Concats whose branches keep their own scales; only layers read one through a pair.
     """
-    return _Placer(graph, groups, options, available, unseen).place()
+    return _Placer(graph, groups, options, available, unseen, mixed).place()
 
 
 class _Placer:
@@ -62,12 +65,14 @@ class _Placer:
         options: QdqOptions,
         available: Container[str] | None,
         unseen: Container[str],
+        mixed: Sequence[MixedConcat],
     ) -> None:
         self.flow = Flow(graph)
         self.groups = {group.anchor: group for group in groups}
         self.options = options
         self.available = available
         self.unseen = unseen
+        self.mixed = {each.tensor: each for each in mixed}
         self.pairs = PairReads(self.flow)
         self.weights: list[Weight] = []
         self.quantized: list[str] = []
@@ -86,8 +91,8 @@ class _Placer:
         for node in self.flow.nodes:
             if kind(node) == "AveragePool" and node.outputs[0].name not in grouped:
                 self._pool(node)
-        self.pairs.lift_through_moves(self._stays_float)
-        share_pairs(self.flow, self.pairs, self._stays_float)
+        self.pairs.lift_through_moves(self._stays_float, self._has_scale)
+        share_pairs(self.flow, self.pairs, self._stays_float, self.mixed)
         ordered = [tensor for tensor in self.flow.tensors if tensor in self.pairs.reads]
         return Placement(
             activations=tuple(Activation(tensor, tuple(self.pairs.reads[tensor])) for tensor in ordered),
@@ -95,14 +100,27 @@ class _Placer:
             quantized=tuple(self.quantized),
             left=dict(self.left),
             float_skips=dict(self.float_skips),
-            ties=concat_ties(self.flow, ordered) if self.options.share_concat else (),
+            ties=concat_ties(self.flow, ordered, self.mixed) if self.options.share_concat else (),
             unmatched=tuple(
                 pattern
                 for pattern in self.options.exclude
                 if not any(_matches(pattern, node) for node in self.flow.nodes)
             ),
             lifted=dict(self.pairs.lifted),
+            mixed=tuple(self.mixed.values()),
+            mixed_readers=self._mixed_readers(ordered),
         )
+
+    def _mixed_readers(self, tensors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The layers that read a mixed Concat through a pair, also behind ops that only move its values."""
+        found: dict[str, tuple[str, ...]] = {}
+        for tensor in tensors:
+            root = self.flow.root(tensor)
+            if root in self.mixed:
+                direct = self.pairs.reads[tensor]
+                final = [each for read in direct for each in self.pairs.lifted.get(read.node, (read,))]
+                found[root] = (*found.get(root, ()), *(read.node for read in final))
+        return found
 
     def _layer(self, node: gs.Node) -> None:
         """Both inputs of a layer, and the skip input of the residual Add that is fused behind it."""
@@ -181,6 +199,7 @@ class _Placer:
         if (
             self._excluded(node)
             or Read(output, 0) in self.pairs.reads.get(data, ())
+            or self.flow.root(data) in self.mixed
             or not (self._has_scale(data) and self._has_scale(output))
             or not self.pairs.comes_as_int8(data)
             or self.flow.is_output(output)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onnx_trtcal.qdq.place.mixed_concats import MixedConcat
+
 __all__ = ["Activation", "Placement", "Read", "Tie", "Weight"]
 
 
@@ -69,6 +71,8 @@ class Placement:
         unmatched: patterns of `exclude` that no node matches.
         lifted: first output of an op that only moves values and reads a pair on behalf of others -> the reads,
             behind it, of the ops that run in INT8 because of that.
+        mixed: the Concats whose branches keep their own scales, because they lie too far apart for one.
+        mixed_readers: output of such a Concat -> first outputs of the layers that read it in INT8, with its one scale.
     """
 
     activations: tuple[Activation, ...]
@@ -79,6 +83,8 @@ class Placement:
     ties: tuple[Tie, ...]
     unmatched: tuple[str, ...] = ()
     lifted: Mapping[str, tuple[Read, ...]] = field(default_factory=dict)
+    mixed: tuple[MixedConcat, ...] = ()
+    mixed_readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:

@@ -15,7 +15,7 @@ from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     import onnx_graphsurgeon as gs
 
@@ -27,17 +27,22 @@ __all__ = ["share_pairs"]
 _TAKE_PAIRS = POINTWISE | INT8_CAPABLE | {"PRelu"}
 
 
-def share_pairs(flow: Flow, pairs: PairReads, stays_float: Callable[[gs.Node], bool]) -> None:
+def share_pairs(
+    flow: Flow, pairs: PairReads, stays_float: Callable[[gs.Node], bool], mixed: Container[str] = ()
+) -> None:
     """Adds reads to the pairs that there are.
 
     Args:
         flow: the graph.
         pairs: the pairs decided so far; reads are added.
         stays_float: whether a node was excluded from quantization.
+        mixed: outputs of the Concats that one scale does not serve: what decodes them reads them in floating point.
     """
     for tensor, reads in list(pairs.reads.items()):
         others = pairs.raw_readers(tensor)
         if flow.is_output(tensor) or not any(is_layer(flow.node[read.node]) for read in reads):
+            continue
+        if flow.root(tensor) in mixed:
             continue
         if all(index >= 0 and kind(node) in _TAKE_PAIRS and not stays_float(node) for node, index in others):
             for node, index in others:

@@ -11,9 +11,11 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_value_info
 from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
+from onnx_trtcal.qdq.place.mixed_concats import mixed_concats
 from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.scale_record import RECORD_KEY, Record, dump_record
 from onnx_trtcal.qdq.write.insert import Inserted, quantize_graph
+from onnx_trtcal.scales import QUANTIZED_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -80,13 +82,16 @@ def quantize_model(
         ModelError: nothing can be quantized, or the opset cannot be raised.
         OptionError: a scale is negative or not finite.
     """
+    from onnx_trtcal.graph.flow import Flow
     from onnx_trtcal.graph.fold.fold import fold
     from onnx_trtcal.graph.groups.group import find_groups
     from onnx_trtcal.graph.model.importer import import_graph
 
     graph = import_graph(model)
     fold(graph)
-    placement = place(graph, find_groups(graph, model.shapes), options, scales, unseen)
+    kept = {name: scale * QUANTIZED_MAX for name, scale in scales.items() if name not in unseen}
+    mixed = mixed_concats(Flow(graph), kept)
+    placement = place(graph, find_groups(graph, model.shapes), options, scales, unseen, mixed)
     if not placement.quantized:
         reasons = (
             "; ".join(sorted(set(placement.left.values()))) or "it has no Conv, ConvTranspose, Gemm or MatMul"

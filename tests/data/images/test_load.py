@@ -25,7 +25,7 @@ def save(path, pixels=PIXELS, **options):
 
 def fed(path, shape, dtype=np.float32, **flags):
     spec = InputSpec("x", np.dtype(dtype), shape)
-    return load_image(path, make_recipe(Preprocess(**flags), spec, feeding_of([spec])), path.name)
+    return load_image(path, make_recipe(Preprocess(**flags), spec, feeding_of([spec])), path.name).array
 
 
 def test_defaults_scale_to_one(tmp_path):

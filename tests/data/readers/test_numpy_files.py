@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from onnx_trtcal.data.readers.numpy_files import read_npy, read_npz
 from onnx_trtcal.errors import DataError
@@ -33,15 +38,68 @@ def test_whole_and_rows_give_what_was_saved(tmp_path, form, array):
 
 
 def test_rows_of_a_stack_are_read_one_at_a_time(tmp_path):
-    """A stack whose end is missing still gives its first rows: nothing past them was read."""
+    """A stack that loses its end during the run still gives its first rows: nothing past them was read."""
     np.save(tmp_path / "a.npy", ARRAY)
+    rows = read_npy(tmp_path / "a.npy", "a.npy")[""].rows(1)
     data = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(data[:-30])
-    rows = read_npy(tmp_path / "a.npy", "a.npy")[""].rows(1)
     np.testing.assert_array_equal(next(rows), ARRAY[0])
     with pytest.raises(DataError, match="ends inside the array") as caught:
         list(rows)
     assert caught.value.where == "a.npy"
+
+
+def header(text: str) -> bytes:
+    """A .npy file of nothing but a header."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (",
+        "{'descr': '<f4'",
+        "{'descr': '', 'fortran_order': False, 'shape': (1,), }\n",
+        "{'descr': (), 'fortran_order': False, 'shape': (1,), }\n",
+        "{'descr': [], 'fortran_order': False, 'shape': (), }\n",
+        "(" * 300,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 1000000000000), }\n",
+        f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 5000}, ), }}\n",
+    ],
+)
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_whatever_a_header_says_is_an_error_of_ours(tmp_path, form, text):
+    path = tmp_path / f"a.{form}"
+    if form == "npy":
+        path.write_bytes(header(text))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", header(text))
+    with pytest.raises(DataError) as caught:
+        read_npy(path, "a.npy") if form == "npy" else read_npz(path, "a.npz")
+    assert caught.value.where.startswith(f"a.{form}")
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_archive_is_an_error_of_ours(tmp_path, method, data):
+    path = tmp_path / "a.npz"
+    file = io.BytesIO()
+    np.save(file, ARRAY)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.npy", file.getvalue())
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content))
+    try:
+        for stored in read_npz(path, "a.npz").values():
+            stored.read()
+    except DataError as error:
+        assert error.where.startswith("a.npz")
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx.numpy_helper
 import pytest
 from helpers import toys
 from helpers.compiler import Pattern, attention, needs_compiler, pooled_classifier, quantized, values
@@ -15,7 +16,6 @@ from onnx_trtcal.trt.compiler.options import CompileOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import onnx
 
 pytestmark = [needs_compiler, pytest.mark.slow]
 
@@ -73,6 +73,21 @@ def pooled_branch() -> onnx.ModelProto:
     pattern.op("AveragePool", "b", "q", kernel_shape=[5, 7], strides=[5, 7])
     pattern.op("Concat", "n q", "j", axis=1)
     return pattern.model(pattern.conv("j", "c", 64, 16, kernel=1))
+
+
+def two_ranges(small: float) -> onnx.ModelProto:
+    """Two branches, the second `small` times as large, joined for a layer; the second is read by another, too."""
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 16)
+    pattern.conv("x", "b", 24, 16)
+    pattern.store("w_b", pattern.constants["w_b"] * np.float32(small))
+    pattern.store("b_b", pattern.constants["b_b"] * np.float32(small))
+    pattern.op("Relu", "a", "ar")
+    pattern.op("Relu", "b", "br")
+    pattern.op("Concat", "ar br", "c", axis=1)
+    pattern.conv("c", "d", 32, 16)
+    pattern.conv("br", "e", 16, 16)
+    return pattern.model(pattern.op("Add", "d e", "s"))
 
 
 def few_channels() -> onnx.ModelProto:
@@ -141,6 +156,35 @@ def test_average_pools_read_and_write_int8() -> None:
     assert {each.dtype for each in (*pool.inputs, *pool.outputs)} == {"Int8"}
 
 
+def test_a_pool_that_is_reshaped_for_a_product_runs_in_int8() -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 32)
+    pattern.op("AveragePool", "a", "p", kernel_shape=[9, 7])
+    pattern.store("rows", np.array([2, 32], np.int64))
+    pattern.op("Reshape", "p rows", "f")
+    made = built(pattern.model(pattern.linear("f", "y", 32, 40), (2, 24, 9, 7)))
+    assert_all_int8(made)
+    (pool,) = [kernel for kernel in made.kernels if kernel.kind == "avgpool"]
+    assert {each.dtype for each in (*pool.inputs, *pool.outputs)} == {"Int8"}
+
+
+@pytest.mark.parametrize(("middle", "left"), [(3, ["n_e"]), (6, [])])
+def test_what_squeezes_to_a_few_values_is_in_int8_as_far_as_there_are_kernels(
+    middle: int, left: list[str]
+) -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 24)
+    pattern.op("GlobalAveragePool", "a", "g")
+    pattern.conv("g", "s", 24, middle, kernel=1)
+    pattern.op("Relu", "s", "r")
+    pattern.conv("r", "e", middle, 24, kernel=1)
+    pattern.op("Sigmoid", "e", "gate")
+    pattern.op("Mul", "a gate", "m")
+    made = built(pattern.model(pattern.conv("m", "y", 24, 16)))
+    assert made.lost == ()
+    assert [layer.name for layer in made.layers if not layer.int8] == left
+
+
 def test_few_channels_move_fewer_float_bytes_in_int8() -> None:
     assert float_bytes(built(few_channels())) < float_bytes(built(few_channels(), min_channels=16))
 
@@ -166,3 +210,17 @@ def test_a_round_trip_through_float_weights_is_exact() -> None:
     back = dequantize(quantized(model))
     data = {"x": values(1, 20, 32, seed=3, spread=1.0)}
     np.testing.assert_allclose(toys.run(back.proto(), data)[0], toys.run(model, data)[0], atol=2e-2, rtol=0)
+
+
+def test_branches_with_scales_of_their_own_cost_no_kernel_and_no_bytes() -> None:
+    tied, own = (quantized(two_ranges(small)) for small in (1.0, 0.01))
+    for model, count in ((tied, 1), (own, 2)):
+        pairs = {
+            node.input[0]: node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"
+        }
+        values = {t.name: float(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer if not t.dims}
+        assert len({values[pairs[name]] for name in ("br", "c")}) == count
+    one, other = (compile_model(model, CompileOptions()) for model in (tied, own))
+    assert_all_int8(one)
+    assert_all_int8(other)
+    assert (kernels(one), float_bytes(one)) == (kernels(other), float_bytes(other))

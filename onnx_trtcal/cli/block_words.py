@@ -1,0 +1,68 @@
+"""What is said of the blocks of a model's outputs, and of tables with columns that hold nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.cli.simulation import db
+from onnx_trtcal.fidelity.blocks import worst
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnx_trtcal.fidelity.blocks import BlockError
+
+__all__ = ["block_fields", "shown_columns", "verdict_lines", "worst_name"]
+
+_MOST_BLOCKS = 20
+
+
+def verdict_lines(blocks: Sequence[BlockError], samples: int) -> list[str]:
+    """The verdict, and what it is the worst of: blocks in the order of the outputs."""
+    found = worst(blocks)
+    if not blocks:
+        return [f"verdict: none, the outputs hold no floats; {samples} samples"]
+    if found is None:
+        return [f"verdict: none, no output holds a value other than 0 in any of {samples} samples"]
+    of = "" if len(blocks) == 1 else f", the worst of {len(blocks)} blocks"
+    lines = [f"verdict: {db(found.sqnr)} dB in {found.block}{of}, {samples} samples"]
+    if len(blocks) > 1:
+        lines += [f"  {each.block}: {db(each.sqnr)} dB{_why(each)}" for each in blocks[:_MOST_BLOCKS]]
+    if len(blocks) > _MOST_BLOCKS:
+        lines.append(f"  and {len(blocks) - _MOST_BLOCKS} more")
+    return lines
+
+
+def _why(each: BlockError) -> str:
+    return "" if each.verdict else " (too little power beside the rest of the output to be a verdict)"
+
+
+def block_fields(blocks: Sequence[BlockError]) -> list[dict[str, object]]:
+    """Blocks as JSON has them."""
+    return [
+        {
+            "name": each.block.name,
+            "output": each.block.output,
+            "axis": each.block.axis,
+            "channels": None if each.block.axis is None else [each.block.start, each.block.stop],
+            "sqnr": each.sqnr,
+            "relative": each.relative,
+            "verdict": each.verdict,
+        }
+        for each in blocks
+    ]
+
+
+def worst_name(found: BlockError | None) -> str | None:
+    """The name of the worst block, if there is one."""
+    return None if found is None else found.block.name
+
+
+def shown_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns in which no row says anything; the first one stays."""
+    shown = [
+        at
+        for at in range(len(columns))
+        if not at or not rows or any(row[at] not in ("", "-") for row in rows)
+    ]
+    return [columns[at] for at in shown], [[row[at] for at in shown] for row in rows]
