@@ -10,9 +10,11 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.improve.equalize.equalize import Equalization, check_equalizable, equalize
 from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
 from onnx_trtcal.options import Options
+from onnx_trtcal.pipeline import calibrate_for
 from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, scales_from_data, source_kind
+from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.rounding.round_model import Rounding
     from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
@@ -146,7 +149,7 @@ def quantize(
         found = find_scales(model, source, options, listener, qdq.weight_bits)
     else:
         equalization = equalize(model, source, qdq.equalize, options, qdq, listener=listener)
-        found = scales_from_data(equalization.model, source, options, listener, qdq.weight_bits)
+        found = _calibrated(equalization.model, source, options, listener, qdq.weight_bits)
     rounding = round_on_data(found, source, qdq, listener) if qdq.round else None
     return replace(_quantized(found, qdq, rounding), equalization=equalization)
 
@@ -214,6 +217,16 @@ def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     from onnx_trtcal.qdq.lint.lint import lint_model
 
     return lint_model(model)
+
+
+def _calibrated(
+    model: Model, data: Any, options: Options, listener: Listener, weight_bits: int
+) -> ScaleSource:
+    """The scales of a model that is loaded already, from data."""
+    found = from_calibration(calibrate_for(model, data, options, listener, weight_bits=weight_bits))
+    for text in unseen_warnings(found.unseen, found.scales, from_cache=False):
+        listener.warn(text)
+    return found
 
 
 def _quantized(source: ScaleSource, qdq: QdqOptions, rounding: Rounding | None = None) -> Quantization:

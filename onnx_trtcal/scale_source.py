@@ -37,7 +37,6 @@ __all__ = [
     "find_scales",
     "from_calibration",
     "from_statistics",
-    "scales_from_data",
     "solve",
     "source_kind",
 ]
@@ -126,6 +125,8 @@ def find_scales(
     Raises:
         CalibrationError: one of its family; CacheError when the cache names no tensor of the model.
     """
+    from onnx_trtcal.pipeline import calibrate_for
+
     listener = listener or LoggingListener()
     kind = source_kind(source)
     if kind == "calibration":
@@ -138,24 +139,9 @@ def find_scales(
         name = str(source) if named else ""
         found = from_calibration(from_statistics(model, collection, options, listener, name), kind)
     else:
-        return scales_from_data(model, source, options, listener, weight_bits)
+        calibration = calibrate_for(model, source, options, listener, weight_bits=weight_bits)
+        found = from_calibration(calibration, kind)
     for text in unseen_warnings(found.unseen, found.scales, from_cache=kind == "cache"):
-        listener.warn(text)
-    return found
-
-
-def scales_from_data(
-    model: str | Path | onnx.ModelProto | Model,
-    data: Any,
-    options: Options,
-    listener: Listener,
-    weight_bits: int = 8,
-) -> ScaleSource:
-    """The scales of a model, which may be one that is loaded already, calibrated on data; see `find_scales`."""
-    from onnx_trtcal.pipeline import calibrate_for
-
-    found = from_calibration(calibrate_for(model, data, options, listener, weight_bits=weight_bits))
-    for text in unseen_warnings(found.unseen, found.scales, from_cache=False):
         listener.warn(text)
     return found
 
