@@ -13,9 +13,10 @@ from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
+from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -75,6 +76,10 @@ def evaluate(
     folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)
+    if equalization_of(target) != equalization_of(float_model):
+        # What was equalized in one of the models only holds other values there.
+        scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
+        wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
     wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
@@ -119,7 +124,8 @@ def _models(
     options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, options, request.qdq, listener=listener)
+        asked = simulated_method(source, options, listener)
+        made = quantize(model, source, asked, request.qdq, listener=listener)
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
         calibration = made.source.calibration if request.source is None else None
         feeding = calibration.feeding if calibration else None
