@@ -45,10 +45,10 @@ class Calibration:
             the default size, and empty where the file does not tell.
         movement: how far the thresholds moved over the last samples; None when nothing can be said.
         feeding: what an item of the data is; None when solved from a file.
-        weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
-            max|w| / 127: for a Q/DQ model, since a cache holds none.
         kept: a few samples as the model is fed with them one at a time, for a look at the end result: those with the
             smallest content hashes, whatever the order of the data. Empty when solved from a file.
+        weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
+            max|w| / 127: for a Q/DQ model, since a cache holds none.
     """
 
     prepared: Prepared
@@ -59,8 +59,8 @@ class Calibration:
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
     movement: Movement | None = None
     feeding: Feeding | None = None
-    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
     kept: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
+    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"

@@ -101,8 +101,8 @@ def calibrate_for(
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, once=isinstance(data, Iterator), weight_bits=weight_bits)
     path = Path(checkpoint) if checkpoint else None
+    search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
     keeper = SampleKeeper(
         options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
     )
@@ -116,14 +116,17 @@ def calibrate_for(
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
+    if search.steps_done is not None:
+        # What repeats the result, whatever the default or a budget in seconds came to.
+        prepared = replace(prepared, options=replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(
         calibration,
         seen_shapes=measured.seen_shapes,
         movement=measured.movement,
         feeding=measured.source.feeding,
-        weight_scales=search.weight_scales,
         kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
+        weight_scales=search.weight_scales,
     )
 
 

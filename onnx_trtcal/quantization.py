@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.improve.equalize.equalize import Equalization, check_equalizable, equalize
 from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
-from onnx_trtcal.options import Options
+from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.pipeline import calibrate_for
 from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated"]
+
+# A Q/DQ model has no calibrator of TensorRT's to be faithful to.
+_METHOD_ON_DATA = "auto"
+_TAKEN = {
+    "data": f"method {_METHOD_ON_DATA}: the default of quantize on data",
+    "statistics": f"method {DEFAULT_METHOD}: the default on statistics, where {_METHOD_ON_DATA} cannot run the model",
+    "cache": "the scales of the cache are taken as they are",
+    "calibration": "the scales of the calibration are taken as they are",
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ def quantize(
         model: path of a float ONNX file, or such a model in memory.
         source: where the scales come from: data to calibrate on, a statistics file, a calibration cache, also one
             that TensorRT wrote, or a Calibration of this model.
-        options: how to calibrate and to solve.
+        options: how to calibrate and to solve; without a method it is `auto` on data and `entropy` on statistics.
         qdq: where pairs go and how weights are stored.
         listener: receives messages and progress.
         transform: makes of each element of the data what is fed, as in `calibrate`.
@@ -144,6 +153,9 @@ def quantize(
     kind = source_kind(source)
     if qdq.round:
         check_roundable(source, kind)
+    if options.method is None:
+        listener.say(_TAKEN[kind])
+        options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
     equalization = None
     if qdq.equalize == "off":
         found = find_scales(model, source, options, listener, qdq.weight_bits)

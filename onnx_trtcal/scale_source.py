@@ -60,8 +60,7 @@ class ScaleSource:
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
-            cache's sidecar says, and where there is neither, those whose scale in the cache is 0, with all that take
-            theirs.
+            cache's sidecar says, and without either those whose scale in the cache is 0, with all that take theirs.
         seen_shapes: per input, the shapes that it was calibrated with; empty where they are not known.
         weight_scales: weight -> its scales, where a method found others than max|w| / 127.
     """
@@ -134,10 +133,8 @@ def find_scales(
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
     elif kind == "statistics":
-        named = isinstance(source, (str, Path))
-        collection = load_statistics(source) if named else source
-        name = str(source) if named else ""
-        found = from_calibration(from_statistics(model, collection, options, listener, name), kind)
+        collection, where = _read(source)
+        found = from_calibration(from_statistics(model, collection, options, listener, where), kind)
     else:
         calibration = calibrate_for(model, source, options, listener, weight_bits=weight_bits)
         found = from_calibration(calibration, kind)

@@ -99,11 +99,14 @@ def _child(tool: str, folder: str, models: Sequence[str], timeout: float) -> Non
 def _quantize(tool: str, model: str, shapes: str, output: Path, reason: Path) -> None:
     import onnx
 
+    os.chdir(output.parent)  # they leave files where they are
     for stream in (1, 2):  # the tools tell their progress
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     try:
         copy = str(output.with_name("model.onnx"))
         proto = onnx.load(model)
+        # Before IR 4 every stored tensor had to be a graph input as well, which not all models and tools heed.
+        proto.ir_version = max(proto.ir_version, 8)
         onnx.save(proto, copy)
         feeds = [_random_feed(proto, shapes, seed) for seed in range(_SAMPLES)]
         if tool.startswith("modelopt"):

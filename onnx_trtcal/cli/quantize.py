@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+# What --json tells of rounding.
+_ROUNDING = ("layers", "rounded", "corrected", "before", "after")
 _WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
@@ -100,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
             fields["equalization"] = made.equalization.record()
         if found:
             fields["end_result"] = found
+        if made.rounding is not None:
+            fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.result(json_text(fields))

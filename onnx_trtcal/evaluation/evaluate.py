@@ -11,9 +11,9 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
-from onnx_trtcal.evaluation.output_errors import OutputErrors, judged_tensors
+from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
 from onnx_trtcal.provenance import equalization_of
@@ -81,7 +81,7 @@ def evaluate(
         scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
         wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
-    wanted = tuple(dict.fromkeys((*wanted, *judged_tensors(float_model, link(folded.folded)))))
+    wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
     errors = OutputErrors(float_model, folded.folded, run.counted)
     # Where there are several rows for a sample, what has one value a row is not one value a class.
@@ -124,7 +124,8 @@ def _models(
     options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, options, request.qdq, listener=listener)
+        asked = simulated_method(source, options, listener)
+        made = quantize(model, source, asked, request.qdq, listener=listener)
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
         calibration = made.source.calibration if request.source is None else None
         feeding = calibration.feeding if calibration else None

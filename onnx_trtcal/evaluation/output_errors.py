@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.graph.view import Links
 
-__all__ = ["OutputErrors", "judged_tensors"]
+__all__ = ["OutputErrors", "compared_tensors"]
 
 
 class OutputErrors:
@@ -41,14 +41,14 @@ class OutputErrors:
         counted: the outputs whose size depends on values.
 
     Attributes:
-        judged: the tensors that are compared: the float outputs, or what the others are chosen from.
+        compared: the tensors that are compared: the float outputs, or what the others are chosen from.
         listed: the outputs that are compared as sets of rows.
         resized: the outputs of which a variant changed the size for some sample.
     """
 
     def __init__(self, model: Model, graph: gs.Graph, counted: DataDependent) -> None:
         links = link(graph)
-        self.judged = judged_tensors(model, links)
+        self.compared = compared_tensors(model, links)
         rows = {name: _row_axis(model, name) for name in counted.tensors}
         self._row_axes = {**picked_rows(model, links), **rows}
         self.listed = frozenset(self._row_axes)
@@ -56,7 +56,7 @@ class OutputErrors:
         one = OutputBlocks(whole=True)
         self._layouts = {
             name: one if name in self.listed and layout.axis is None else layout
-            for name, layout in output_blocks(model, graph, self.judged).items()
+            for name, layout in output_blocks(model, graph, self.compared).items()
         }
         self._counted = counted
         self.resized: set[str] = set()
@@ -69,8 +69,8 @@ class OutputErrors:
         self._errors = {name: BlockErrors(self._layouts) for name in variants}
 
     def expect(self, batch: Batch, fp32: Mapping[str, np.ndarray]) -> None:
-        """Adds what the float model makes of a batch: tensor -> values, of which those that are judged count."""
-        for name in self.judged:
+        """Adds what the float model makes of a batch: tensor -> values, of which those in `compared` count."""
+        for name in self.compared:
             array = fp32.get(name)
             if array is not None and is_float(array):
                 rows = rows_of(array, batch, rowless=name in self._counted.rowless)
@@ -85,7 +85,7 @@ class OutputErrors:
     ) -> None:
         """Adds what the float model and a variant make of a batch."""
         errors = self._errors[variant]
-        for name in self.judged:
+        for name in self.compared:
             expected, got = fp32.get(name), int8.get(name)
             if expected is None or got is None or not is_float(expected):
                 continue
@@ -122,7 +122,7 @@ class OutputErrors:
             errors.add(name, shaped[0], shaped[1], 1 if by_row else None)
 
 
-def judged_tensors(model: Model, links: Links) -> tuple[str, ...]:
+def compared_tensors(model: Model, links: Links) -> tuple[str, ...]:
     """The float outputs of a model; where it has none, the float tensors that its outputs are chosen from.
 
     Args:

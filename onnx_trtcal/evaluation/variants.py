@@ -119,8 +119,8 @@ class Variants:
         self._tasks = tasks
         self.counted = counted
         self._errors = OutputErrors(switched.source, switched.folded, counted)
-        run = dict.fromkeys((*self._outputs, *self._errors.judged))
-        made = switched.graph.tensors()
+        run = dict.fromkeys((*self._outputs, *self._errors.compared))
+        made = link(switched.graph).tensors
         self._session = Session(
             probe(switched.graph, switched.model, tuple(name for name in run if name in made)),
             provider,

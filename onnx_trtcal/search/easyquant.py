@@ -13,13 +13,15 @@ they are searched for integers within +-63, as for the kernels of the paper.
 
 Where it goes its own way:
 
-* An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes.
+* An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes, over
+  all samples taken as one: a product of single rows has one value per channel and sample.
 * A tensor has one scale, however many layers read it: the mean of their similarities is maximised. So does a weight
   that several layers read: it keeps max|w| / 127.
 * The two inputs of a product of activations are searched in turn, each against the other's current threshold: first
   max|x|, then what was chosen.
 * Each layer is run on the network's values in floating point, whatever came before it.
-* After four rounds it ends, moved or not: from there on it goes back and forth between neighbouring candidates.
+* The first round tries all candidates, later ones the four on either side of the current one. After four rounds it
+  ends, moved or not: from there on it goes back and forth between neighbours.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ __all__ = ["Similarity", "factors", "solve"]
 
 _MOST_SAMPLES = 50  # as many as the paper uses
 _MOST_ROUNDS = 4
+_NEAR = 4  # candidates on either side that a later round tries
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
+_KEPT_BYTES = 256 << 20
 _NOTHING = np.zeros(0)
 
 
@@ -56,8 +60,8 @@ def solve(task: Task) -> dict[str, Chosen]:
     """The threshold of every tensor, by what it does to the outputs of the layers that read it.
 
     The scales of the layers' weights, as far as they moved, are left in `task.weight_scales`. On at most 50 samples,
-    each layer runs 200 times per sample and round, mostly for two or three rounds, and once what comes before it.
-    Deterministic for the same samples.
+    each layer runs 200 to 250 times per sample, and a few times what comes before it. Deterministic for the same
+    samples.
 
     Raises:
         ModelError: when ONNX Runtime cannot run a part of the model.
@@ -87,15 +91,15 @@ def solve(task: Task) -> dict[str, Chosen]:
         for names, reading in readers.items():
             same = frozenset(sharing[names])
             amax = task.histograms[names[0]].amax
-            for _ in range(_MOST_ROUNDS):
-                best = similarity.best(reading, same, current, amax)
+            for near in (False, *[True] * (_MOST_ROUNDS - 1)):
+                best = similarity.best(reading, same, current, amax, near=near)
                 moved = best is not None and any(current[name] != best for name in same)
                 if best is not None:
                     found.update({name: Chosen(best, "") for name in names if name in found})
                     current.update(dict.fromkeys(same, best))
                 for layer in reading:
                     if all(uses[name] == 1 for name in layer.constants):
-                        moved |= similarity.search_weights(layer, current)
+                        moved |= similarity.search_weights(layer, current, near=near)
                 if not moved:
                     break
             advance(len(samples))
@@ -132,6 +136,8 @@ class Similarity:
         # The current scales of weights, and those that they began with.
         self._scales: dict[str, np.ndarray] = {}
         self._plain: dict[str, np.ndarray] = {}
+        # Per channel, the number of the factor that its scale comes from.
+        self._places: dict[str, np.ndarray] = {}
 
     def moved_scales(self) -> dict[str, np.ndarray]:
         """Weight -> its scales, for those whose scales are no longer max|w| / limit."""
@@ -142,20 +148,30 @@ class Similarity:
         }
 
     def best(
-        self, layers: Sequence[Layer], sharing: frozenset[str], current: Mapping[str, float], amax: float
+        self,
+        layers: Sequence[Layer],
+        sharing: frozenset[str],
+        current: Mapping[str, float],
+        amax: float,
+        *,
+        near: bool = False,
     ) -> float | None:
         """The threshold whose mean similarity is the largest; the largest threshold among equal ones.
 
         Args:
             layers: those that read one of `sharing`.
             sharing: the tensors that get the threshold.
-            current: thresholds of the other activations that the layers read.
+            current: thresholds of the activations that the layers read.
             amax: the largest magnitude, positive.
+            near: try only candidates next to the current one.
 
         Returns:
             float32 as a float; None where the layers make nothing but zeros.
         """
         thresholds = [float(np.float32(amax / factor)) for factor in factors()]
+        if near:
+            at = thresholds.index(current[min(sharing)])
+            thresholds = thresholds[max(at - _NEAR, 0) : at + _NEAR + 1]
         each = [self.of(layer, sharing, current, thresholds) for layer in layers]
         some = [values for values in each if values is not None]
         return thresholds[int(np.argmax(np.mean(some, axis=0)))] if some else None
@@ -194,12 +210,13 @@ class Similarity:
                 total[place] += _cosine(exact, runner.run(arrays, {**int8, **others, **changed})[0])
         return total / count if count else None
 
-    def search_weights(self, layer: Layer, current: Mapping[str, float]) -> bool:
+    def search_weights(self, layer: Layer, current: Mapping[str, float], *, near: bool = False) -> bool:
         """Gives each output channel of a layer's weight the scale of the greatest similarity.
 
         Args:
             layer: the layer.
             current: thresholds of the activations that it reads.
+            near: try only candidates next to the current ones.
 
         Returns:
             Whether a scale changed. Of equal similarities, those of the larger scale count.
@@ -211,25 +228,41 @@ class Similarity:
         before = self._scales[name]
         axis = WEIGHTED[kind(layer.node)].output_axes(read.index, weights[name].exact.ndim)[0]
         runner = self._runner(layer, weights)
-        scales = [(self._plain[name] / np.float32(factor)).astype(np.float32) for factor in factors()]
-        total = np.zeros((len(scales), before.size))
+        places = np.arange(_CANDIDATES)[:, None]
+        if near:
+            places = np.clip(self._places[name] + np.arange(-_NEAR, _NEAR + 1)[:, None], 0, _CANDIDATES - 1)
+        scales = list((self._plain[name] / factors()[places]).astype(np.float32))
+
+        def as_integers(tried: np.ndarray) -> np.ndarray:
+            return layer.weights({name: tried}, self._limit)[name].quantized
+
+        # A hundred copies of a large weight may be more than memory holds: they are made anew for every sample.
+        small = len(scales) * weights[name].exact.nbytes <= _KEPT_BYTES
+        kept = [as_integers(each) for each in scales] if small else []
+        products, exact_power, power = (np.zeros((len(scales), before.size)) for _ in range(3))
         for feeds in self._samples:
             arrays = runner.arrays(feeds)
             exact = next(iter(runner.run(arrays, {})), _NOTHING)
             if not exact.size:
                 return False
             read_as = {each: quantized(arrays[each], current[each]) for each in layer.activations}
-            for place, tried in enumerate(scales):
-                # One at a time: a hundred copies of a weight may be more than memory holds.
-                weight = layer.weights({name: tried}, self._limit)[name].quantized
+            for place, weight in enumerate(kept or map(as_integers, scales)):
                 got = runner.run(arrays, {**read_as, name: weight})[0]
-                total[place] += _channel_cosines(exact, got, axis)
-        best = np.argmax(total, axis=0)
-        chosen = np.stack(scales)[best, np.arange(before.size)]
+                one, other = _channel_rows(exact, got, axis)
+                products[place] += np.einsum("ci,ci->c", one, other)
+                exact_power[place] += np.einsum("ci,ci->c", one, one)
+                power[place] += np.einsum("ci,ci->c", other, other)
+        lengths = np.sqrt(exact_power * power)
+        cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+        best = np.argmax(cosines, axis=0)
+        channels = np.arange(before.size)
         # A channel that is all zero, or that nothing tells apart, keeps its scale.
-        chosen = np.where(np.ptp(total, axis=0) > 0, chosen, before)
-        self._scales[name] = chosen
-        return not np.array_equal(chosen, before)
+        told = np.ptp(cosines, axis=0) > 0
+        self._places[name] = np.where(
+            told, np.broadcast_to(places, cosines.shape)[best, channels], self._places[name]
+        )
+        self._scales[name] = np.where(told, np.stack(scales)[best, channels], before)
+        return not np.array_equal(self._scales[name], before)
 
     def _weights(self, layer: Layer) -> dict[str, Weights]:
         """The constant operands with their current scales."""
@@ -237,6 +270,8 @@ class Similarity:
             plain = layer.plain_scales(self._limit)
             self._plain.update(plain)
             self._scales.update(plain)
+            unchanged = int(np.argmin(np.abs(factors() - 1)))
+            self._places.update({name: np.full(scales.size, unchanged) for name, scales in plain.items()})
         return layer.weights(self._scales, self._limit)
 
     def _runner(self, layer: Layer, weights: Mapping[str, Weights]) -> SubgraphRunner:
@@ -257,13 +292,9 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     return inner(one, other) / length if length > 0 else 0.0
 
 
-def _channel_cosines(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
-    """float64[channels]: the cosine along each index of an axis; 0 where one of the two is all zero."""
+def _channel_rows(one: np.ndarray, other: np.ndarray, axis: int) -> list[np.ndarray]:
+    """Two arrays of one shape as [channels, values], with zeros where either is not finite."""
     both = np.isfinite(one) & np.isfinite(other)
-    rows = [
+    return [
         np.moveaxis(np.where(both, each, 0.0), axis, 0).reshape(one.shape[axis], -1) for each in (one, other)
     ]
-    products = np.einsum("ci,ci->c", rows[0], rows[1])
-    lengths = np.sqrt(np.einsum("ci,ci->c", rows[0], rows[0]) * np.einsum("ci,ci->c", rows[1], rows[1]))
-    found: np.ndarray = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-    return found

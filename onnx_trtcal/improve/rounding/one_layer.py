@@ -23,8 +23,8 @@ __all__ = ["Codes", "LayerRun", "error_power", "find_codes", "shift_of"]
 
 # Rows of H: enough for every pair of columns to be told apart from noise, and no more than a few seconds' work.
 _MOST_ROWS, _FEWEST_ROWS, _PER_COLUMN = 65536, 4096, 16
-# Of H: 8192 inputs of a product, or 910 channels of a 3x3 convolution.
-_MOST_BYTES = 1 << 29
+# Of H: 5792 inputs of a product, or 643 channels of a 3x3 convolution.
+_MOST_BYTES = 1 << 28
 # Values per channel that a bias is matched on, and values of all channels together.
 _MOST_PLACES, _FEWEST_PLACES, _PLACES_OF_ALL = 8192, 1024, 1 << 22
 

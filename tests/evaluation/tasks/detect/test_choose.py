@@ -77,11 +77,37 @@ def test_decoded_boxes_with_objectness(anchors: int) -> None:
     assert as_list(detections) == [([6, 10, 14, 14], 0.6, 1)]
 
 
+@pytest.mark.parametrize("by_anchor", [False, True])
+def test_decoded_boxes_of_several_anchors_in_shares(by_anchor: bool) -> None:
+    levels = np.split(cell_boxes() / 32, [16, 20])
+    rows = [np.tile(each, (3, 1)) if by_anchor else np.repeat(each, 3, axis=0) for each in levels]
+    output = np.full((3 * CELLS, 7), 0.01, np.float32)
+    output[:, :4] = np.concatenate(rows)
+    assert found({"y": output})[0].name == "yolov5"
+
+
 def test_the_same_shape_is_told_apart_by_its_values() -> None:
     raw = yolox()[0]
     decoded = raw.copy()
     decoded[:, :4] = cell_boxes()
     assert [found({"y": each})[0].name for each in (raw, decoded)] == ["yolox", "yolov5"]
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_yolov5_without_its_grid_and_anchors(logits: bool) -> None:
+    shares = np.clip(RANDOM.normal(0.5, 0.1, (3 * CELLS, 7)), 0.2, 0.8)
+    shares[:, 4] = 0.01
+    # Row 16 + 5 is the second anchor of stride 8, column 1, row 1; it is 16x30.
+    shares[16 + 5] = 0.75, 0.25, 0.5, 0.25, 0.9, 0.1, 0.8
+    # Row 48 + 2 * 4 + 3 is the third anchor of stride 16, column 1, row 1; it is 59x119.
+    shares[48 + 11] = 0.5, 0.5, 0.25, 0.5, 0.8, 1 - 1e-9, 0.1
+    output = np.log(shares / (1 - shares)) if logits else shares
+    head, detections = found({"y": output.astype(np.float32)})
+    assert head.name == "yolov5-raw"
+    first, second = as_list(detections)
+    # centre ((1.5 - 0.5 + 1) * 8, (0.5 - 0.5 + 1) * 8), size (16, 7.5); centre (24, 24), size (14.75, 119)
+    assert first == ([8, 4.25, 24, 11.75], 0.72, 1)
+    assert second == ([16.625, -35.5, 31.375, 83.5], 0.8, 0)
 
 
 def test_boxes_in_shares_of_the_image() -> None:
@@ -152,7 +178,7 @@ def test_a_pair_s_offsets_from_unknown_priors_are_no_boxes() -> None:
     scores = np.tile(np.array([0.9, 0.1], np.float32), (200, 1))
     with pytest.raises(OptionError, match=r"cannot tell.*'loc' 200x4 \(.* to .*\); 'conf' 200x2") as caught:
         choose_head({"loc": offsets, "conf": scores}, Scene(SIZE))
-    assert "yolov5, yolox, yolov8, ssd" in caught.value.fix
+    assert "yolov5, yolov5-raw, yolox, yolov8, ssd" in caught.value.fix
 
 
 def scrfd(maps: bool = False) -> dict[str, np.ndarray]:
