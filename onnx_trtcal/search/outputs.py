@@ -59,7 +59,8 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
 def _held(graph: ExportedGraph) -> list[str]:
     """The tensors that the outputs that are not tensors are made from."""
     makers = {name: at for at, node in enumerate(graph.nodes) for name in node.output if name}
-    open_, seen, found = sorted(graph.other_outputs), set(graph.other_outputs), []
+    open_, seen = sorted(graph.other_outputs), set(graph.other_outputs)
+    found: list[str] = []
     while open_:
         at = makers.get(open_.pop())
         for name in () if at is None else graph.reads(at):
