@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from helpers.small import RecordingListener
 
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.evaluation.labels import read_labels
+from onnx_trtcal.evaluation.request import EvaluationOptions
 
 
 def write(tmp_path, text: str):
@@ -205,3 +206,8 @@ def test_more_labels_by_position_than_samples_are_a_warning(tmp_path):
         labels.check_count(samples, listener)
         assert len(listener.warned) == warned
     assert read_labels(write(tmp_path, "a,4\nb,5\n")).check_count(1, listener) is None and not listener.warned
+
+
+def test_an_array_is_not_labels():
+    with pytest.raises(OptionError, match="labels is a ndarray, wanted the path"):
+        EvaluationOptions(labels=np.zeros(3, int))
