@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from onnx_trtcal.trt.tables import TABLES, table_paths
 from onnx_trtcal.trt.version import ALGORITHMS
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from onnx_trtcal.calibration import Calibration
@@ -121,7 +121,10 @@ def write_qdq(calibration: Calibration, args: argparse.Namespace, console: Conso
     from onnx_trtcal.cli.quantize import print_quantization
     from onnx_trtcal.quantization import quantize_calibrated
 
-    options = qdq_from(args)
+    # A model that --equalize rewrote was so before it was calibrated.
+    options = qdq_from(
+        argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "equalize"})
+    )
     made = quantize_calibrated(calibration, options)
     print_quantization(made, made.save(qdq_path(args)), console, options)
     return made

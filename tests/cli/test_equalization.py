@@ -10,7 +10,7 @@ import onnx
 import pytest
 from helpers import toys
 
-from onnx_trtcal import read_cache
+from onnx_trtcal import dequantize, read_cache
 from onnx_trtcal.cli import main
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -83,3 +83,19 @@ def test_a_path_without_the_flag_is_pointed_out(tmp_path: Path, capsys: pytest.C
     flags = ["--equalized-model", str(tmp_path / "m.onnx"), *FLAGS]
     assert main(["calibrate", MODEL, DATA, "-o", str(tmp_path / "d.cache"), *flags]) == 0
     assert "has no effect without --equalize" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_equalized_model_with_pairs_beside_the_cache(tmp_path: Path) -> None:
+    flags = ["--equalize", "free", "--format", "trt", "--format", "qdq", "-q", *FLAGS]
+    assert main(["calibrate", MODEL, DATA, "-o", str(tmp_path / "d.cache"), *flags]) == 0
+    int8, model = (tmp_path / f"digits_resnet.{kind}.onnx" for kind in ("int8", "equalized"))
+    # Weights come back to half a step, which is far less than what equalization changed.
+    weights = [
+        {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+        for proto in (dequantize(str(int8)).proto(), onnx.load(model), onnx.load(MODEL))
+    ]
+    back, equalized, original = (
+        next(w for n, w in found.items() if w.ndim == 4 and w.shape[1] > 1) for found in weights
+    )
+    assert np.abs(back - equalized).max() < 0.1 * np.abs(original - equalized).max()
