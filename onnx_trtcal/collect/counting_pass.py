@@ -95,7 +95,7 @@ class CountingPass:
             )
             # The look is saved before the checkpoint that it belongs to.
             watch.look(collection, batch.count)
-            checkpoint.note(collection, batch.count)
+            checkpoint.note(collection, list(zip(batch.names, batch.hashes, strict=True)))
             return not watch.settled
 
         with self.listener.progress(self.runs.source.count) as advance:
