@@ -97,10 +97,12 @@ class _Lock:
 
     def release(self) -> None:
         """Gives it back and removes its file; does nothing when that is done."""
+        if not self._taken:
+            self._close()
+            remove_if_abandoned(self._path)
+            return
         with contextlib.suppress(OSError):
-            if self._descriptor is None:
-                remove_if_abandoned(self._path)
-            elif self._taken and is_there(self._path, self._descriptor):
+            if self._descriptor is not None and is_there(self._path, self._descriptor):
                 if os.name == "nt":
                     self._close()  # there, an open file cannot be removed
                 self._path.unlink()

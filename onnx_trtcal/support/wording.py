@@ -25,7 +25,14 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """A number of bytes as a person would say it, in units of 1024: "1.5 GiB", "20.0 KiB", "7 bytes"."""
-    for unit, bytes_of in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+    for unit, bytes_of in (
+        ("EiB", 1 << 60),
+        ("PiB", 1 << 50),
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ):
         if count >= bytes_of:
             return f"{count / bytes_of:.1f} {unit}"
     return f"{count:.0f} bytes"

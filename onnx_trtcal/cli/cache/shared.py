@@ -106,6 +106,8 @@ def write_followed(path: str, cache: Cache, content: Mapping[str, Any]) -> str:
         CalibrationError: when a file cannot be written.
     """
     table = dumps(cache)
-    atomic_write(path, table)
+    # The sidecar first: when a run that writes over its input is killed between the two, the same command finds the
+    # input as it was, and beside it the sidecar of what it is about to write.
     sidecar = write_sidecar(path, table, content)
+    atomic_write(path, table)
     return f"{path} and {Path(sidecar)}" if sidecar else path
