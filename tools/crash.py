@@ -269,7 +269,7 @@ def jobs(inputs: Path) -> list[Job]:
     return [
         Job("calibrate", [*run, *more]),
         Job("calibrate, old files there", run, old),
-        Job("calibrate, in passes", [*run, "--memory-limit", "400"]),
+        Job("calibrate, in passes", [*run, "--memory-limit", "400", "--max-samples", "16"]),
         Job("quantize", ["quantize", model, stats[0], "-o", "q.onnx", "-q"]),
         Job("solve", ["solve", stats[0], model, "-o", "c.cache", "-q"], old),
         Job("merge", ["merge", *stats, "-o", "all.stats", "-q"]),

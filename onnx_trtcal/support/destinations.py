@@ -50,14 +50,14 @@ def check_destinations(outputs: Iterable[str | Path], inputs: Iterable[str | Pat
     Raises:
         OptionError: naming the path, and what is wrong with it.
     """
-    files = list(map(Path, outputs))
     try:
-        _check(files, [Path(os.path.realpath(path)) for path in inputs] if files else [])
+        os.getcwd()
     except FileNotFoundError as error:
-        # The system resolves a path, be it missing; it is the working directory that it does not find.
         raise OptionError(
             "the working directory of this run has been deleted", fix="cd to a folder that exists"
         ) from error
+    read = [Path(os.path.realpath(path)) for path in inputs]
+    _check(map(Path, outputs), read)
 
 
 def _check(outputs: Iterable[Path], read: list[Path]) -> None:

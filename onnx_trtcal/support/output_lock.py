@@ -73,7 +73,8 @@ class _Lock:
                 return  # the run's own write will say what is wrong, if anything is
             free = try_lock(self._descriptor)
             if free is None:
-                os.unlink(self._path)
+                with contextlib.suppress(OSError):
+                    os.unlink(self._path)
             if free is False:
                 owner = owner_text(_read(self._descriptor))
                 self._close()
@@ -88,8 +89,10 @@ class _Lock:
             if free and is_there(self._path, self._descriptor):
                 self._taken = True
                 since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-                os.ftruncate(self._descriptor, 0)
-                os.write(self._descriptor, f"process {os.getpid()} on {host()} since {since}\n".encode())
+                # A full disk takes the file, not what is in it.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, 0)
+                    os.write(self._descriptor, f"process {os.getpid()} on {host()} since {since}\n".encode())
                 return
             self._close()
             if free is None:
