@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.write.quantize_model import Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated"]
+__all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,15 @@ def quantize_calibrated(
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
     return _quantized(from_calibration(calibration), qdq)
+
+
+def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:
+    """The same model by the same scales, with its pairs placed by other options.
+
+    Raises:
+        ModelError: no layer can be quantized.
+    """
+    return _quantized(made.source, qdq)
 
 
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
