@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
+    from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
@@ -50,6 +51,7 @@ __all__ = [
     "EvaluationOptions",
     "Finding",
     "Options",
+    "ParserCoverage",
     "Preprocess",
     "QdqOptions",
     "Quantization",
@@ -58,6 +60,7 @@ __all__ = [
     "calibrate",
     "check",
     "check_end_result",
+    "check_parser",
     "compare",
     "compile_model",
     "dequantize",
@@ -94,6 +97,7 @@ _HOMES = {
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
     "Options": "options",
+    "ParserCoverage": "audit.parser_coverage",
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
@@ -102,6 +106,7 @@ _HOMES = {
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
+    "check_parser": "audit.parser_coverage",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

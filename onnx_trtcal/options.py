@@ -20,6 +20,7 @@ __all__ = [
     "Layout",
     "Observe",
     "Options",
+    "ParserNames",
     "Preprocess",
     "Preset",
     "ProviderChoice",
@@ -37,6 +38,7 @@ Preset = Literal["imagenet", "caffe", "yolo", "signed", "raw"]
 ProviderChoice = Literal["auto", "cuda", "cpu"]
 Range = Literal["stable", "tensorrt"]
 Observe = Literal["fused", "all"]
+ParserNames = Literal["off", "plain", "all"]
 
 MOST_THREADS = 1024
 
@@ -210,6 +212,14 @@ class Options:
     )
     trt_version: str = field(
         default="10.3", metadata=_about("TensorRT version the cache is for, 5.1 to 10.16", metavar="VERSION")
+    )
+    parser_names: ParserNames = field(
+        default="plain",
+        metadata=_about(
+            "what the cache names besides the model's own tensors, from TensorRT 10 on: what NVIDIA's parser names "
+            "after a constant or a node (plain), its numbered helpers too, for which it is run (all), or nothing",
+            ParserNames,
+        ),
     )
     zero_scales: bool = field(
         default=False,

@@ -20,23 +20,28 @@ from onnx_trtcal.graph.model.reach import layers_behind, reads_of
 from onnx_trtcal.graph.model.runnable import Runnable, find_runnable, runnable_up_to
 from onnx_trtcal.graph.model.spill import spill
 from onnx_trtcal.graph.ops import FLOATS
+from onnx_trtcal.graph.plan.parser_names import with_helpers, with_parser_names
 from onnx_trtcal.graph.plan.plan import Plan, plan
+from onnx_trtcal.graph.plan.products import add_products, typed_products
 from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import check_name
+from onnx_trtcal.trt.compiler.network import read_network
+from onnx_trtcal.trt.version import parse_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import onnx
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.methods import Method
-    from onnx_trtcal.options import Options
+    from onnx_trtcal.options import Options, ParserNames
 
 _MOST_NAMES = 10
+_NAMED_SINCE = 10  # TensorRT; up to 8.6 what the model does not name is (Unnamed Layer* N) in every cache
 
 __all__ = ["FoldedModel", "Prepared", "check_not_quantized", "fold_model", "prepare"]
 
@@ -90,6 +95,13 @@ class Prepared(FoldedModel):
         """The original, folded: as all of it is written, whatever part of it runs."""
         return self if self.original is self.model else fold_model(self.original)
 
+    def without_products(self, products: Collection[str]) -> Prepared:
+        """The same with some of the products of Gemms neither observed nor named."""
+        planned = self.plan.without_products(products)
+        return replace(
+            self, plan=planned, methods=assign_methods(self.options, planned.op_types, planned.ties)
+        )
+
     def with_options(self, options: Options) -> Prepared:
         """The same plan with the methods of other options.
 
@@ -100,6 +112,8 @@ class Prepared(FoldedModel):
         for name in ("observe", "tie_concat", "until"):
             if getattr(options, name) != getattr(self.options, name):
                 raise ValueError(f"the plan depends on {name}: prepare the model again")
+        if _names_for_parser(options) != _names_for_parser(self.options):
+            raise ValueError("the plan depends on parser_names and on trt_version: prepare the model again")
         return replace(
             self, options=options, methods=assign_methods(options, self.plan.op_types, self.plan.ties)
         )
@@ -125,6 +139,7 @@ def prepare(
         ModelError: when the model cannot be loaded, is quantized already, or has nothing to measure.
         OptionError: when the options contradict each other on this model, a method does not exist or a
             `method_for` pattern matches no tensor.
+        CompilerMissingError: when `parser_names` is "all" and NVIDIA's parser is not installed.
     """
     listener = listener or LoggingListener()
     original = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
@@ -149,17 +164,24 @@ def prepare(
         planned, skipped={name: why for name, why in skipped.items() if name not in planned.owners}
     )
     _check_plan(planned, folded.model, options)
+    ran = folded.model
+    if (names := _names_for_parser(options)) != "off":
+        planned = with_parser_names(planned, ran)
+    if names == "all":
+        planned = with_helpers(planned, read_network(original.path or original.proto).copies)
+    if planned.products:
+        observed, ran = add_products(observed, ran, planned.products), typed_products(ran, planned.products)
     listener.say(_prepared_line(folded.folds, planned))
     for node, reason in folded.folds.left:
         listener.say(f"BatchNorm {node!r} is not folded: {reason}")
     _say_functions(original, listener)
     _say_what_runs(runnable, original, options, listener)
     return Prepared(
-        model=folded.model,
+        model=ran,
         folded=folded.folded,
         folds=folded.folds,
         groups=folded.groups,
-        original=original,
+        original=ran if original is folded.model else original,
         stops=tuple(runnable.stops),
         observed=observed,
         plan=planned,
@@ -177,6 +199,11 @@ def fold_model(model: Model) -> FoldedModel:
     folds = fold(graph)
     spill(graph, model)
     return FoldedModel(model, graph, folds, find_groups(graph, model.shapes))
+
+
+def _names_for_parser(options: Options) -> ParserNames:
+    """Which names of NVIDIA's parser the cache is to hold: none for a version that does not use them."""
+    return options.parser_names if parse_version(options.trt_version).major >= _NAMED_SINCE else "off"
 
 
 def check_not_quantized(found: Sequence[str], model: Model, options: Options) -> None:

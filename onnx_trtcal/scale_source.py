@@ -12,7 +12,7 @@ from onnx_trtcal.data.seen_shapes import in_batches
 from onnx_trtcal.errors import CacheError, StatisticsError
 from onnx_trtcal.methods.compare import Row, comparable_methods, compare_methods
 from onnx_trtcal.options import Options
-from onnx_trtcal.scales import named_tensors, unseen_text
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.stats.store import MAGIC, load_statistics
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.trt.cache import Cache, read_cache
@@ -54,7 +54,8 @@ class ScaleSource:
         calibration: everything behind the scales; None when they came from a cache.
         propagated: tensors that the cache does not name whose scale follows from one that it does name.
         missing: float tensors without a scale that may cost INT8; those behind a plugin with no layer need none.
-        foreign: entries of the cache that name no tensor of the model, folded or not.
+        parser_names: entries of the cache under names that only NVIDIA's parser gives.
+        foreign: entries of the cache that name no tensor of the model, folded or not, nor of the parser.
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
@@ -69,6 +70,7 @@ class ScaleSource:
     calibration: Calibration | None = None
     propagated: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    parser_names: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -126,16 +128,15 @@ def find_scales(
         return _of_model(source, model)
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
-        _warn_of_unseen(found, listener)
-        return found
-    if kind == "statistics":
+    elif kind == "statistics":
         named = isinstance(source, (str, Path))
         collection = load_statistics(source) if named else source
-        calibration = from_statistics(model, collection, options, listener, str(source) if named else "")
+        name = str(source) if named else ""
+        found = from_calibration(from_statistics(model, collection, options, listener, name), kind)
     else:
-        calibration = calibrate(model, source, options, listener=listener)
-    found = from_calibration(calibration, kind)
-    _warn_of_unseen(found, listener)
+        found = from_calibration(calibrate(model, source, options, listener=listener), kind)
+    for text in unseen_warnings(found.unseen, found.scales, from_cache=kind == "cache"):
+        listener.warn(text)
     return found
 
 
@@ -234,7 +235,7 @@ def compare(
     """
     chosen = comparable_methods(methods)
     collection, where = _read(statistics)
-    prepared = _prepare_for(model, collection, options, listener, where)
+    prepared = _prepare_for(model, collection, replace(options, parser_names="off"), listener, where)
     histograms = {name: collection.histograms[name] for name in prepared.plan.observed}
     return compare_methods(histograms, prepared.plan.op_types, chosen, options.threads)
 
@@ -310,7 +311,13 @@ def _prepare_for(
     collection.origin.check_model(loaded.sha256, name)
     prepared = prepare(loaded, collected, listener, stops=collection.options.get("unrunnable", ()))
     unmeasured = [tensor for tensor in prepared.plan.observed if tensor not in collection.histograms]
-    if unmeasured:
+    if unmeasured and prepared.plan.products.keys() >= set(unmeasured):
+        text = (
+            f"the statistics lack the products of {len(unmeasured)} Gemms, which the cache does not name then"
+        )
+        (listener or LoggingListener()).say(text)
+        prepared = prepared.without_products(unmeasured)
+    elif unmeasured:
         raise StatisticsError(
             f"the statistics lack {len(unmeasured)} tensors to observe, {unmeasured[0]!r} for one",
             where=name,
@@ -325,6 +332,7 @@ def _from_cache(
     """A cache's scales, and what follows from them where the cache has no entry."""
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.graph.model.reach import beyond_int8
+    from onnx_trtcal.graph.plan.parser_names import is_helper, parser_tensors
     from onnx_trtcal.graph.propagate import propagate_scales, with_followers
     from onnx_trtcal.graph.view import quantized_ops
     from onnx_trtcal.prepared import check_not_quantized, fold_model
@@ -338,14 +346,16 @@ def _from_cache(
     folded = fold_model(load(model, options.ort_custom_ops))
     check_not_quantized(quantized_ops(folded.folded.nodes), folded.model, options)
     tensors = {*folded.folded.tensors(), *folded.model.elem_types}
-    foreign = tuple(tensor for tensor in cache.scales if tensor not in tensors)
-    if len(foreign) == len(cache.scales):
+    parsers = {each.name for each in parser_tensors(folded.model)}
+    others = [tensor for tensor in cache.scales if tensor not in tensors]
+    foreign = tuple(tensor for tensor in others if tensor not in parsers)
+    if len(others) == len(cache.scales):
         raise CacheError(
-            f"none of the cache's {len(foreign)} entries names a tensor of the model",
+            f"none of the cache's {len(others)} entries names a tensor of the model",
             where=name,
             fix="give the cache of this model; `onnx-trtcal cache rename` helps where only names differ",
         )
-    if 2 * len(foreign) > len(cache.scales):
+    if 2 * sum(not is_helper(tensor) for tensor in foreign) > len(cache.scales):
         listener.warn(
             f"this looks like another model's cache: {len(foreign)} of its {len(cache.scales)} entries name no tensor "
             "of the model"
@@ -362,24 +372,12 @@ def _from_cache(
         kind="cache",
         propagated=tuple(propagated),
         missing=tuple(tensor for tensor in missing if tensor not in beyond),
+        parser_names=tuple(tensor for tensor in others if tensor in parsers),
         foreign=foreign,
         unusable=tuple(tensor for tensor in cache.scales if tensor not in usable),
         unseen=with_followers(folded.folded, folded.groups, known, made_up | (sidecar.unseen & known.keys())),
         seen_shapes=sidecar.shapes(folded.model.inputs, options.batch_size),
     )
-
-
-def _warn_of_unseen(found: ScaleSource, listener: Listener) -> None:
-    """Names the tensors whose scale stands for no range."""
-    zero = [name for name in found.unseen if found.scales.get(name) == 0]
-    if found.kind == "cache" and zero:
-        listener.warn(
-            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
-            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
-        )
-    others = [name for name in found.unseen if found.kind != "cache" or name not in zero]
-    if others:
-        listener.warn(f"{unseen_text(others)}; the layers that read them stay in floating point")
 
 
 def _read(statistics: str | Path | Collection) -> tuple[Collection, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping
+    from collections.abc import Collection, Container, Iterator, Mapping
 
     from onnx_trtcal.graph.plan.plan import Plan
 
@@ -24,6 +24,7 @@ __all__ = [
     "named_tensors",
     "to_scale",
     "unseen_text",
+    "unseen_warnings",
 ]
 
 QUANTIZED_MAX = 127
@@ -33,7 +34,10 @@ _MOST_NAMED = 10
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 
-Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat"]
+Reason = Literal["measured", "group", "tie", "pool", "folded", "constant", "concat", "alias", "bound"]
+
+# Why a scale needs no data.
+_KNOWN = ("constant", "bound")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +52,9 @@ class Scale:
         method: what chose the threshold, as `percentile:99.9`.
         source: the scale owner: the observed tensor whose scale this is, often the tensor itself.
         reason: why that tensor owns the scale: it is the tensor itself (`measured`), or the two share a fused
-            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input.
+            group, a tie, a MaxPool, a folding, or a tied Concat; `constant` for a tensor that depends on no input. Of a
+            tensor that only NVIDIA's parser names, `alias` where it holds the owner's values, `bound` where its op
+            keeps it within one.
         seen: whether the owner held a finite value in any sample. Where it did not, the scale is made up.
     """
 
@@ -81,6 +87,27 @@ def named_tensors(names: Collection[str]) -> str:
 def unseen_text(names: Collection[str]) -> str:
     """What a warning says of tensors whose scale is made up; it can be continued."""
     return f"{named_tensors(names)}: no finite value in any sample, so the range was never seen"
+
+
+def unseen_warnings(
+    names: Collection[str], scales: Mapping[str, float], *, from_cache: bool
+) -> Iterator[str]:
+    """What to warn of where layers that read tensors of no known range are to be quantized.
+
+    Args:
+        names: the tensors.
+        scales: tensor -> scale.
+        from_cache: whether the scales are those of a cache, where 0 stands for no range.
+    """
+    zero = [name for name in names if scales.get(name) == 0]
+    if from_cache and zero:
+        yield (
+            f"the scale of {named_tensors(zero)} is 0 in the cache, which says that no range is known: the layers that "
+            f"read {'it' if len(zero) == 1 else 'them'} stay in floating point"
+        )
+    others = [name for name in names if not from_cache or name not in zero]
+    if others:
+        yield f"{unseen_text(others)}; the layers that read them stay in floating point"
 
 
 def to_scale(threshold: float, *, zero_scales: bool = False) -> float:
@@ -120,7 +147,7 @@ def make_scales(
     """
     scales = {}
     for tensor, owner in plan.owners.items():
-        if owner.reason == "constant":
+        if owner.reason in _KNOWN:
             amax = plan.constants[owner.source]
             threshold, method = amax, "minmax"
         else:
@@ -130,6 +157,6 @@ def make_scales(
             threshold = _LARGEST
         scale = to_scale(threshold, zero_scales=zero_scales)
         reason = cast("Reason", owner.reason)
-        seen = owner.reason == "constant" or owner.source not in unseen
+        seen = owner.reason in _KNOWN or owner.source not in unseen
         scales[tensor] = Scale(tensor, scale, threshold, amax, method, owner.source, reason, seen)
     return scales

@@ -100,13 +100,13 @@ def test_two_formats_in_one_file_are_refused() -> None:
 
 
 def test_how_it_shows_itself(calibration: Calibration) -> None:
-    assert repr(calibration) == "<Calibration of a model in memory: 3 samples, 6 scales by entropy>"
+    assert repr(calibration) == "<Calibration of a model in memory: 3 samples, 7 scales by entropy>"
     scales = calibration.scales
     assert repr(scales["x"]) == f"<Scale {scales['x'].scale:.6g} of 'x' by entropy>"
     assert repr(scales["bn"]).endswith(" of 'bn' by entropy, group of 'relu'>")
     assert repr(calibration.collection) == "<Collection of 3 samples, 3 tensors>"
     html = calibration._repr_html_()
-    assert html.count("<tr>") == 7 and "<td>group: relu</td>" in html
+    assert html.count("<tr>") == 8 and "<td>group: relu</td>" in html
 
 
 def test_a_bar_on_request(capsys: pytest.CaptureFixture[str]) -> None:

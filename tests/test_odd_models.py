@@ -115,7 +115,8 @@ def test_operators_of_onnx_runtimes_own_domain() -> None:
     model = toys.model(nodes, X, ["y"], {"w": W, "ones": np.ones(6, np.float32)})
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     scales = job(model).scales
-    assert [item.reason for item in scales.values()] == ["measured"] * 4
+    assert [item.reason for item in scales.values()] == ["measured"] * 4 + ["constant"] * 2
+    assert scales["ones_output"].threshold == 1
 
 
 def test_an_input_of_unknown_rank_takes_its_shape_from_the_data() -> None:

@@ -66,7 +66,11 @@ class TestScalesThatTensorRTWrote:
         model = toys.model(
             [toys.node("Add", "x one", "y")], {"x": [1, 8, 2, 3]}, ["y"], {"one": np.float32(1)}
         )
-        assert entries(calibrate(model, [values], AS_TENSORRT)) == {"x": "3ebfcfb9", "y": "3ec3d80a"}
+        assert entries(calibrate(model, [values], AS_TENSORRT)) == {
+            "x": "3ebfcfb9",
+            "y": "3ec3d80a",
+            "one_output": "3c010204",
+        }
 
 
 class TestOneAnswer:
@@ -102,11 +106,11 @@ class TestOneAnswer:
 
 def test_every_float_tensor_of_the_model_has_a_scale() -> None:
     calibration = calibrate(network(), samples(4), CPU)
-    assert list(calibration.scales) == ["x", "conv", "bn", "relu", "pool", "y"]
+    assert list(calibration.scales) == ["x", "conv", "bn", "relu", "pool", "y", "node_of_y_output"]
     how = {name: (item.source, item.reason) for name, item in calibration.scales.items()}
     assert how["x"] == ("x", "measured") and how["relu"] == ("relu", "measured")
     assert how["conv"][0] == how["bn"][0] == "relu"
-    assert how["pool"] == ("relu", "pool")
+    assert how["pool"] == ("relu", "pool") and how["node_of_y_output"] == ("y", "alias")
 
 
 def test_measures_what_the_model_computes() -> None:
@@ -249,7 +253,7 @@ class TestSolve:
 def test_tells_what_it_does() -> None:
     listener = RecordingListener()
     calibrate(network(), samples(10), replace(CPU, batch_size=4), listener=listener)
-    assert listener.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 6 scales"
+    assert listener.said[0] == "1 BatchNorm folded; 1 fused group; 3 tensors to observe for 7 scales"
     assert "execution provider: CPU (as asked)" in listener.said
     assert [count for count in listener.counts if count] == [4, 4, 2]
 

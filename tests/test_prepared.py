@@ -79,6 +79,10 @@ def test_other_methods_for_the_same_plan() -> None:
         prepared.with_options(replace(CPU, method_for=("nowhere=mse",)))
     with pytest.raises(ValueError, match="observe"):
         prepared.with_options(replace(CPU, observe="all"))
+    for change in ({"parser_names": "off"}, {"trt_version": "8.6"}):
+        with pytest.raises(ValueError, match="parser_names"):
+            prepared.with_options(replace(CPU, **change))
+    assert prepared.with_options(replace(CPU, trt_version="10.7")).plan is prepared.plan
 
 
 def test_a_quantized_model_is_told_by_its_ops() -> None:

@@ -5,8 +5,9 @@
 
 Every model is quantized from a cache that holds a scale for each of its float tensors, another one for every scale
 owner: what the compiler does depends on which scales are equal, not on their values. A peer's file has the name of the
-model's file. Results are kept by the bytes of the Q/DQ model, so that a build is not repeated for a model that came
-out the same. With `--against`, rows that are worse than in that file are marked, and the exit status is 1.
+model's file; tools/compiler_peers.py writes them. Results are kept by the bytes of the Q/DQ model, so that a build is
+not repeated for a model that came out the same. With `--against`, rows that are worse than in that file are marked, and
+the exit status is 1. Shapes of several inputs follow one another: MODEL.onnx@input:1x512@state:2x1x128.
 """
 
 from __future__ import annotations
@@ -134,10 +135,9 @@ def made_up_cache(model: str) -> Cache:
 def rows(args: argparse.Namespace, table: Table) -> Iterator[tuple[str, str, Result]]:
     """Model, tool and result."""
     for text in args.models:
-        path, _, shapes = text.partition("@")
-        given = [shapes] if shapes else []
+        path, *given = text.split("@")
         flags = shlex.split(args.quantize)
-        for precision in args.precision.split(","):
+        for precision in filter(None, args.precision.split(",")):
             yield (
                 Path(path).stem,
                 f"ours {precision}",
@@ -146,8 +146,11 @@ def rows(args: argparse.Namespace, table: Table) -> Iterator[tuple[str, str, Res
         for peer in args.peer:
             name, _, folder = peer.partition("=")
             file = Path(folder) / Path(path).name
+            failed = file.with_suffix(".failed")
             if file.exists():
                 yield Path(path).stem, name, table.compiled(file, given)
+            elif failed.exists():
+                yield Path(path).stem, name, Result(note=f"wrote nothing: {failed.read_text().strip()}"[:100])
 
 
 def main() -> int:
@@ -156,7 +159,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="MODEL[@input:1x3x48x192]")
-    parser.add_argument("--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16)")
+    parser.add_argument(
+        "--precision", default="fp32,fp16", help="flavours of ours (default fp32,fp16; empty for none)"
+    )
     parser.add_argument("--quantize", default="", metavar="FLAGS", help="further flags of `quantize`")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=FOLDER", help="another tool's files"

@@ -17,6 +17,7 @@ from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.graph.model.reach import beyond_int8
 from onnx_trtcal.graph.ops import FLOATS
+from onnx_trtcal.graph.plan.parser_names import is_helper, parser_tensors
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.scope import read_original
 from onnx_trtcal.prepared import fold_model
@@ -30,13 +31,10 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["NO_SUCH_TENSOR", "Coverage", "Gap", "check"]
+__all__ = ["NO_SUCH_TENSOR", "OF_THE_FOLDED", "Coverage", "Gap", "check", "folded_names"]
 
 NO_SUCH_TENSOR = "the model has no such tensor"
-_OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
-
-# What TensorRT calls the tensors of layers that it adds on its own.
-_OWN = ("(Unnamed Layer* ", "ONNXTRT_", "tmp_refittable_weight")
+OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
 
 
 @dataclass(frozen=True)
@@ -171,20 +169,24 @@ def _idle(model: Model, planned: Plan, cache: Cache) -> dict[str, str]:
 
 def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, str]) -> dict[str, str]:
     unknown = {}
+    parsers = {each.name for each in parser_tensors(model)}
     for name in cache.scales:
         if name in planned.owners or name in planned.skipped or name in model.elem_types:
             continue
         if name in constants:
             unknown[name] = "TensorRT's tensor of a constant of the model"
-        elif name.startswith(_OWN):
+        elif is_helper(name):
             unknown[name] = "a tensor that TensorRT adds on its own"
+        elif name in parsers:
+            unknown[name] = "a tensor inside a layer, as TensorRT's parser names it"
         else:
             unknown[name] = NO_SUCH_TENSOR
     if NO_SUCH_TENSOR in unknown.values():
-        folded = _folded_names(model)
-        unknown.update(dict.fromkeys([name for name in unknown if name in folded], _OF_THE_FOLDED))
+        folded = folded_names(model)
+        unknown.update(dict.fromkeys([name for name in unknown if name in folded], OF_THE_FOLDED))
     return unknown
 
 
-def _folded_names(model: Model) -> set[str]:
+def folded_names(model: Model) -> set[str]:
+    """The tensors of a model with BatchNorm folded."""
     return {tensor.name for node in fold_model(model).folded.nodes for tensor in node.outputs}

@@ -19,32 +19,40 @@ if TYPE_CHECKING:
 
 __all__ = ["why_unpaired"]
 
-# Below it ModelOpt, for one, leaves layers alone.
-_FEW = 16
-_NO_RULE = "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
+# What quantize leaves by default, and what it leaves with one option. 16 is where ModelOpt, for one, draws the line.
+_RULES = (
+    QdqOptions(),
+    QdqOptions(target="rtx"),
+    QdqOptions(attention=False),
+    QdqOptions(min_channels=16),
+)
+_NO_RULE = "no Q/DQ pair: excluded from quantization, or its input has no scale"
 
 
 def why_unpaired(path: str | Path) -> dict[str, str]:
-    """Layers that quantize leaves in floating point, by default or by an option -> why.
+    """Layers without pairs -> why: the rule by which quantize leaves such a layer, by default or with an option.
 
-    Nodes go by name, or by first output where they have none; those that read a DequantizeLinear are left out. Of a
-    node that no rule leaves, it can only be said that it was excluded or that its input had no scale. Empty for a
-    model that cannot be read.
+    A model does not tell its options: a rule that only an option brings is named with it. Of a node that no rule
+    leaves, it can only be said that it was excluded or that its input had no scale. Nodes go by name, or by first
+    output where they have none; those that read a DequantizeLinear are left out. Empty for a model that cannot be
+    read.
     """
     try:
         model = load(path)
         graph = import_graph(model)
     except ModelError:
         return {}
-    options, constants = (
-        QdqOptions(min_channels=_FEW, attention=False),
-        Constants(graph, model.proto.functions),
-    )
+    constants = Constants(graph, model.proto.functions)
     return {
-        node.name or node.outputs[0].name: why_left(node, options, constants) or _NO_RULE
+        node.name or node.outputs[0].name: _rule(node, constants) or _NO_RULE
         for node in graph.nodes
         if is_layer(node) and node.outputs and not _reads_pair(node)
     }
+
+
+def _rule(node: gs.Node, constants: Constants) -> str | None:
+    reasons = (why_left(node, options, constants) for options in _RULES)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _reads_pair(node: gs.Node) -> bool:

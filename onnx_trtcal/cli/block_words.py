@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.simulation import db
-from onnx_trtcal.fidelity.blocks import worst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +18,16 @@ _MOST_BLOCKS = 20
 
 def verdict_lines(blocks: Sequence[BlockError], samples: int) -> list[str]:
     """The verdict, and what it is the worst of: blocks in the order of the outputs."""
+    from onnx_trtcal.fidelity.blocks import worst
+
     found = worst(blocks)
+    count = f"{samples} sample{'s' if samples != 1 else ''}"
+    if not blocks:
+        return [f"verdict: none, the outputs hold no floats; {count}"]
     if found is None:
-        return [f"verdict: none, no output holds a value other than 0 in any of {samples} samples"]
+        return [f"verdict: none, no output holds a value other than 0 in any sample; {count}"]
     of = "" if len(blocks) == 1 else f", the worst of {len(blocks)} blocks"
-    lines = [f"verdict: {db(found.sqnr)} dB in {found.block}{of}, {samples} samples"]
+    lines = [f"verdict: {db(found.sqnr)} dB in {found.block}{of}, {count}"]
     if len(blocks) > 1:
         lines += [f"  {each.block}: {db(each.sqnr)} dB{_why(each)}" for each in blocks[:_MOST_BLOCKS]]
     if len(blocks) > _MOST_BLOCKS:

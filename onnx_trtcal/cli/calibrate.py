@@ -53,8 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     output = output_path(args)
     checkpoint = Path(f"{output}.checkpoint")
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
         calibration = calibrate(
             args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
+    except CompilerMissingError as error:
+        return report_missing(error)
     except KeyboardInterrupt:
         if checkpoint.exists():
             console.warn(

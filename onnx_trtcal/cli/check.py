@@ -6,9 +6,10 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.compiler_flags import report_missing
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
-from onnx_trtcal.errors import listed
+from onnx_trtcal.errors import OptionError, listed
 from onnx_trtcal.trt.sidecar import completed_sidecar
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cache", metavar="CACHE", help="calibration cache")
     parser.add_argument("--log", metavar="LOG", help="log of `trtexec --int8 --calib=CACHE --verbose`")
     parser.add_argument(
+        "--parser",
+        action="store_true",
+        help="compare the cache with the network that NVIDIA's own parser makes of the model (extra `compiler`)",
+    )
+    parser.add_argument(
         "--write-completed",
         metavar="OUT",
         help="also write the cache completed by the missing scales that follow without calibrating",
@@ -53,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, write_followed
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
+    if args.parser:
+        return _run_parser(args, console)
     if args.write_completed:
         read = [args.model, args.cache, *([args.log] if args.log else [])]
         check_targets([args.write_completed], read)
@@ -68,6 +76,26 @@ def run(args: argparse.Namespace) -> int:
         console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         _print(coverage, sidecar, console, args)
+    return 0 if coverage.complete else 1
+
+
+def _run_parser(args: argparse.Namespace, console: Console) -> int:
+    """Compares with the parser's network, and with nothing else."""
+    from onnx_trtcal import check_parser
+    from onnx_trtcal.cli.parser_report import print_parser_coverage
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
+
+    for flag, given in (("--log", args.log), ("--write-completed", args.write_completed)):
+        if given:
+            raise OptionError(f"--parser and {flag} are two checks", fix="run check twice, once with each")
+    try:
+        coverage = check_parser(args.model, args.cache, args.ort_custom_ops)
+    except CompilerMissingError as error:
+        return report_missing(error)
+    if args.json:
+        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+    else:
+        print_parser_coverage(coverage, console)
     return 0 if coverage.complete else 1
 
 

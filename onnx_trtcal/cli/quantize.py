@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_compiler(group)
     add_qdq(parser)
-    add_options(parser)
+    add_options(parser, without=["parser_names"])
     add_preprocess(parser)
 
 
@@ -152,7 +152,7 @@ def _print_origin(source: ScaleSource, console: Console) -> None:
     if source.kind != "cache":
         console.line(f"{len(source.scales)} tensors have a scale")
         return
-    foreign = [name for name in source.foreign if name not in source.unusable]
+    foreign = [name for name in (*source.foreign, *source.parser_names) if name not in source.unusable]
     given = len(source.scales) - len(source.propagated) - len(foreign)
     console.line(f"{given} tensors of the model have a scale in the cache")
     if source.propagated:

@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
-    add_options(parser, without=("check_samples",))
+    add_options(parser, without=("check_samples", "parser_names"))
     add_preprocess(parser)
 
 

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "method_for",
         "trt_version",
         "tie_concat",
+        "parser_names",
         "zero_scales",
         "allow_nonfinite",
         "allow_quantized",
@@ -51,9 +52,14 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import solve
     from onnx_trtcal.cli.calibration_report import print_report
+    from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
-    calibration = solve(args.stats, args.model, options, listener=ConsoleListener(console))
+    try:
+        calibration = solve(args.stats, args.model, options, listener=ConsoleListener(console))
+    except CompilerMissingError as error:
+        return report_missing(error)
     tables, written = write_tables(calibration, args)
     print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
     write_qdq(calibration, args, console)

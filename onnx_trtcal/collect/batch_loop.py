@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,9 +51,16 @@ def collect(
 
 
 def _run(session: Session, batch: Batch, device: str | None) -> Sequence[Activation]:
-    if device is None:
-        return session.run(batch.feeds, batch.names[0])
-    return session.run_on(device, batch.feeds, batch.names[0])
+    try:
+        if device is None:
+            return session.run(batch.feeds, batch.names[0])
+        return session.run_on(device, batch.feeds, batch.names[0])
+    except ModelError as error:
+        asked = batch.feeding.asked
+        if not asked:
+            raise
+        fix = f"{error.fix}; or items lie along other axes than {asked} says: without it, a trial finds that out"
+        raise ModelError(error.what, where=f"{error.where}, as {asked} says", fix=fix) from error
 
 
 def _real_rows(array: Activation, batch: Batch) -> Activation:

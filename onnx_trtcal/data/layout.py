@@ -108,11 +108,11 @@ def feeding_of(inputs: Sequence[InputSpec], item_axis: Sequence[str] = ()) -> Fe
 
     Args:
         inputs: the model's inputs.
-        item_axis: `NAME=N`, `NAME=none`, or `N` or `none` for all inputs; later ones win.
+        item_axis: `NAME=N`, `NAME=none`, or `N` or `none` for all inputs that are not named.
 
     Raises:
         DataError: when the model has no input, so that no data can make a difference.
-        OptionError: when `item_axis` names no input, or an axis that an input does not have.
+        OptionError: when `item_axis` names no input, an axis that an input does not have, or two for one input.
     """
     if not inputs:
         raise DataError("the model has no inputs, so there is nothing to calibrate with data")
@@ -128,8 +128,15 @@ def feeding_of(inputs: Sequence[InputSpec], item_axis: Sequence[str] = ()) -> Fe
 def _asked(inputs: Sequence[InputSpec], item_axis: Sequence[str]) -> Feeding:
     # What is not named has its items along axis 0; a scalar is shared.
     axes: dict[str, int | None] = {spec.name: 0 if spec.shape else None for spec in inputs}
-    for text in item_axis:
+    said: dict[str, str] = {}
+    # What is for all inputs comes first, and gives way to what is for one.
+    for text in sorted(item_axis, key=lambda text: "=" in text):
         name, _, value = text.rpartition("=")
+        if said.setdefault(name, value) != value:
+            whose = f"input {name!r}" if name else "all inputs"
+            raise OptionError(
+                f"--item-axis gives {whose} two axes, {said[name]} and {value}", fix="keep one of them"
+            )
         specs = [spec for spec in inputs if not name or spec.name == name]
         if not specs:
             raise OptionError(

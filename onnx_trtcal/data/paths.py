@@ -54,9 +54,7 @@ def open_paths(given: Sequence[str], intake: Intake) -> Files:
     if not others and not first.note and len(first.paths) == 1:
         return open_path(next(iter(first.paths.values())), intake)
     opened = [_open(name, path, intake) for each in found for name, path in each.paths.items()]
-    entries, repeated = [entry for files in opened for entry in files.items], 0
-    if any(each.note or each.folders for each in found):
-        entries, repeated = _without_repeats(entries)
+    entries, repeated = _without_repeats([entry for files in opened for entry in files.items])
     lines = [each.note for each in found if each.note]
     plain = sum(len(each.paths) for each in found if not each.note and not each.folders)
     if plain:

@@ -183,9 +183,8 @@ class Comparison:
         floats = [name for name in names if is_float(both.fp32[name])]
         self._add_distances(both, self.sizes.alike(both, floats))
         self._count_equal(both)
-        expected = {name: both.fp32[name] for name in run.outputs}
-        self.errors.expect(batch, expected)
-        self.errors.compare(_INT8, batch, expected, both.int8)
+        self.errors.expect(batch, both.fp32)
+        self.errors.compare(_INT8, batch, both.fp32, both.int8)
         fp32, int8 = (
             {name: self._split(name, values, batch) for name in run.outputs}
             for values in (both.fp32, both.int8)

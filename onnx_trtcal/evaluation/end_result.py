@@ -111,7 +111,7 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
         )
     prepared = calibration.prepared
     _check_room(prepared)
-    with (listener or LoggingListener()).progress(None, "comparing") as advance:
+    with (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance:
         look = _Look(calibration, *_simulated(result, calibration))
         for count, feeds in enumerate(calibration.kept, 1):
             look.take(feeds)

@@ -11,10 +11,11 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
-from onnx_trtcal.evaluation.output_errors import OutputErrors
+from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
+from onnx_trtcal.graph.view import link
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -76,6 +77,7 @@ def evaluate(
     float_model = folded.model
     wanted, op_types = _observed(folded)
     provider = choose_provider(options.provider)
+    wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
     errors = OutputErrors(float_model, folded.folded, run.counted)
     # Where there are several rows for a sample, what has one value a row is not one value a class.

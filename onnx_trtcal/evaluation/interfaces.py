@@ -13,7 +13,7 @@ from onnx_trtcal.graph.ops import FLOATS
 if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
 
-__all__ = ["check_interfaces"]
+__all__ = ["check_interfaces", "tensor_outputs"]
 
 
 def check_interfaces(model: Model, quantized: Model) -> None:
@@ -36,6 +36,16 @@ def check_interfaces(model: Model, quantized: Model) -> None:
             where=str(quantized.path or model.path or ""),
             fix="give the float model that the quantized one was made from",
         )
+
+
+def tensor_outputs(model: Model) -> tuple[str, ...]:
+    """The model's outputs, without sequences, maps and optionals, whose values are not compared."""
+    others = {
+        value.name
+        for value in model.proto.graph.output
+        if value.type.WhichOneof("value") not in (None, "tensor_type")
+    }
+    return tuple(name for name in model.outputs if name not in others)
 
 
 def _interface(model: Model) -> dict[tuple[str, str], tuple[int, Shape | None]]:

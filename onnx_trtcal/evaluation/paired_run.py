@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
-from onnx_trtcal.evaluation.interfaces import check_interfaces
+from onnx_trtcal.evaluation.interfaces import check_interfaces, tensor_outputs
 from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
@@ -62,7 +62,7 @@ class PairedRun:
 
     Attributes:
         tensors: the tensors compared, in the order of `wanted`.
-        outputs: the float model's outputs.
+        outputs: the float model's outputs, as far as they are tensors.
         read_as: tensor with a Q/DQ pair -> the name of what its quantized readers read.
         above: tensor -> the nearest tensors among `tensors` that the quantized model computes it from.
         counted: the tensors and outputs whose size depends on values, so that INT8 may change it.
@@ -87,7 +87,7 @@ class PairedRun:
         links, float_links = link(graph), link(float_graph)
         both = float_links.tensors.keys() & links.tensors.keys()
         self.model = model
-        self.outputs = model.outputs
+        self.outputs = tensor_outputs(model)
         self.tensors = tuple(name for name in wanted if name in both)
         self.read_as = _read_as(graph, frozenset(self.tensors))
         self.above = _above(graph, frozenset(self.tensors))

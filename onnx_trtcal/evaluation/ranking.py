@@ -11,6 +11,7 @@ from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.evaluation.asked_tasks import read_asked
+from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
 from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
@@ -157,7 +158,9 @@ def sensitivity(
     counted = counted_outputs(switched)
     # Where there are several rows for a sample, what has one value a row is not one value a class.
     rows = counted.tensors | picked_rows(switched.source, link(switched.folded)).keys()
-    tasks = asked.tasks(metadata_of(found.folded.model), switched.source.outputs, listener, counted=rows)
+    tasks = asked.tasks(
+        metadata_of(found.folded.model), tensor_outputs(switched.source), listener, counted=rows
+    )
     variants = Variants(switched, choose_provider(options.provider), options, counted, tasks)
     listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
     source = open_source(

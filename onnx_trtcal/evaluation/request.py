@@ -10,7 +10,6 @@ from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
 from onnx_trtcal.options import Options
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.scale_source import source_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +124,9 @@ Request = TypeVar("Request", bound=SimulationOptions)
 
 def with_transform(request: Request, function: Callable[[Any], Any] | None) -> Request:
     """The request with a transform before the data that it calibrates on, if it names any."""
+    # The help of the verbs needs the defaults above, and nothing that reads models.
+    from onnx_trtcal.scale_source import source_kind
+
     if function is None or request.source is None or source_kind(request.source) != "data":
         return request
     return replace(request, source=transformed(request.source, function))

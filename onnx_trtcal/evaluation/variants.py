@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, listed
+from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.output_errors import OutputErrors
 from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.tasks.outcome import Outcome, outcome_of
@@ -113,13 +114,15 @@ class Variants:
     ) -> None:
         self.switched = switched
         self.samples = 0
-        outputs = switched.source.outputs
+        self._outputs = tensor_outputs(switched.source)
         self._provider = provider
         self._tasks = tasks
         self.counted = counted
         self._errors = OutputErrors(switched.source, switched.folded, counted)
+        run = dict.fromkeys((*self._outputs, *self._errors.compared))
+        made = link(switched.graph).tensors
         self._session = Session(
-            probe(switched.graph, switched.model, outputs),
+            probe(switched.graph, switched.model, tuple(name for name in run if name in made)),
             provider,
             options.threads,
             options.ort_custom_ops,
@@ -167,7 +170,7 @@ class Variants:
 
     def _split(self, values: Mapping[str, np.ndarray], batch: Batch) -> dict[str, list[np.ndarray]]:
         rowless = self.counted.rowless
-        return {name: samples_of(array, batch, rowless=name in rowless) for name, array in values.items()}
+        return {name: samples_of(values[name], batch, rowless=name in rowless) for name in self._outputs}
 
     def notes(self) -> list[str]:
         """What is to be said of the last pass: what its figures do not rest on."""
@@ -187,7 +190,7 @@ class Variants:
         """The damage that each variant of this pass does.
 
         Raises:
-            ModelError: the model has no float output.
+            ModelError: the model has no float output, nor one that is chosen from floats.
         """
         found = {}
         results = [scoring.results() for scoring in self._scorings]

@@ -61,7 +61,7 @@ class TensorSums:
             rows: how many rows of axis 0 to add, each as a sample; None adds the whole arrays as one sample.
         """
         by_row = rows is not None and 0 not in self._axes
-        for row in range(rows) if rows is not None and by_row else (slice(None),):
+        for row in range(rows) if rows is not None and by_row else (...,):
             one, other = _floats(expected[row]), _floats(got[row])
             self.samples += 1
             self.largest = max(self.largest, _largest(one.reshape(-1)) if one.size else 0.0)

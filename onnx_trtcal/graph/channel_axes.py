@@ -86,7 +86,10 @@ class ChannelAxes:
         if moved is None:
             return None
         found = [self.is_channel(node.inputs[0].name, each, depth) for each in moved.axes]
-        return found[0] if len(found) == 1 else None
+        if len(found) == 1:
+            return found[0]
+        # Axes merged into one are positions where each of them is.
+        return False if found and all(each is False for each in found) else None
 
     def _reduced(self, node: gs.Node, axis: int, depth: int) -> bool | None:
         source = node.inputs[0].name

@@ -212,10 +212,16 @@ def constant_amax(model: Model, wanted: Sequence[str]) -> dict[str, float]:
     graph = import_graph(model)
     tensors = graph.tensors()
     known = [name for name in wanted if name in tensors]
-    values = Constants(graph, model.proto.functions).values([tensors[name] for name in known])
-    return {
-        name: largest_magnitude(value) for name, value in zip(known, values, strict=True) if value is not None
-    }
+    constants = Constants(graph, model.proto.functions)
+    computed = [name for name in known if stored(tensors[name]) is None]
+    values = dict(zip(computed, constants.values([tensors[name] for name in computed]), strict=True))
+    found = {}
+    for name in known:
+        # Those that are stored one at a time, because weights may be large.
+        value = values[name] if name in values else constants.value(tensors[name])
+        if value is not None:
+            found[name] = largest_magnitude(value)
+    return found
 
 
 def _needs(node: gs.Node) -> list[gs.Tensor]:

@@ -21,6 +21,7 @@ __all__ = [
     "ACTIVATIONS",
     "ANCHORS",
     "AROUND_SOFTMAX",
+    "AVERAGES",
     "COMMUTES",
     "COPIES",
     "COUNTS",
@@ -147,6 +148,9 @@ SHRINKS = _names("Clip LeakyRelu Relu")
 
 # Ops without weights that have INT8 kernels: worth a pair where the tensor is INT8 before and behind them.
 INT8_CAPABLE = _names("Add AveragePool GlobalAveragePool Resize Upsample")
+
+# Those of them that average.
+AVERAGES = _names("AveragePool GlobalAveragePool")
 
 # These look at a tensor's size only: it is all the same to them whether its values are INT8.
 READ_NO_VALUES = _names("Shape Size")

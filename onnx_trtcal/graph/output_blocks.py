@@ -20,7 +20,7 @@ from onnx_trtcal.graph.channel_axes import DEEPEST, DISTRIBUTIONS, PER_VALUE, Ch
 from onnx_trtcal.graph.model.computed_shapes import computed_shapes
 from onnx_trtcal.graph.ops import FLOATS, MOVES
 from onnx_trtcal.graph.origins import Origins
-from onnx_trtcal.graph.view import kind
+from onnx_trtcal.graph.view import kind, link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,14 +57,11 @@ def output_blocks(model: Model, graph: gs.Graph, tensors: Iterable[str]) -> dict
         tensors: the graph's outputs, or any others.
     """
     shapes = computed_shapes(model)
-    known = graph.tensors()
+    links = link(graph)
 
     def shape_of(tensor: str) -> Dims | None:
         found = shapes.get(tensor)
-        if found is None and tensor in known:
-            stated = known[tensor].shape
-            return None if stated is None else tuple(stated)
-        return found
+        return links.shape(tensor) if found is None else found
 
     walk = _Walk(ChannelAxes(graph, shape_of), model.elem_types)
     return {name: walk.blocks(name) for name in tensors}

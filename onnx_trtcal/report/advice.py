@@ -44,14 +44,16 @@ class Overclipped:
 def overclipped(calibration: Calibration) -> list[Overclipped]:
     """The tensors whose threshold lies below that of the least error and causes SEVERAL_TIMES that error, worst first.
 
-    Tensors whose method ran the model are left out: it saw what clipping them harder does.
+    Tensors whose method ran the model are left out: it saw what clipping them harder does. So are the products of
+    Gemms, which no kernel stores where TensorRT adds the bias at once.
     """
+    products = calibration.prepared.plan.products
     histograms, methods = calibration.histograms, calibration.prepared.methods
     least = parse_method(LEAST_ERROR)
 
     def compare(tensor: str) -> Overclipped | None:
         histogram, threshold = histograms[tensor], calibration.thresholds[tensor]
-        if methods[tensor].needs == "model" or not 0 < threshold < histogram.amax:
+        if tensor in products or methods[tensor].needs == "model" or not 0 < threshold < histogram.amax:
             return None
         better = least.solve(histogram)
         error, best = score(histogram, threshold).mse, score(histogram, better).mse

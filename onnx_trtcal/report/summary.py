@@ -50,6 +50,8 @@ _REASONS: Mapping[Reason, str] = {
     "pool": "MaxPool output",
     "concat": "tied to a Concat",
     "constant": "constant",
+    "alias": "same values under the name of TensorRT's parser",
+    "bound": "bounded by its op",
 }
 
 
@@ -92,7 +94,7 @@ def hardest_clips(calibration: Calibration, most: int = 5) -> list[Clip]:
     clips = []
     for tensor, threshold in calibration.thresholds.items():
         histogram = calibration.collection.histograms[tensor]
-        if 0 < threshold < histogram.amax:
+        if tensor not in calibration.prepared.plan.products and 0 < threshold < histogram.amax:
             method = calibration.scales[tensor].method
             clips.append((threshold / histogram.amax, tensor, method, threshold, histogram))
     clips.sort(key=lambda clip: clip[:2])
@@ -174,7 +176,7 @@ def _few_values(calibration: Calibration) -> list[str]:
     few = {
         tensor: histogram.total
         for tensor, histogram in calibration.collection.histograms.items()
-        if 0 < histogram.total < FEW_VALUES
+        if 0 < histogram.total < FEW_VALUES and tensor not in calibration.prepared.plan.products
     }
     if not few:
         return []

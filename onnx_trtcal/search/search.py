@@ -41,7 +41,8 @@ class Search:
         self._options = prepared.options
         self._tensors: dict[Method, list[str]] = {}
         for name, method in prepared.methods.items():
-            if method.needs == "model":
+            # A product that only the cache names is read by nothing that can be quantized.
+            if method.needs == "model" and name not in prepared.plan.products:
                 self._tensors.setdefault(method, []).append(name)
         self._keeper: SampleKeeper | None = None
         if not self._tensors:

@@ -25,14 +25,24 @@ def test_rules_and_exclusions(tmp_path: Path) -> None:
     pattern.conv("b", "c", 8, 24)
     why = explained(quantized(pattern.model("c"), exclude=("n_c",), min_channels=16), tmp_path)
     assert set(why) == {"n_b", "n_c"}
-    assert why["n_b"] == "8 input and 8 output channels, both fewer than 16"
-    assert why["n_c"] == "no Q/DQ pair: left out by an option of quantize, or its input has no scale"
+    assert why["n_b"] == "8 input and 8 output channels, both fewer than 16 (option min_channels)"
+    assert why["n_c"] == "no Q/DQ pair: excluded from quantization, or its input has no scale"
 
 
 def test_attention(tmp_path: Path) -> None:
     why = explained(quantized(attention(), attention=False), tmp_path)
     assert set(why) == {"n_qk", "n_pv"}
     assert all("attention" in text for text in why.values())
+
+
+def test_what_is_left_by_default_is_told_by_its_rule(tmp_path: Path) -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 24)
+    pattern.op("GlobalAveragePool", "a", "g")
+    pattern.conv("g", "s", 24, 2, kernel=1)
+    pattern.conv("s", "e", 2, 8, kernel=1)
+    why = explained(quantized(pattern.model("e")), tmp_path)
+    assert set(why) == {"n_e"} and "sums 2 products" in why["n_e"]
 
 
 def test_half_a_pair_is_not_explained_by_rules(tmp_path: Path) -> None:

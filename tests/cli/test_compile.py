@@ -65,8 +65,8 @@ def test_layers_in_float_and_why(tmp_path: Path, capsys: Capture) -> None:
     said = capsys.readouterr().out
     assert "2 of 4 layers in INT8" in said
     assert "  2 layers not in INT8, the most multiply-adds first:" in said
-    assert "no Q/DQ pair: left out by an option of quantize, or its input has no scale" in said
-    assert "4 input and 8 output channels, both fewer than 16" in said
+    assert "no Q/DQ pair: excluded from quantization, or its input has no scale" in said
+    assert "4 input and 8 output channels, both fewer than 16 (option min_channels)" in said
     assert said.index("    n_a ") < said.index("    n_b ")
     assert "    n_c " not in said
     assert main(["compile", path, "-v"]) == 0

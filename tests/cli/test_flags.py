@@ -20,6 +20,7 @@ FLAGS = {
     "--tie-concat": None,
     "--trt-version": "8.6",
     "--zero-scales": None,
+    "--parser-names": "all",
     "--provider": "cpu",
     "--batch-size": "4",
     "--max-samples": "100",
@@ -52,6 +53,7 @@ observe = "all"
 tie_concat = true
 trt-version = "8.6"
 zero_scales = true
+parser_names = "all"
 provider = "cpu"
 batch_size = 4
 max_samples = 100

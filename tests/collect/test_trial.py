@@ -16,7 +16,7 @@ from PIL import Image
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.collect.trial import tolerance
-from onnx_trtcal.errors import DataError, StatisticsError
+from onnx_trtcal.errors import DataError, ModelError, StatisticsError
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 
@@ -432,6 +432,14 @@ class TestItemAxis:
         assert first.collection.origin.options["item_axis"] == {"x": 0}
         assert "item_axis" not in plain.provenance.options
         assert other.provenance.options["item_axis"] == {"x": 1}
+
+    def test_a_failure_of_the_runtime_names_the_flag(self) -> None:
+        model = toys.model(
+            [toys.node("MatMul", "x w", "y")], {"x": ["N", "M"]}, ["y"], {"w": np.ones((4, 3), np.float32)}
+        )
+        with pytest.raises(ModelError, match="ONNX Runtime fails") as caught:
+            calibrate(model, normal(4, 6), replace(ALL, item_axis=("x=1",), batch_size=3))
+        assert "as --item-axis x=1 says" in caught.value.where and "--item-axis" in caught.value.fix
 
     def test_inputs_with_unequal_counts_name_the_flag(self) -> None:
         data = {"x": normal(5, 4, 5), "state": normal(1, 4, 6)}

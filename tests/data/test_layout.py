@@ -103,6 +103,11 @@ def test_asked_axes(asked, axes, batch):
     assert feeding.sample_shape(inputs[2]) == ()
 
 
+def test_an_axis_for_one_input_wins_over_that_for_all_in_any_order():
+    for asked in (["none", "x=0", "x=0"], ["x=0", "none"]):
+        assert feeding_of(PAIR, asked).axes == {"x": 0, "state": None, "sr": None}
+
+
 def test_no_axis_at_all_is_verbatim():
     feeding = feeding_of(PAIR, ["none"])
     assert feeding.verbatim == "--item-axis none" and feeding.batch_size(8) == 1
@@ -119,6 +124,8 @@ def test_no_axis_at_all_is_verbatim():
         (["x=2"], "'x' has shape (N, 4), and no axis 2"),
         (["2"], "no axis 2"),
         (["sr=0"], "no axis 0"),
+        (["x=0", "state=1", "x=1"], "input 'x' two axes, 0 and 1"),
+        (["0", "x=1", "none"], "all inputs two axes, 0 and none"),
         (["x=0"], "the item axes differ in length: 'x' N, 'state' 2"),
     ],
 )

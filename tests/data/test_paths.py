@@ -64,6 +64,12 @@ def test_what_is_named_twice_is_read_once() -> None:
     assert "2 repeated files left out" in source.description
 
 
+def test_a_file_named_twice_is_read_once() -> None:
+    source = open_source(["alone.npy", "one/s10.npy", "./alone.npy"], VECTOR)
+    assert [sample.name for sample in source] == ["alone.npy", "one/s10.npy"]
+    assert "1 repeated file left out" in source.description
+
+
 def test_a_list_inside_a_list_is_refused() -> None:
     Path("outer.txt").write_text("all.txt\n")
     with pytest.raises(DataError, match="a list of files inside another"):

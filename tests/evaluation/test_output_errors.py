@@ -109,6 +109,44 @@ def test_picked_rows_are_a_set_and_no_classes() -> None:
     assert noise < in_order / 2
 
 
+def test_scalars_are_blocks_and_class_numbers_are_judged_by_what_they_are_chosen_from() -> None:
+    weight = np.random.default_rng(0).normal(size=(6, 3, 1, 1)).astype(np.float32)
+    nodes = [
+        toys.node("Conv", "x w", "c"),
+        toys.node("ReduceMean", "c", "mean", keepdims=0),
+        toys.node("ArgMax", "c", "at", axis=1),
+    ]
+    dtypes = {"at": onnx.TensorProto.INT64}
+    proto = toys.model(
+        nodes, {"x": (1, 3, 8, 8)}, {"mean": (), "at": (1, 1, 8, 8)}, {"w": weight}, dtypes=dtypes
+    )
+    result = evaluate(proto, ARRAYS, EvaluationOptions(ARRAYS, CPU, SMALL))
+    assert [each.block.name for each in result.blocks] == ["mean"]
+    assert result.blocks[0].values == 6 and result.worst is not None
+    ranked = sensitivity(proto, ARRAYS, SensitivityOptions(ARRAYS, CPU, SMALL, worst=1))
+    assert ranked.everything.sqnr == pytest.approx(result.worst.sqnr, abs=0.3)
+    del proto.graph.output[0]
+    # With nothing but class numbers, what they are chosen from is judged.
+    result = evaluate(proto, ARRAYS, EvaluationOptions(ARRAYS, CPU, SMALL))
+    assert [each.block.name for each in result.blocks] == ["c"] and result.equal.keys() == {"at"}
+    assert not result.outputs and result.worst is not None
+    ranked = sensitivity(proto, ARRAYS, SensitivityOptions(ARRAYS, CPU, SMALL, worst=1))
+    assert ranked.everything.sqnr == pytest.approx(result.worst.sqnr, abs=0.3)
+
+
+def test_sequences_are_left_to_the_model() -> None:
+    weight = np.random.default_rng(0).normal(size=(6, 3, 1, 1)).astype(np.float32)
+    nodes = [toys.node("Conv", "x w", "y"), toys.node("SequenceConstruct", "y y", "both")]
+    proto = toys.model(nodes, {"x": (1, 3, 8, 8)}, {"y": (1, 6, 8, 8)}, {"w": weight})
+    floats = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    sequence = onnx.helper.make_sequence_type_proto(floats)
+    proto.graph.output.append(onnx.helper.make_value_info("both", sequence))
+    result = evaluate(proto, ARRAYS, EvaluationOptions(ARRAYS, CPU, SMALL))
+    assert [each.block.name for each in result.blocks] == ["y"]
+    ranked = sensitivity(proto, ARRAYS, SensitivityOptions(ARRAYS, CPU, SMALL, worst=1))
+    assert [group.name for group in ranked.ranked] == ["y"]
+
+
 def test_the_verdict_comes_first_and_ten_tensors_behind_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

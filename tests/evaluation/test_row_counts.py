@@ -170,4 +170,4 @@ def test_rows_that_only_a_run_shows_are_not_classes_for_long() -> None:
     assert ranked.everything.agreement is None
     with pytest.raises(OptionError, match="not one value per class"):
         evaluate(model, data, EvaluationOptions(data, whole, SMALL, output="y"))
-    assert len(calibrate(model, data, CPU).scales) == 2
+    assert list(calibrate(model, data, CPU).scales) == ["x", "y", "w_output"]

@@ -32,8 +32,10 @@ def test_every_layer_folds_and_the_folded_model_stands_alone(folder, tmp_path):
     calibration.write_folded(tmp_path / "folded.onnx")
     again = calibrate(tmp_path / "folded.onnx", folder / "data", replace(CPU, method="minmax"))
     assert not again.prepared.folds.folded
-    shared = again.scales.keys() & calibration.scales.keys()
-    assert len(shared) == len(again.scales)
+    # The folded weights are other constants, and their products other tensors.
+    own = again.scales.keys() - set(again.prepared.plan.parser_names)
+    shared = own & calibration.scales.keys()
+    assert len(shared) == len(own)
     for name in shared:
         assert again.scales[name].scale == pytest.approx(calibration.scales[name].scale, rel=1e-5)
 

@@ -80,12 +80,12 @@ def test_odd_entries_are_passed_over(cache: Path) -> None:
 
 def test_set_version_gives_the_files_that_a_run_for_that_version_gives(cache: Path, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.cache"
-    calibrate(network(), samples(20), replace(CPU, trt_version="8.6")).write_cache(wanted)
+    calibrate(network(), samples(20), replace(CPU, trt_version="10.9")).write_cache(wanted)
     out = tmp_path / "out.cache"
-    assert main(["cache", "set-version", str(cache), "--trt-version", "8.6", "-o", str(out), "-q"]) == 0
+    assert main(["cache", "set-version", str(cache), "--trt-version", "10.9", "-o", str(out), "-q"]) == 0
     assert out.read_bytes() == wanted.read_bytes()
     assert sidecar_path(out).read_bytes() == sidecar_path(wanted).read_bytes()
-    assert main(["cache", "set-version", str(cache), "--trt-version", "8.6", "-i", "-q"]) == 0
+    assert main(["cache", "set-version", str(cache), "--trt-version", "10.9", "-i", "-q"]) == 0
     assert sidecar_path(cache).read_bytes() == sidecar_path(wanted).read_bytes()
 
 

@@ -68,7 +68,7 @@ def whole(spec: Spec, timer: Timer) -> None:
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
     with timer("check"):
-        check_end_result(replace(calibration, kept=keeper.feeds()))
+        check_end_result(replace(calibration, kept=keeper.feeds(), feeding=measured.source.feeding))
 
 
 def stages(spec: Spec, timer: Timer) -> None:
@@ -77,6 +77,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         _import_all()
         from onnx_trtcal.data.batching import batches
         from onnx_trtcal.data.sources import open_source
+        from onnx_trtcal.evaluation.end_result import check_end_result
         from onnx_trtcal.graph.model.load import load
         from onnx_trtcal.graph.plan.plan import plan
         from onnx_trtcal.graph.probe import probe
@@ -85,6 +86,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         from onnx_trtcal.prepared import Prepared, fold_model
         from onnx_trtcal.run.provider import choose_provider
         from onnx_trtcal.run.session import Session
+        from onnx_trtcal.search.samples import SampleKeeper
         from onnx_trtcal.stats.collection import Collection
     options = _options(spec)
     with timer("load"):
@@ -106,8 +108,10 @@ def stages(spec: Spec, timer: Timer) -> None:
     with timer("session"):
         session = Session(probed, choose_provider(options.provider), spec.threads)
     collection = Collection(planned.observed, model=model.sha256)
+    source = open_source(spec.data, model.inputs, max_samples=spec.samples)
+    keeper = SampleKeeper(options.check_samples)
     with ThreadPoolExecutor(spec.threads) as pool:
-        feeds = batches(open_source(spec.data, model.inputs, max_samples=spec.samples), spec.batch)
+        feeds = batches(source, spec.batch)
         while True:
             with timer("data"):
                 batch = next(feeds, None)
@@ -118,6 +122,7 @@ def stages(spec: Spec, timer: Timer) -> None:
             with timer("histogram"):
                 observed = dict(zip(session.outputs, arrays, strict=True))
                 collection.add(batch.names, batch.hashes, observed, pool)
+            keeper.offer(batch)
             timer.activations = max(timer.activations, sum(array.nbytes for array in arrays))
             timer.tick(batch.count)
             del arrays, observed
@@ -125,6 +130,8 @@ def stages(spec: Spec, timer: Timer) -> None:
         calibration = solve(prepared, collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
+    with timer("check"):
+        check_end_result(replace(calibration, kept=keeper.feeds(), feeding=source.feeding))
 
 
 def rewrite(spec: Spec, timer: Timer) -> None:

@@ -6,7 +6,6 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.scales import named_tensors, unseen_text
 from onnx_trtcal.support.destinations import check_destinations
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import dumps
@@ -77,6 +76,8 @@ def warn_of_made_up(
         content: what its sidecar says; empty where there is none.
         console: receives the warning.
     """
+    from onnx_trtcal.scales import named_tensors, unseen_text
+
     unseen = [name for name in scales if name in Sidecar(content).unseen]
     zeros = [name for name, scale in scales.items() if scale == 0 and name not in unseen]
     if unseen:

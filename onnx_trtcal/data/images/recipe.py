@@ -115,7 +115,8 @@ def make_recipe(asked: Preprocess, spec: InputSpec, feeding: Feeding) -> Recipe:
 def _image_axes(layout: Layout, spec: InputSpec, feeding: Feeding) -> tuple[AxisOrder, int | None, OpenSize]:
     """Layout, number of channels (None: dynamic), and height and width."""
     shape: Shape = feeding.sample_shape(spec)
-    if feeding.verbatim and len(shape) == 4 and (shape[0] == 1 or not is_fixed(shape[0])):
+    unstacked = feeding.axes[spec.name] is None  # so that its batch axis, where it has one, is still there
+    if unstacked and len(shape) == 4 and (shape[0] == 1 or not is_fixed(shape[0])):
         shape = shape[1:]
     sizes = [dim if isinstance(dim, int) and is_fixed(dim) else None for dim in shape]
     if len(sizes) == 2 and all(size is None or size > 4 for size in sizes) and len(spec.shape) == 3:

@@ -8,6 +8,7 @@ TASKS = ("classify", "detect", "segment", "none")
 
 HEADS = {
     "yolov5": "rows of cx, cy, w, h, objectness, classes; boxes decoded (YOLOv5, YOLOv7, YOLOX with decoding)",
+    "yolov5-raw": "the same rows, boxes relative to grid cells and YOLOv5's own anchors, behind a sigmoid or before it",
     "yolox": "the same rows, boxes relative to grid cells of strides such as 8, 16, 32 (YOLOX without decoding)",
     "yolov8": "rows of cx, cy, w, h, classes; boxes decoded (YOLOv8 and later)",
     "ssd": "boxes and class scores, of which the first is the background",

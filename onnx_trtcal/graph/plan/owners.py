@@ -23,7 +23,8 @@ class Owner:
         source: the observed tensor; the tensor itself when it is a constant.
         reason: "measured" (it is its own source), "group" (it vanishes inside a kernel), "tie" (the source
             holds the same values), "pool" (a max pooling takes its input's scale), "folded" (it vanished in
-            folding), "concat" (its branches are its values), or "constant".
+            folding), "concat" (its branches are its values), or "constant". Of a tensor that only NVIDIA's parser
+            names, "alias" (the source holds the same values) or "bound" (the op keeps it within one).
     """
 
     source: str

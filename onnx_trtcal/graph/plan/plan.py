@@ -6,7 +6,7 @@ model has an owner here, even one that folding or fusing made vanish.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from onnx_trtcal.graph.propagate import ScaleRules
 from onnx_trtcal.graph.view import Links, kind, link, quantized_ops
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import onnx_graphsurgeon as gs
 
@@ -40,13 +40,16 @@ class Plan:
         observed: tensors that get a histogram, in topological order, graph inputs first.
         owners: whose scale each tensor takes, for every float tensor of the original and the folded model;
             graph inputs first, then in the original's topological order.
-        constants: float tensors that depend on no input -> their largest magnitude.
+        constants: float tensors that depend on no input, and those of which only a bound is known -> their largest
+            magnitude.
         skipped: other tensors that nodes make or that are graph inputs -> why they get no scale.
         ties: sets of observed tensors whose histograms count as one (Concat branches that share a scale).
         groups: the kernels found, also when every tensor is observed by itself.
         op_types: observed tensor -> op type of the node that makes it, "Input" for graph inputs.
         quantized: op types that show that the model is quantized already, sorted; empty otherwise.
         subgraph_tensors: float tensors inside If, Loop and Scan bodies, which are never observed.
+        parser_names: tensors of `owners` that only NVIDIA's parser names, see `with_parser_names`.
+        products: those of them that a Gemm makes before it adds its bias, which are observed -> the Gemm's output.
     """
 
     observed: tuple[str, ...]
@@ -58,6 +61,19 @@ class Plan:
     op_types: Mapping[str, str]
     quantized: tuple[str, ...]
     subgraph_tensors: int
+    parser_names: tuple[str, ...] = ()
+    products: Mapping[str, str] = field(default_factory=dict)
+
+    def without_products(self, products: Collection[str]) -> Plan:
+        """The plan without some of the products of Gemms."""
+        return replace(
+            self,
+            observed=tuple(name for name in self.observed if name not in products),
+            owners={name: owner for name, owner in self.owners.items() if name not in products},
+            op_types={name: op for name, op in self.op_types.items() if name not in products},
+            parser_names=tuple(name for name in self.parser_names if name not in products),
+            products={name: of for name, of in self.products.items() if name not in products},
+        )
 
 
 def plan(

@@ -94,7 +94,7 @@ def _faults(node: gs.Node, opset: int, constants: Constants) -> Iterator[Fault]:
 
 def _computed(node: gs.Node, constants: Constants) -> Iterator[Fault]:
     if constants.value(node.inputs[1]) is None:
-        fault = refused if layers_behind(node) else not_int8
+        fault = refused if layers_behind(node) else limited
         yield fault("scale-constant", "its scale is computed; it must be a constant")
     if has_zero_point(node) and constants.value(node.inputs[2]) is None:
         yield refused("zero-point-constant", "its zero-point is computed; it must be a constant")

@@ -14,11 +14,12 @@ from onnx_trtcal.graph.ops import INT8_CAPABLE
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.graph.weighted import WEIGHTED
 from onnx_trtcal.qdq.lint.finding import Finding
+from onnx_trtcal.qdq.lint.readers import reads_dequantized
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.read.remove import RemovedQdq, remove_qdq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import onnx_graphsurgeon as gs
 
@@ -33,12 +34,24 @@ def placement_findings(graph: gs.Graph, shapes: Mapping[str, Shape | None]) -> t
     try:
         removed = remove_qdq(graph)
     except ModelError as error:
-        return (
-            Finding(
-                "advice", "no-pair", error.where, error.what, "TensorRT may not fuse it into INT8 kernels"
-            ),
-        )
+        consequence = "TensorRT may not fuse it into INT8 kernels"
+        return (*_half_quantized(graph), Finding("advice", "no-pair", error.where, error.what, consequence))
     return tuple(_Advice(graph, removed, find_groups(graph, shapes)).findings())
+
+
+def _half_quantized(graph: gs.Graph) -> Iterator[Finding]:
+    """Layers with one quantized input, in a graph whose pairs cannot be removed."""
+    for node in graph.nodes:
+        if is_layer(node):
+            yield from _one_input(node, reads_dequantized(node))
+
+
+def _one_input(node: gs.Node, quantized: Sequence[bool]) -> Iterator[Finding]:
+    if any(quantized) and not all(quantized):
+        label = node.name or node.outputs[0].name
+        what = f"only input {quantized.index(True)} of this {node.op} is quantized"
+        consequence = "it runs in floating point, after a dequantization that costs time"
+        yield Finding("float", "one-input", label, what, consequence)
 
 
 class _Advice:
@@ -72,12 +85,7 @@ class _Advice:
         return max(float(quantizer.scale.max()) for quantizer in self.removed.pairs[tensor])
 
     def _inputs(self, node: gs.Node) -> Iterator[Finding]:
-        quantized = [self._read(node, index) for index in (0, 1)]
-        if any(quantized) and not all(quantized):
-            label = node.name or node.outputs[0].name
-            what = f"only input {quantized.index(True)} of this {node.op} is quantized"
-            consequence = "it runs in floating point, after a dequantization that costs time"
-            yield Finding("float", "one-input", label, what, consequence)
+        yield from _one_input(node, [self._read(node, index) for index in (0, 1)])
         bias = WEIGHTED[kind(node)].bias_input
         if bias is not None and self._read(node, bias):
             yield _advice(

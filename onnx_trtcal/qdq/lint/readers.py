@@ -12,7 +12,7 @@ from onnx_trtcal.qdq.read.quantizer import is_dequantizer, is_quantizer
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-__all__ = ["layers_behind"]
+__all__ = ["layers_behind", "reads_dequantized"]
 
 
 def layers_behind(node: gs.Node) -> tuple[gs.Node, ...]:
@@ -30,3 +30,22 @@ def layers_behind(node: gs.Node) -> tuple[gs.Node, ...]:
                 seen.update(each.name for each in following)
                 pending += following
     return tuple(found)
+
+
+def reads_dequantized(layer: gs.Node) -> tuple[bool, bool]:
+    """Whether each operand of a layer is made by a DQ, past ops that only move values."""
+    first, second = (_is_dequantized(tensor) for tensor in layer.inputs[:2])
+    return first, second
+
+
+def _is_dequantized(tensor: gs.Tensor) -> bool:
+    seen: set[str] = set()
+    while len(tensor.inputs) == 1 and tensor.name not in seen:
+        seen.add(tensor.name)
+        maker = tensor.inputs[0]
+        if is_dequantizer(maker):
+            return True
+        if kind(maker) not in COMMUTES:
+            return False
+        tensor = maker.inputs[0]
+    return False

@@ -9,7 +9,8 @@ from onnx import helper
 
 from onnx_trtcal.graph.ops import COMMUTES
 from onnx_trtcal.graph.view import kind, numpy_type, stored
-from onnx_trtcal.qdq.lint.faults import Fault, refused
+from onnx_trtcal.graph.weighted import WEIGHTED
+from onnx_trtcal.qdq.lint.faults import Fault, limited, refused
 from onnx_trtcal.qdq.lint.readers import layers_behind
 from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.read.quantizer import Quantizer, is_dequantizer, read_quantizer
@@ -40,12 +41,23 @@ def type_faults(node: gs.Node, constants: Constants) -> Iterator[Fault]:
         what = f"it reads {' and '.join(sorted(types))}; a DQ makes the type of its scale"
         yield refused("mixed-types", f"{what}, and all inputs need one type")
     if layer:
-        quantized = [_quantizer(tensor, constants) for tensor in read]
-        grids = {each.zero.dtype.name.removeprefix("u") for each in quantized if each is not None}
-        if len(grids) > 1:
-            yield refused(
-                "mixed-types", f"one of its inputs is quantized to {' and the other to '.join(sorted(grids))}"
-            )
+        yield from _grids(node, [_quantizer(tensor, constants) for tensor in read])
+
+
+def _grids(node: gs.Node, quantized: list[Quantizer | None]) -> Iterator[Fault]:
+    """The faults of a layer whose inputs are quantized to different types.
+
+    The compiler widens INT4 weights of a matrix product to INT8 where they have several scales, and nowhere else.
+    """
+    grids = [each.zero.dtype.name.removeprefix("u") for each in quantized if each is not None]
+    if len(set(grids)) < 2:
+        return
+    several = any(each is not None and not each.per_tensor for each in quantized)
+    widened = several and set(grids) == {"int4", "int8"} and not WEIGHTED[kind(node)].convolution
+    fault = limited if widened else refused
+    yield fault(
+        "mixed-types", f"one of its inputs is quantized to {' and the other to '.join(sorted(grids))}"
+    )
 
 
 def _scalar(node: gs.Node) -> Iterator[Fault]:

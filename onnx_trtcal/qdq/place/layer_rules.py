@@ -27,6 +27,9 @@ _REARRANGES = frozenset({"Gather", "Reshape", "Slice", "Split", "Transpose"})
 # A bias or a factor may stand between.
 _KEEP_LAYOUT = frozenset({"Add", "Cast", "Div", "Identity", "Mul", "Sub"})
 
+# NVIDIA's compiler computes a convolution of a single point in the kernel around it up to here, dequantized.
+_FEW_SUMMED = 4
+
 
 def is_layer(node: gs.Node) -> bool:
     """Whether a node is a layer: a weighted operator with both operands."""
@@ -91,10 +94,19 @@ def _small_convolution(node: gs.Node, shape: Sequence[int], options: QdqOptions)
         if options.target == "tensorrt" and group > 1:
             return "grouped ConvTranspose, which TensorRT 8 may refuse to build in INT8 (see target)"
     if max(into, out) < options.min_channels:
-        return f"{into} input and {out} output channels, both fewer than {options.min_channels}"
+        return f"{into} input and {out} output channels, both fewer than {options.min_channels} (option min_channels)"
+    summed = int(np.prod(shape[1:]))
+    if kind(node) == "Conv" and summed <= _FEW_SUMMED and _is_one_point(node.inputs[0]):
+        return f"a convolution of a single point that sums {summed} products, fewer than an INT8 kernel adds at once"
     if group > 1 and options.min_channels > 1 and out % 8:
         return f"grouped, with {out} output channels: not a multiple of 8, which INT8 kernels want"
     return None
+
+
+def _is_one_point(tensor: gs.Tensor) -> bool:
+    """Whether an activation of a convolution has one value a channel, such as behind a GlobalAveragePool."""
+    shape = _shape(tensor)
+    return shape is not None and len(shape) > 2 and all(size == 1 for size in shape[2:])
 
 
 def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: QdqOptions) -> str | None:
@@ -108,7 +120,8 @@ def _product(node: gs.Node, constants: Sequence[Sequence[int] | None], options: 
         return "a matrix-vector product at every batch size"
     weight = next((shape for shape in constants if shape is not None), None)
     if weight is not None and len(weight) >= 2 and max(weight[-2:]) < options.min_channels:
-        return f"a weight of {weight[-2]} x {weight[-1]}, both fewer than {options.min_channels}"
+        few = f"both fewer than {options.min_channels} (option min_channels)"
+        return f"a weight of {weight[-2]} x {weight[-1]}, {few}"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.graph.ops import READ_NO_VALUES
+from onnx_trtcal.graph.ops import AVERAGES, READ_NO_VALUES
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.qdq.place.placement import Read
 
@@ -80,18 +80,30 @@ class PairReads:
             pending += sorted(following)
         return True
 
-    def lift_through_moves(self, stays_float: Callable[[gs.Node], bool]) -> None:
+    def lift_through_moves(
+        self, stays_float: Callable[[gs.Node], bool], has_scale: Callable[[str], bool]
+    ) -> None:
         """Keeps one pair for a tensor and what only moves its values, if nothing in between is read in float.
 
         With `a` read by one Conv and MaxPool(a) by another, both read the pair on `a`. Where the MaxPool has to
-        stay in floating point, its output keeps a pair of its own instead.
+        stay in floating point, its output keeps a pair of its own instead. A pair behind what reshapes the output of
+        an INT8 average pool moves up to the pool: NVIDIA's compiler pools in INT8 only where Q follows at once.
 
         Args:
             stays_float: whether a node was excluded from quantization.
+            has_scale: whether a tensor can have a pair.
         """
         for name in [tensor for tensor in self.flow.tensors if tensor in self.reads]:
             chain = self.flow.moves_above(name)
-            at = next((i for i, node in enumerate(chain) if node.inputs[0].name in self.reads), None)
+            above = (node.inputs[0].name for node in chain)
+            at = next(
+                (
+                    i
+                    for i, up in enumerate(above)
+                    if up in self.reads or (self._is_pooled(up) and has_scale(up))
+                ),
+                None,
+            )
             if at is None:
                 continue
             pair = set(self.reads[name])
@@ -104,6 +116,11 @@ class PairReads:
             ):
                 self.lifted[between[at]] = tuple(self.reads.pop(name))
                 self.add(chain[at].inputs[0].name, between[at], 0)
+
+    def _is_pooled(self, tensor: str) -> bool:
+        """Whether an average pool that runs in INT8 writes a tensor."""
+        maker = self.flow.producer(tensor)
+        return tensor in self.int8_outputs and maker is not None and kind(maker) in AVERAGES
 
     def raw_readers(self, tensor: str) -> list[tuple[gs.Node, int]]:
         """The inputs that read a tensor's values, and not through its pair."""

@@ -91,7 +91,7 @@ class _Placer:
         for node in self.flow.nodes:
             if kind(node) == "AveragePool" and node.outputs[0].name not in grouped:
                 self._pool(node)
-        self.pairs.lift_through_moves(self._stays_float)
+        self.pairs.lift_through_moves(self._stays_float, self._has_scale)
         share_pairs(self.flow, self.pairs, self._stays_float, self.mixed)
         ordered = [tensor for tensor in self.flow.tensors if tensor in self.pairs.reads]
         return Placement(

@@ -54,6 +54,11 @@ class _Converter:
 
     def run(self) -> None:
         nodes = list(self.graph.nodes)
+        for node in nodes:
+            if _casts_to_itself(node):
+                # Exporters write it for `x.float()`; as a Cast it would hold its neighbors at float32.
+                node.op = "Identity"
+                node.attrs.clear()
         for tensor in self.graph.inputs:
             self.versions[tensor.name, _type(tensor)] = tensor
         plans = [(node, self._types(node)) for node in nodes]
@@ -177,6 +182,15 @@ def _type(tensor: gs.Tensor) -> Any:
     if tensor.dtype is None or isinstance(tensor.dtype, int):
         return None
     return next((each for each in _TYPES if tensor.dtype == each), None)
+
+
+def _casts_to_itself(node: gs.Node) -> bool:
+    """Whether a Cast changes nothing in a float32 model."""
+    return (
+        is_standard(node)
+        and node.op == "Cast"
+        and {_type(node.inputs[0]), _type(node.outputs[0])} == {np.float32}
+    )
 
 
 def _is_dequantized(tensor: gs.Tensor) -> bool:

@@ -19,7 +19,16 @@ from onnx_trtcal.support.files import atomic_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INSTALL", "Build", "CompilerMissingError", "Message", "ParserError", "build", "check_installed"]
+__all__ = [
+    "INSTALL",
+    "Build",
+    "CompilerMissingError",
+    "Message",
+    "ParserError",
+    "build",
+    "check_installed",
+    "parse",
+]
 
 INSTALL = "pip install 'onnx_trtcal[compiler]' (in a clone: pip install '.[compiler]')"
 _PACKAGE = "tensorrt_rtx"
@@ -77,6 +86,7 @@ class Build:
         seconds: how long the builder took.
         messages: the log, in order.
         crash: how the compiler's process ended when it did not end well; empty otherwise.
+        network: inputs and layers of the parser's network, as the worker writes them, where only that was asked for.
     """
 
     version: str
@@ -87,6 +97,7 @@ class Build:
     seconds: float
     messages: tuple[Message, ...]
     crash: str = ""
+    network: Mapping[str, Any] | None = None
 
 
 def check_installed() -> None:
@@ -119,12 +130,10 @@ def build(
     with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
         folder = Path(name)
         request = {
-            "model": str(model.resolve()),
+            **_request(model, folder),
             "gpu": gpu,
             "shapes": {key: list(shape) for key, shape in shapes.items()},
             "engine": str(folder / "engine") if engine else None,
-            "log": str(folder / "log"),
-            "answer": str(folder / "answer"),
         }
         crash = _run(request, folder, timeout)
         built = _read(folder, crash)
@@ -132,6 +141,32 @@ def build(
             with open(folder / "engine", "rb") as source, atomic_file(engine) as target:
                 shutil.copyfileobj(source, target)
     return built
+
+
+def parse(model: Path, timeout: float) -> Build:
+    """Parses a model and reads the network that the parser makes, without building it.
+
+    Args:
+        model: an ONNX file; its external weights lie beside it.
+        timeout: seconds after which the parser is stopped.
+
+    Raises:
+        CompilerMissingError: when the package is not installed or cannot be loaded.
+    """
+    check_installed()
+    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
+        folder = Path(name)
+        crash = _run({**_request(model, folder), "parse_only": True}, folder, timeout)
+        return _read(folder, crash)
+
+
+def _request(model: Path, folder: Path) -> dict[str, Any]:
+    return {
+        "model": str(model.resolve()),
+        "log": str(folder / "log"),
+        "answer": str(folder / "answer"),
+        "parse_only": False,
+    }
 
 
 def _run(request: Mapping[str, Any], folder: Path, timeout: float) -> str:
@@ -192,6 +227,7 @@ def _read(folder: Path, crash: str) -> Build:
         engine_bytes=answer["engine_bytes"],
         seconds=answer["seconds"],
         messages=messages,
+        network=answer.get("network"),
     )
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import EncodeError
 
-from onnx_trtcal.errors import ModelError, OptionError, did_you_mean, listed
+from onnx_trtcal.errors import OptionError, did_you_mean, listed
+from onnx_trtcal.graph.model.nodes import layer_name, nodes_of
 from onnx_trtcal.graph.model.read import read_model
 from onnx_trtcal.trt.compiler.build import build
+from onnx_trtcal.trt.compiler.files import on_disk
 from onnx_trtcal.trt.compiler.kernels import Kernel, parse_kernels
 from onnx_trtcal.trt.compiler.layers import Layer, find_layers
 from onnx_trtcal.trt.compiler.model_layers import find_model_layers
 from onnx_trtcal.trt.compiler.options import CompileOptions
 from onnx_trtcal.trt.compiler.problems import Problem, find_problems
-from onnx_trtcal.trt.compiler.scope import layer_name, nodes_of
 from onnx_trtcal.trt.compiler.summary import Summary, summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["Compilation", "compile_model"]
 
@@ -102,7 +100,7 @@ def compile_model(
         OptionError: when a shape is missing or does not fit.
         CalibrationError: when the engine cannot be written, or the log cannot be read.
     """
-    with _on_disk(model) as path:
+    with on_disk(model) as path:
         name = "the ModelProto" if isinstance(model, onnx.ModelProto) else str(model)
         proto = read_model(model).proto
         shapes = _fitting(proto, options.shapes)
@@ -130,23 +128,6 @@ def compile_model(
         engine_bytes=built.engine_bytes or 0,
         seconds=built.seconds,
     )
-
-
-@contextlib.contextmanager
-def _on_disk(model: str | Path | onnx.ModelProto) -> Iterator[Path]:
-    if not isinstance(model, onnx.ModelProto):
-        yield Path(model)
-        return
-    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
-        path = Path(folder) / "model.onnx"
-        try:
-            onnx.save(model, path)
-        except (EncodeError, ValueError) as error:
-            raise ModelError(
-                "the ModelProto is larger than the 2 GiB that protobuf can write",
-                fix="save it with its weights as external data, and give the path of the file",
-            ) from error
-        yield path
 
 
 def _fitting(proto: onnx.ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnx_trtcal.graph.model.inference import infer_types, skeleton
+from onnx_trtcal.graph.model.nodes import bodies, layer_name, nodes_of
 from onnx_trtcal.graph.model.order import sorted_nodes
 from onnx_trtcal.graph.ops import ANCHORS
-from onnx_trtcal.trt.compiler.scope import STANDARD, Scope, bodies, layer_name, nodes_of
+from onnx_trtcal.trt.compiler.scope import STANDARD, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,43 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import onnx
-
+from onnx_trtcal.graph.model.nodes import bodies
 from onnx_trtcal.graph.model.order import sorted_nodes
 from onnx_trtcal.graph.ops import COPIES, MOVES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    import onnx
 
     from onnx_trtcal.graph.model.inference import Shape
 
-__all__ = ["STANDARD", "Scope", "bodies", "layer_name", "nodes_of"]
+__all__ = ["STANDARD", "Scope"]
 
 STANDARD = ("", "ai.onnx")
 _QUANTIZED_DOMAINS = (*STANDARD, "com.microsoft")
 # A pair above any of these is the layer's own: the compiler moves Q and DQ through them.
 _TRANSPARENT = MOVES | COPIES | {"Cast", "Concat", "Expand", "Gather", "Slice", "Split"}
-
-
-def layer_name(node: onnx.NodeProto) -> str:
-    """The name that NVIDIA's parser gives a node's layer."""
-    return node.name or f"node_of_{node.output[0] if node.output else ''}"
-
-
-def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a graph and of the bodies in it."""
-    for node in graph.node:
-        yield node
-        for body in bodies(node):
-            yield from nodes_of(body)
-
-
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs inside a node: of an If, Loop or Scan."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Parses and builds one model; see `onnx_trtcal.trt.compiler.build` for the fields of request and answer."""
+    """Parses and maybe builds one model; see `onnx_trtcal.trt.compiler.build` for the fields of request and answer."""
     request = json.load(sys.stdin)
     answer = Path(request["answer"])
     try:
@@ -53,7 +53,9 @@ def _compile(trt: Any, request: dict[str, Any], logger: Any) -> dict[str, Any]:
         "engine_bytes": None,
         "seconds": 0.0,
     }
-    if not parsed:
+    if request["parse_only"]:
+        answer["network"] = _network(network) if parsed else None
+    if not parsed or request["parse_only"]:
         return answer
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
@@ -70,6 +72,27 @@ def _compile(trt: Any, request: dict[str, Any], logger: Any) -> dict[str, Any]:
         if request["engine"]:
             Path(request["engine"]).write_bytes(memoryview(engine))
     return answer
+
+
+def _network(network: Any) -> dict[str, Any]:
+    """The inputs, [name, type], and the layers, [name, kind, names of inputs, outputs]."""
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    return {
+        "inputs": [_typed(network.get_input(index)) for index in range(network.num_inputs)],
+        "layers": [
+            [
+                layer.name,
+                layer.type.name,
+                [tensor.name for tensor in map(layer.get_input, range(layer.num_inputs)) if tensor],
+                [_typed(layer.get_output(index)) for index in range(layer.num_outputs)],
+            ]
+            for layer in layers
+        ],
+    }
+
+
+def _typed(tensor: Any) -> list[str]:
+    return [tensor.name, tensor.dtype.name]
 
 
 def _parser_error(error: Any) -> dict[str, Any]:

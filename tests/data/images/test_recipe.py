@@ -160,3 +160,14 @@ def test_each_input_has_the_recipe_asked_for_it(tmp_path):
     for wrong in ({"rgb": "raw"}, {"rgb": Preprocess(per_input={"rgb": Preprocess()})}, ["rgb"]):
         with pytest.raises(OptionError, match="per_input"):
             Preprocess(per_input=wrong)
+
+
+def test_one_of_several_image_inputs_without_items(tmp_path):
+    inputs = [InputSpec(name, np.dtype(np.float32), ("n", 3, 8, 8)) for name in ("rgb", "depth")]
+    for spec in inputs:
+        (tmp_path / spec.name).mkdir()
+        for number in range(2):
+            Image.new("RGB", (8, 8), (number * 9, 0, 0)).save(tmp_path / spec.name / f"{number}.png")
+    source = open_source(str(tmp_path), inputs, item_axis=["rgb=none"])
+    (first, second) = source
+    assert first.arrays["rgb"].shape == (1, 3, 8, 8) and second.arrays["rgb"].max() > 0

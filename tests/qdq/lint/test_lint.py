@@ -238,6 +238,45 @@ FAULTS: dict[Callable[[onnx.ModelProto], None], tuple[str, str, str]] = {
 }
 
 
+def linear(kind: str, quantized_input: bool, **attributes: int) -> onnx.ModelProto:
+    """x times weights of a 4- or 8-bit type, with a scale a column or a block."""
+    rows = 64 // attributes["block_size"] if attributes else 1
+    scales = np.full((rows, 32) if attributes else 32, 0.02, np.float32)
+    constants = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8), "ws": scales}
+    nodes = [
+        *(qdq("x") if quantized_input else ()),
+        toys.node("DequantizeLinear", "wq ws", "w", **{"axis": 1, **attributes}),
+        toys.node("MatMul", "x_dq w" if quantized_input else "x w", "y", name="product"),
+    ]
+    model = toys.model(nodes, {"x": [8, 64]}, ["y"], constants, opset=21, ir_version=10)
+    stored = onnx.helper.make_tensor("wq", getattr(onnx.TensorProto, kind), [64, 32], [3] * 2048)
+    model.graph.initializer.append(stored)
+
+    return model
+
+
+@pytest.mark.parametrize("kind", ["INT4", "INT8"])
+def test_weights_in_blocks_next_to_a_float_input_are_dequantized(kind: str) -> None:
+    findings = lint_model(linear(kind, quantized_input=False, axis=0, block_size=16))
+    assert ("float", "one-input", "product") in {(each.level, each.rule, each.node) for each in findings}
+
+
+@pytest.mark.parametrize("attributes", [{}, {"axis": 0, "block_size": 16}])
+def test_int4_weights_with_several_scales_next_to_int8_are_for_newer_parsers(
+    attributes: dict[str, int],
+) -> None:
+    findings = lint_model(linear("INT4", quantized_input=True, **attributes))
+    levels = {(each.level, each.rule) for each in findings}
+    assert ("limited", "mixed-types") in levels and "error" not in {level for level, _ in levels}
+
+
+def test_a_computed_scale_that_no_layer_reads_is_for_newer_parsers() -> None:
+    nodes = [toys.node("ReduceMax", "x", "s", keepdims=0), *qdq("x")]
+    model = toys.model(nodes, X, ["x_dq"], {"z": np.array(0, np.int8)})
+    findings = [each for each in lint_model(model) if each.rule == "scale-constant"]
+    assert findings and {each.level for each in findings} == {"limited"}
+
+
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
 def test_planted_faults_are_found(plant: Callable[[onnx.ModelProto], None]) -> None:
     model = good()

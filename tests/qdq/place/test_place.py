@@ -356,6 +356,55 @@ def test_average_pool_between_int8_layers_is_quantized() -> None:
     assert pairs(placed(model)) == {"x": [("a", 0)], "a": [("p", 0)], "p": [("y", 0)]}
 
 
+@pytest.mark.parametrize("pool", ["AveragePool", "GlobalAveragePool"])
+def test_a_pool_that_is_reshaped_for_a_layer_has_its_pair_right_behind_it(pool: str) -> None:
+    window = {"kernel_shape": [8, 8]} if pool == "AveragePool" else {}
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node(pool, "a", "p", **window),
+        toys.node("Flatten", "p", "f"),
+        toys.node("Unsqueeze", "f axes", "u"),
+        toys.node("MatMul", "u m", "y"),
+    ]
+    constants = {"w": weights(16, 16, 3, 3), "m": weights(16, 24), "axes": np.array([0], np.int64)}
+    placement = placed(toys.model(nodes, X, ["y"], constants))
+    assert pairs(placement) == {"x": [("a", 0)], "a": [("p", 0)], "p": [("f", 0)]}
+    assert placement.lifted == {"f": (Read("y", 0),)}
+
+
+def test_a_pool_without_a_scale_keeps_the_pair_behind_the_reshape() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("GlobalAveragePool", "a", "p"),
+        toys.node("Flatten", "p", "f"),
+        toys.node("MatMul", "f m", "y"),
+    ]
+    model = toys.model(nodes, X, ["y"], {"w": weights(16, 16, 3, 3), "m": weights(16, 24)})
+    assert pairs(placed(model, available={"x", "a", "f"})) == {
+        "x": [("a", 0)],
+        "a": [("p", 0)],
+        "f": [("y", 0)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("middle", "pooled", "quantized"), [(4, True, False), (5, True, True), (4, False, True)]
+)
+def test_a_point_convolution_of_four_products_is_left_alone(
+    middle: int, pooled: bool, quantized: bool
+) -> None:
+    nodes = [
+        toys.node("GlobalAveragePool" if pooled else "Relu", "x", "g"),
+        conv("g", "s", "down", kernel=1),
+        toys.node("Relu", "s", "r"),
+        conv("r", "y", "up", kernel=1),
+    ]
+    constants = {"down": weights(middle, 16, 1, 1), "up": weights(16, middle, 1, 1)}
+    placement = placed(toys.model(nodes, X, ["y"], constants))
+    assert ("y" in placement.quantized) is quantized
+    assert quantized or f"sums {middle} products" in placement.left["y"]
+
+
 def test_an_op_that_reads_only_the_shape_reads_nothing_in_float() -> None:
     nodes = [
         conv("x", "a", "w"),

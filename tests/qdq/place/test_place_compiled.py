@@ -156,6 +156,35 @@ def test_average_pools_read_and_write_int8() -> None:
     assert {each.dtype for each in (*pool.inputs, *pool.outputs)} == {"Int8"}
 
 
+def test_a_pool_that_is_reshaped_for_a_product_runs_in_int8() -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 32)
+    pattern.op("AveragePool", "a", "p", kernel_shape=[9, 7])
+    pattern.store("rows", np.array([2, 32], np.int64))
+    pattern.op("Reshape", "p rows", "f")
+    made = built(pattern.model(pattern.linear("f", "y", 32, 40), (2, 24, 9, 7)))
+    assert_all_int8(made)
+    (pool,) = [kernel for kernel in made.kernels if kernel.kind == "avgpool"]
+    assert {each.dtype for each in (*pool.inputs, *pool.outputs)} == {"Int8"}
+
+
+@pytest.mark.parametrize(("middle", "left"), [(3, ["n_e"]), (6, [])])
+def test_what_squeezes_to_a_few_values_is_in_int8_as_far_as_there_are_kernels(
+    middle: int, left: list[str]
+) -> None:
+    pattern = Pattern()
+    pattern.conv("x", "a", 24, 24)
+    pattern.op("GlobalAveragePool", "a", "g")
+    pattern.conv("g", "s", 24, middle, kernel=1)
+    pattern.op("Relu", "s", "r")
+    pattern.conv("r", "e", middle, 24, kernel=1)
+    pattern.op("Sigmoid", "e", "gate")
+    pattern.op("Mul", "a gate", "m")
+    made = built(pattern.model(pattern.conv("m", "y", 24, 16)))
+    assert made.lost == ()
+    assert [layer.name for layer in made.layers if not layer.int8] == left
+
+
 def test_few_channels_move_fewer_float_bytes_in_int8() -> None:
     assert float_bytes(built(few_channels())) < float_bytes(built(few_channels(), min_channels=16))
 

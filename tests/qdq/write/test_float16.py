@@ -51,6 +51,20 @@ def agrees(
         assert np.linalg.norm(got - wanted) < 0.01 * np.linalg.norm(wanted)
 
 
+def test_a_cast_that_changes_nothing_is_no_border() -> None:
+    nodes = [
+        conv("x", "a", "w"),
+        toys.node("Cast", "a", "b", to=1),
+        toys.node("Relu", "b", "c"),
+        conv("c", "y", "w"),
+    ]
+    model = toys.model(nodes, X, ["y"], W)
+    made = halved(model, {"x": 0.02, "c": 0.1})
+    assert types(made)["b"] == onnx.TensorProto.FLOAT16
+    assert not any("b" in (*node.input, *node.output) for node in made.graph.node if node.op_type == "Cast")
+    agrees(model, made, {"x": 0.02, "c": 0.1})
+
+
 def test_everything_inside_is_float16_and_the_borders_are_not() -> None:
     nodes = [
         toys.node("Conv", "x w bias", "a", pads=[1] * 4),

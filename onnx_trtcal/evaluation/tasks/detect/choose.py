@@ -29,7 +29,7 @@ _FINDERS: tuple[tuple[Finder, tuple[str, ...]], ...] = (
     (find_set, ("nms",)),
     (find_table, ("nms",)),
     (find_pair, ("ssd", "ssd-no-background", "detr")),
-    (find_rows, ("yolov5", "yolox", "yolov8")),
+    (find_rows, ("yolov5", "yolov5-raw", "yolox", "yolov8")),
 )
 
 

@@ -201,7 +201,7 @@ class DetectScoring:
         self._now = self._task.read(outputs, samples)
         if self._task.labelled:
             self._right += self._task.right(samples)
-            self._expected += self._now
+            self._expected += _shown(self._now, samples)
 
     def compare(self, variant: str, outputs: Outputs) -> None:
         """Matches a variant's detections of the same samples."""
@@ -215,7 +215,7 @@ class DetectScoring:
             counts.int8 += len(other)
             counts.ious += [overlap for _, _, overlap in match(one, other, options.iou)]
         if self._task.labelled:
-            counts.found += found
+            counts.found += _shown(found, self._samples)
 
     def results(self) -> dict[str, TaskResult]:
         """Variant -> what it keeps, loses and invents; with labels mAP."""
@@ -241,3 +241,18 @@ class DetectScoring:
         int8 = mean_average_precision(right, counts.found) if right else {}
         scores = {name: Merit(value, int8[name], None) for name, value in fp32.items()}
         return TaskResult("detect", agreement=detection.agreement, scores=scores, detection=detection)
+
+
+def _shown(found: Sequence[Detections], samples: Samples) -> list[Detections]:
+    """Detections cut to what the input shows of the image, as labels are."""
+    cut = []
+    for each, geometry in zip(found, samples.geometry, strict=True):
+        if geometry is None:
+            assert samples.size is not None
+            bounds = (0.0, 0.0, float(samples.size[1]), float(samples.size[0]))
+        else:
+            bounds = geometry.visible
+        left, top, right, bottom = bounds
+        boxes = np.clip(each.boxes, [left, top, left, top], [right, bottom, right, bottom])
+        cut.append(replace(each, boxes=boxes))
+    return cut

@@ -46,9 +46,9 @@ def grid_of(rows: int, size: Size) -> Grid | None:
     return None
 
 
-def cells(strides: tuple[int, ...], size: Size) -> np.ndarray:
-    """Column, row and stride of each cell, Nx3 in float64: levels in turn, each row by row."""
-    return np.concatenate([level_cells(stride, size) for stride in strides])
+def cells(strides: tuple[int, ...], size: Size, anchors: int = 1) -> np.ndarray:
+    """Column, row and stride of each row's cell, Nx3 in float64: levels in turn, each anchor by anchor, row by row."""
+    return np.concatenate([np.tile(level_cells(stride, size), (anchors, 1)) for stride in strides])
 
 
 def level_cells(stride: int, size: Size, anchors: int = 1) -> np.ndarray:

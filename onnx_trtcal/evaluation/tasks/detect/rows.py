@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from onnx_trtcal.evaluation.tasks.detect.boxes import Detections, best_classes, corners_of
-from onnx_trtcal.evaluation.tasks.detect.grid import cells, grid_of
+from onnx_trtcal.evaluation.tasks.detect.boxes import Detections, best_classes
+from onnx_trtcal.evaluation.tasks.detect.coordinates import ANCHORS, Boxes, boxes_of, corners, plausible
+from onnx_trtcal.evaluation.tasks.detect.grid import grid_of
 from onnx_trtcal.evaluation.tasks.detect.head import (
     Scene,
     as_matrix,
-    in_units,
     is_logit,
     matrices,
     range_text,
-    scaled,
     shape_words,
     sigmoid,
 )
@@ -24,14 +21,14 @@ from onnx_trtcal.evaluation.tasks.detect.head import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
+    from onnx_trtcal.evaluation.tasks.detect.grid import Grid
+
 __all__ = ["RowHead", "find_rows"]
 
-Boxes = Literal["pixels", "shares", "cells"]
-"""Boxes in pixels, in shares of the image's sides, or relative to their cells."""
-
+_NAMES = {"cells": "yolox", "anchors": "yolov5-raw", "anchor logits": "yolov5-raw"}
 _COCO = 80  # classes of most published models
-_ALIGNED = 0.8  # least correlation of decoded centres with the cells they belong to
-_NEGATIVE = 0.002  # share of negative widths or heights beyond which they are logarithms
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class RowHead:
     """A YOLO head.
 
     Attributes:
-        name: `yolov5`, `yolox` or `yolov8`.
+        name: `yolov5`, `yolov5-raw`, `yolox` or `yolov8`.
         reason: why it was chosen.
         output: the output.
         rows_last: whether boxes are along the last axis.
@@ -78,17 +75,7 @@ class RowHead:
         if self.objectness:
             objectness = rows[:, 4:5]
             scores = scores * (sigmoid(objectness) if self.logits[0] else objectness)
-        return best_classes(self._corners(rows, size), scores)
-
-    def _corners(self, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        centers, sizes = rows[:, :2], rows[:, 2:4]
-        if self.boxes == "cells":
-            grid = cells(self.strides, size)
-            strides = grid[:, 2:]
-            with np.errstate(over="ignore"):
-                return corners_of((centers + grid[:, :2]) * strides, np.exp(sizes) * strides)
-        boxes = corners_of(centers, sizes)
-        return scaled(boxes, size) if self.boxes == "shares" else boxes
+        return best_classes(corners(rows[:, :4], self.boxes, self.strides, size), scores)
 
 
 def find_rows(sample: Mapping[str, np.ndarray], scene: Scene, asked: str = "") -> RowHead | None:
@@ -110,22 +97,25 @@ def _head_of(
     output: str, matrix: np.ndarray, sample: Mapping[str, np.ndarray], scene: Scene, asked: str
 ) -> RowHead | None:
     rows_last = _rows_last(matrix.shape, scene, asked)
-    if rows_last is None:
+    if rows_last is None or (not asked and _is_map(matrix.shape, scene.size)):
         return None
     rows = matrix.T if rows_last else matrix
     grid = grid_of(len(rows), scene.size)
     width = rows.shape[1] - _mask_coefficients(sample, output)
-    boxes, why = _boxes_of(rows, scene, asked)
-    if asked == "yolox" and not (grid and grid.anchors == 1):
+    boxes, why = boxes_of(rows[:, :4], scene, asked)
+    if not _has_cells(boxes, grid):
         return None
     objectness, told = _objectness(width, rows_last=rows_last, boxes=boxes, scene=scene, asked=asked)
-    if scene.names and 4 + objectness + len(scene.names) < width:
+    spare = width - 4 - objectness - len(scene.names) if scene.names else 0
+    if boxes not in ("pixels", "shares") and not asked and (spare or not objectness):
+        return None  # distances to the sides, in bins, as YOLOv8 has them before its decoding
+    if spare > 0:
         width = 4 + objectness + len(scene.names)  # key points follow
     scores = rows[:, 4:width]
-    if width - 4 - objectness < 1 or (not asked and not _plausible(rows[:, :4], scores, boxes, scene)):
+    if width - 4 - objectness < 1 or (not asked and not plausible(rows[:, :4], scores, boxes, scene)):
         return None
     logits = (objectness and is_logit(scores[:, :1]), is_logit(scores[:, int(objectness) :]))
-    name = "yolox" if boxes == "cells" else "yolov5" if objectness else "yolov8"
+    name = _NAMES.get(boxes, "yolov5" if objectness else "yolov8")
     kind = "logits" if any(logits) else "probabilities"
     reason = (
         f"{output!r} is {shape_words(matrix.shape)}: {len(rows)} boxes{_strides_text(grid)}, {why}; {told}; "
@@ -141,11 +131,20 @@ def _head_of(
         boxes,
         grid.strides if grid else (),
         logits,
-        grid is not None,
+        grid is not None and len(grid.strides) > 1,
     )
 
 
-def _strides_text(grid: tuple[tuple[int, ...], int] | None) -> str:
+def _has_cells(boxes: Boxes, grid: Grid | None) -> bool:
+    """Whether the cells that boxes are relative to are known, where they are."""
+    if boxes in ("pixels", "shares"):
+        return True
+    if grid is None:
+        return False
+    return grid.anchors == 1 if boxes == "cells" else grid.anchors == 3 and grid.strides in ANCHORS
+
+
+def _strides_text(grid: Grid | None) -> str:
     if grid is None:
         return ""
     each = f"{grid[1]} per cell of" if grid[1] > 1 else "the cells of"
@@ -185,8 +184,8 @@ def _objectness(width: int, *, rows_last: bool, boxes: Boxes, scene: Scene, aske
     if scene.names and width - len(scene.names) in (4, 5):
         found = width - len(scene.names) == 5
         return found, f"{'with' if found else 'no'} objectness beside the model's {len(scene.names)} classes"
-    if boxes == "cells":
-        return True, "with objectness, as YOLOX"
+    if boxes not in ("pixels", "shares"):
+        return True, "with objectness"
     if width in (5, 4 + _COCO, 5 + _COCO):
         found = width == 5 + _COCO
         return found, f"{width} values a box: {'with' if found else 'no'} objectness"
@@ -196,43 +195,6 @@ def _objectness(width: int, *, rows_last: bool, boxes: Boxes, scene: Scene, aske
     )
 
 
-def _boxes_of(rows: np.ndarray, scene: Scene, asked: str) -> tuple[Boxes, str]:
-    """What the first four values are, and why."""
-    values = rows[:, :4]
-    seen = f"boxes {range_text(values)}"
-    grid = grid_of(len(rows), scene.size)
-    if asked == "yolox":
-        return "cells", f"{seen}, relative to cells as the head has it"
-    shares = in_units(values)
-    decoded: Boxes = "shares" if shares else "pixels"
-    unit = "shares of the image" if shares else "pixels"
-    if asked or grid is None or grid.anchors > 1 or _aligned(values, grid.strides, scene.size):
-        return decoded, f"{seen}, in {unit}"
-    negative = float((values[:, 2:] < 0).mean())
-    if negative > _NEGATIVE or float(np.nanmax(np.abs(values))) < max(scene.size) / 4:
-        return "cells", f"{seen}, relative to cells"
-    return decoded, f"{seen}, in {unit}"
-
-
-def _aligned(values: np.ndarray, strides: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether centres follow the cells that the rows belong to, as only decoded ones do."""
-    grid = cells(strides, size)
-    for axis in (0, 1):
-        one, other = values[:, axis], grid[:, axis] * grid[:, 2]
-        if not (np.isfinite(one).all() and one.std() > 0 and other.std() > 0):
-            return False
-        if float(np.corrcoef(one, other)[0, 1]) < _ALIGNED:
-            return False
-    return True
-
-
-def _plausible(values: np.ndarray, scores: np.ndarray, boxes: Boxes, scene: Scene) -> bool:
-    """Whether values can be boxes and scores at all, for a head that nobody has named."""
-    if boxes == "cells":
-        return float(np.nanmax(np.abs(values), initial=0.0)) < max(scene.size) / 4
-    limit = (2.0 if boxes == "shares" else 2.0 * max(scene.size)) + 1
-    sizes = values[:, 2:]
-    if not values.any() or (sizes < 0).mean() > _NEGATIVE or np.abs(values).max(initial=0.0) > limit:
-        return False
-    # A few rows of anything could be logits.
-    return not is_logit(scores) or grid_of(len(values), scene.size) is not None
+def _is_map(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether a matrix has the aspect of the network's input: values of its pixels, rather than of boxes."""
+    return shape[0] * size[1] == shape[1] * size[0]

@@ -175,5 +175,5 @@ def _rows_of(array: np.ndarray, stride: int, anchors: int, size: tuple[int, int]
         return maps.reshape(rows, -1).astype(np.float64)
     if array.ndim == 1 and len(array) == rows:
         return array.astype(np.float64)[:, None]
-    matrix = as_matrix(array) if array.ndim == 2 or len(array) == 1 else None
+    matrix = as_matrix(array) if array.ndim == 2 or array.shape[:1] == (1,) else None
     return matrix if matrix is not None and len(matrix) == rows else None

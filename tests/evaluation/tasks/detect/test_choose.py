@@ -77,11 +77,37 @@ def test_decoded_boxes_with_objectness(anchors: int) -> None:
     assert as_list(detections) == [([6, 10, 14, 14], 0.6, 1)]
 
 
+@pytest.mark.parametrize("by_anchor", [False, True])
+def test_decoded_boxes_of_several_anchors_in_shares(by_anchor: bool) -> None:
+    levels = np.split(cell_boxes() / 32, [16, 20])
+    rows = [np.tile(each, (3, 1)) if by_anchor else np.repeat(each, 3, axis=0) for each in levels]
+    output = np.full((3 * CELLS, 7), 0.01, np.float32)
+    output[:, :4] = np.concatenate(rows)
+    assert found({"y": output})[0].name == "yolov5"
+
+
 def test_the_same_shape_is_told_apart_by_its_values() -> None:
     raw = yolox()[0]
     decoded = raw.copy()
     decoded[:, :4] = cell_boxes()
     assert [found({"y": each})[0].name for each in (raw, decoded)] == ["yolox", "yolov5"]
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_yolov5_without_its_grid_and_anchors(logits: bool) -> None:
+    shares = np.clip(RANDOM.normal(0.5, 0.1, (3 * CELLS, 7)), 0.2, 0.8)
+    shares[:, 4] = 0.01
+    # Row 16 + 5 is the second anchor of stride 8, column 1, row 1; it is 16x30.
+    shares[16 + 5] = 0.75, 0.25, 0.5, 0.25, 0.9, 0.1, 0.8
+    # Row 48 + 2 * 4 + 3 is the third anchor of stride 16, column 1, row 1; it is 59x119.
+    shares[48 + 11] = 0.5, 0.5, 0.25, 0.5, 0.8, 1 - 1e-9, 0.1
+    output = np.log(shares / (1 - shares)) if logits else shares
+    head, detections = found({"y": output.astype(np.float32)})
+    assert head.name == "yolov5-raw"
+    first, second = as_list(detections)
+    # centre ((1.5 - 0.5 + 1) * 8, (0.5 - 0.5 + 1) * 8), size (16, 7.5); centre (24, 24), size (14.75, 119)
+    assert first == ([8, 4.25, 24, 11.75], 0.72, 1)
+    assert second == ([16.625, -35.5, 31.375, 83.5], 0.8, 0)
 
 
 def test_boxes_in_shares_of_the_image() -> None:
@@ -106,6 +132,13 @@ def test_key_points_and_mask_coefficients_are_not_classes() -> None:
     sample = {"y": masks.astype(np.float32), "proto": np.zeros((32, 16, 16), np.float32)}
     head, detections = found(sample)
     assert (head.classes, as_list(detections)) == (2, [([6, 10, 14, 14], 0.9, 1)])
+
+
+@pytest.mark.parametrize("scene", [Scene(SIZE, ["a", "b"], ultralytics=True), Scene(SIZE, ["a", "b"])])
+def test_yolov8_before_its_decoding_is_not_taken_for_yolox(scene) -> None:
+    bins = RANDOM.normal(0, 1, (64 + 2, CELLS)).astype(np.float32)
+    with pytest.raises(OptionError, match="cannot tell how"):
+        choose_head({"y": bins}, scene)
 
 
 CORNERS = np.array([[0.25, 0.25, 0.5, 0.5], [0, 0, 1, 0.5], [0.5, 0.5, 0.75, 1]], np.float32)
@@ -145,7 +178,7 @@ def test_a_pair_s_offsets_from_unknown_priors_are_no_boxes() -> None:
     scores = np.tile(np.array([0.9, 0.1], np.float32), (200, 1))
     with pytest.raises(OptionError, match=r"cannot tell.*'loc' 200x4 \(.* to .*\); 'conf' 200x2") as caught:
         choose_head({"loc": offsets, "conf": scores}, Scene(SIZE))
-    assert "yolov5, yolox, yolov8, ssd" in caught.value.fix
+    assert "yolov5, yolov5-raw, yolox, yolov8, ssd" in caught.value.fix
 
 
 def scrfd(maps: bool = False) -> dict[str, np.ndarray]:
@@ -245,6 +278,10 @@ def test_what_is_no_detector() -> None:
     hidden = RANDOM.normal(0, 1, (128, 64)).astype(np.float32)
     for sample in ({"y": np.ones(1000, np.float32)}, {"y": hidden}, {"y": np.abs(hidden)}):
         assert looks_like_detector(sample, Scene((224, 224))) is None
+    # A map of text or of an object, as large as the cells of one stride are many.
+    plane = RANDOM.random((1, 64, 64)).astype(np.float32)
+    assert looks_like_detector({"y": plane}, Scene((64, 64))) is None
+    assert looks_like_detector({"y": plane[:, :16, :16], "z": plane}, Scene((128, 128))) is None
     with pytest.raises(OptionError, match=r"cannot tell.*'y' 1000 \(1 to 1\)"):
         choose_head({"y": np.ones(1000, np.float32)}, Scene(SIZE))
     assert looks_like_detector({"y": yolox()[0]}, Scene(SIZE)) is not None

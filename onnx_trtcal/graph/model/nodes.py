@@ -1,0 +1,33 @@
+"""All nodes of an ONNX graph, and what NVIDIA's parser calls the layers made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["bodies", "layer_name", "nodes_of"]
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """The name that NVIDIA's parser gives a node's layer."""
+    return node.name or f"node_of_{node.output[0] if node.output else ''}"
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph and of the bodies in it."""
+    for node in graph.node:
+        yield node
+        for body in bodies(node):
+            yield from nodes_of(body)
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node: of an If, Loop or Scan."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
