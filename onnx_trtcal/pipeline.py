@@ -89,8 +89,8 @@ def calibrate(
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, once=isinstance(data, Iterator))
     path = Path(checkpoint) if checkpoint else None
+    search = Search(prepared, path, once=isinstance(data, Iterator))
     keeper = SampleKeeper(
         options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
     )
@@ -104,6 +104,9 @@ def calibrate(
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
+    if search.steps_done is not None:
+        # What repeats the result, whatever the default or a budget in seconds came to.
+        prepared = prepared.with_options(replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(
         calibration,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.options import with_method
 from onnx_trtcal.support.ort_install import runtime_versions
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _NOT_PROVENANCE = {
     "checkpoint_every",
     "check_samples",
     "max_samples",
+    # A time gives what the number of steps says.
+    "budget",
     "until_stable",
     "provider",
     "preprocess",
@@ -68,10 +71,12 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
         options: those of the run that solved.
         counted_with: those that the statistics were collected with.
     """
-    fields = dataclasses.asdict(options)
+    fields = dataclasses.asdict(with_method(options))
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
     if not options.item_axis:
         del kept["item_axis"]  # what an item is was found out by a trial
+    if options.steps is None:
+        del kept["steps"]  # no search that counts them
     return {**kept, **counted_with}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.transform import transformed
-from onnx_trtcal.options import Options
+from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
 from onnx_trtcal.support.html import html_table
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
+
+# A Q/DQ model has no calibrator of TensorRT's to be faithful to.
+_METHOD_ON_DATA = "auto"
+_TAKEN = {
+    "data": f"method {_METHOD_ON_DATA}: the default of quantize on data",
+    "statistics": f"method {DEFAULT_METHOD}: the default on statistics, where {_METHOD_ON_DATA} cannot run the model",
+    "cache": "the scales of the cache are taken as they are",
+    "calibration": "the scales of the calibration are taken as they are",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def quantize(
         model: path of a float ONNX file, or such a model in memory.
         source: where the scales come from: data to calibrate on, a statistics file, a calibration cache, also one
             that TensorRT wrote, or a Calibration of this model.
-        options: how to calibrate and to solve.
+        options: how to calibrate and to solve; without a method it is `auto` on data and `entropy` on statistics.
         qdq: where pairs go and how weights are stored.
         listener: receives messages and progress.
         transform: makes of each element of the data what is fed, as in `calibrate`.
@@ -130,6 +139,10 @@ def quantize(
     if transform and source_kind(source) == "data":
         source = transformed(source, transform)
     listener = listener_for(listener, progress=progress)
+    if options.method is None:
+        kind = source_kind(source)
+        listener.say(_TAKEN[kind])
+        options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
     return _quantized(find_scales(model, source, options, listener), qdq)
 
 

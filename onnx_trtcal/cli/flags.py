@@ -14,7 +14,7 @@ from typing import Any
 
 from onnx_trtcal.cli.method_rows import methods_help
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.options import Options, Preprocess, parse_size
+from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time
 from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = [
@@ -223,6 +223,8 @@ def _convert(item: dataclasses.Field[Any], text: str) -> Any:
     kind = str(item.type).removesuffix(" | None")
     if item.name == "memory_limit":
         return parse_size(text)
+    if item.name == "budget":
+        return parse_time(text)
     if item.name == "until_stable":
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     if kind == "int":

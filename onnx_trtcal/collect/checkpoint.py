@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Checkpoint", "looks_path", "remove_checkpoints"]
+__all__ = ["Checkpoint", "looks_path", "remove_checkpoints", "search_path"]
 
 
 class Checkpoint:
@@ -78,9 +78,14 @@ def looks_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.looks")
 
 
+def search_path(checkpoint: Path) -> Path:
+    """The file beside a checkpoint for what a search of thresholds has found on the way."""
+    return checkpoint.with_name(f"{checkpoint.name}.search")
+
+
 def remove_checkpoints(path: Path) -> None:
     """Removes the checkpoint of a finished job, and what its passes and kills have left beside it."""
     passes = path.parent.glob(f"{glob.escape(path.name)}.[0-9]*")
-    for file in (path, looks_path(path), *passes):
+    for file in (path, looks_path(path), search_path(path), *passes):
         file.unlink(missing_ok=True)
         remove_leftovers(file)

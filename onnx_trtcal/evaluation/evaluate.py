@@ -13,7 +13,7 @@ from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
 from onnx_trtcal.run.provider import choose_provider
@@ -116,7 +116,8 @@ def _models(
     options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, options, request.qdq, listener=listener)
+        asked = simulated_method(source, options, listener)
+        made = quantize(model, source, asked, request.qdq, listener=listener)
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
         calibration = made.source.calibration if request.source is None else None
         feeding = calibration.feeding if calibration else None

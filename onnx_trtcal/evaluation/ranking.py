@@ -13,7 +13,7 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
-from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
+from onnx_trtcal.evaluation.request import SensitivityOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants, counted_outputs
@@ -144,7 +144,8 @@ def sensitivity(
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener_for(listener, progress=progress)
     asked = read_asked(request)
-    found = find_scales(model, data if request.source is None else request.source, options, listener)
+    given = data if request.source is None else request.source
+    found = find_scales(model, given, simulated_method(given, options, listener), listener)
     gpu = options.provider != "cpu"
     runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is not found.model:

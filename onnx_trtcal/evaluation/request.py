@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
-from onnx_trtcal.options import Options
+from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.qdq.options import QdqOptions
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.evaluation.labels import Labels
+    from onnx_trtcal.support.progress import Listener
 
-__all__ = ["EvaluationOptions", "SensitivityOptions", "SimulationOptions", "with_transform"]
+__all__ = [
+    "EvaluationOptions",
+    "SensitivityOptions",
+    "SimulationOptions",
+    "simulated_method",
+    "with_transform",
+]
 
 
 @dataclass(frozen=True)
@@ -130,3 +137,18 @@ def with_transform(request: Request, function: Callable[[Any], Any] | None) -> R
     if function is None or request.source is None or source_kind(request.source) != "data":
         return request
     return replace(request, source=transformed(request.source, function))
+
+
+def simulated_method(source: Any, options: Options, listener: Listener) -> Options:
+    """The options with the method that is simulated, which is said where nobody chose it.
+
+    Args:
+        source: where the scales come from.
+        options: as asked.
+        listener: receives the method; a cache or a calibration has its own scales.
+    """
+    if options.method is None and source_kind(source) in ("data", "statistics"):
+        listener.say(
+            f"simulating method {DEFAULT_METHOD}, the default of a cache; --method auto is that of quantize"
+        )
+    return with_method(options)
