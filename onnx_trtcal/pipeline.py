@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["calibrate", "check_finite", "check_options", "solve"]
+__all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve"]
 
 # So many tensors with NaN or Inf are named in an error.
 _MOST_NAMED = 20
@@ -82,7 +82,18 @@ def calibrate(
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
     listener = listener_for(listener, progress=progress)
-    data = transformed(data, transform)
+    return calibrate_for(model, transformed(data, transform), options, listener, checkpoint)
+
+
+def calibrate_for(
+    model: str | Path | onnx.ModelProto,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    checkpoint: str | Path | None = None,
+    weight_bits: int = 8,
+) -> Calibration:
+    """As `calibrate`, for weights of so many bits where a method finds their scales, too."""
     check_options(options)
     prepared = prepare(model, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
@@ -90,7 +101,7 @@ def calibrate(
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
     path = Path(checkpoint) if checkpoint else None
-    search = Search(prepared, path, once=isinstance(data, Iterator))
+    search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
     keeper = SampleKeeper(
         options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
     )
@@ -114,6 +125,7 @@ def calibrate(
         movement=measured.movement,
         feeding=measured.source.feeding,
         kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
+        weight_scales=search.weight_scales,
     )
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.transform import transformed
+from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
 from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
 from onnx_trtcal.support.html import html_table
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.improve.rounding.round_model import Rounding
     from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
     from onnx_trtcal.qdq.write.quantize_model import Quantized
@@ -59,10 +62,12 @@ class Quantization:
     Attributes:
         quantized: the model.
         source: where its scales came from.
+        rounding: what rounding by output error did; None where it was not asked for.
     """
 
     quantized: Quantized
     source: ScaleSource
+    rounding: Rounding | None = None
 
     def __repr__(self) -> str:
         layers = self.layers
@@ -139,11 +144,17 @@ def quantize(
     if transform and source_kind(source) == "data":
         source = transformed(source, transform)
     listener = listener_for(listener, progress=progress)
+    kind = source_kind(source)
     if options.method is None:
-        kind = source_kind(source)
         listener.say(_TAKEN[kind])
         options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
-    return _quantized(find_scales(model, source, options, listener), qdq)
+    if qdq.round:
+        check_roundable(source, kind)
+    found = find_scales(model, source, options, listener, qdq.weight_bits)
+    if not qdq.round:
+        return _quantized(found, qdq)
+    rounding = round_on_data(found, source, qdq, listener)
+    return _quantized(found, qdq, rounding)
 
 
 def quantize_calibrated(
@@ -155,6 +166,8 @@ def quantize_calibrated(
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
+    if qdq.round:
+        check_roundable(calibration, "calibration")
     return _quantized(from_calibration(calibration), qdq)
 
 
@@ -216,8 +229,11 @@ def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     return lint_model(model)
 
 
-def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
+def _quantized(source: ScaleSource, qdq: QdqOptions, rounding: Rounding | None = None) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
+    given = GivenWeights(scales=source.weight_scales) if rounding is None else rounding.given
     # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
-    return Quantization(quantize_model(source.model, source.scales, qdq, source.unseen), source)
+    return Quantization(
+        quantize_model(source.model, source.scales, qdq, source.unseen, given), source, rounding
+    )

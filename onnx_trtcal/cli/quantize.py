@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+# What --json tells of rounding.
+_ROUNDING = ("layers", "rounded", "corrected", "before", "after")
 _WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
@@ -98,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
         if found:
             fields["end_result"] = found
+        if made.rounding is not None:
+            fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.result(json_text(fields))

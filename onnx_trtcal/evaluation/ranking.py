@@ -19,6 +19,7 @@ from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantize
 from onnx_trtcal.evaluation.variants import Damage, Variants, counted_outputs
 from onnx_trtcal.graph.picked_rows import picked_rows
 from onnx_trtcal.graph.view import link
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
@@ -145,13 +146,15 @@ def sensitivity(
     listener = listener_for(listener, progress=progress)
     asked = read_asked(request)
     given = data if request.source is None else request.source
-    found = find_scales(model, given, simulated_method(given, options, listener), listener)
+    asked_options = simulated_method(given, options, listener)
+    found = find_scales(model, given, asked_options, listener, qdq.weight_bits)
     gpu = options.provider != "cpu"
     runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is not found.model:
         listener.say(compared_line(runnable))
     folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
-    switched = build_switched_graph(folded, found.scales, qdq, found.unseen)
+    given = GivenWeights(scales=found.weight_scales)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, given)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

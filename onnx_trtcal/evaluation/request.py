@@ -114,7 +114,7 @@ class SensitivityOptions(SimulationOptions):
         worst: how many of the worst groups to try in floating point together.
 
     Raises:
-        OptionError: when `worst` is not a positive number.
+        OptionError: when `worst` is not a positive number, or `qdq.round` is on.
     """
 
     leave_out: bool = False
@@ -122,6 +122,11 @@ class SensitivityOptions(SimulationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.qdq.round:
+            raise OptionError(
+                "sensitivity ranks groups with their weights rounded to the nearest: round has no part in it",
+                fix="leave it out here; `quantize` and `evaluate` take it",
+            )
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
 

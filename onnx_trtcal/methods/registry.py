@@ -118,7 +118,7 @@ METHODS: Mapping[str, Registration] = {
         ),
         Registration(
             "easyquant",
-            "per layer input the scale that changes the layer's INT8 output least (EasyQuant); runs each layer",
+            "per layer the scales of input and weights that change its INT8 output least (EasyQuant); runs each layer",
             "search.easyquant:solve",
             needs="model",
             fallback="mse",

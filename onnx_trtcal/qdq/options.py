@@ -44,6 +44,16 @@ class QdqOptions:
         "or reshaped next, such as a packed QKV",
         choices=WEIGHTS,
     )
+    weight_bits: int = _option(
+        8,
+        "bits of a weight's integers: 7 keeps them within ±63, for kernels that add up products in 16 bits",
+        metavar="8|7",
+    )
+    round: bool = _option(
+        default=False,
+        help_text="round weights by what they do to the layer's output on the data, not to the nearest integer, and "
+        "correct biases; kept where it helps on samples held back",
+    )
     high_precision: str = _option(
         "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS
     )
@@ -71,3 +81,5 @@ class QdqOptions:
         check_fields(self)
         if self.min_channels < 1:
             raise OptionError(f"min_channels is {self.min_channels}, wanted a positive number")
+        if self.weight_bits not in (7, 8):
+            raise OptionError(f"weight_bits is {self.weight_bits}, wanted 8 or 7")

@@ -32,15 +32,21 @@ class Search:
         prepared: the model, its plan and its methods.
         once: whether the data can be read only once, so that samples must be kept as they go by.
         checkpoint: the file of the run's checkpoint, beside which steps are kept; None to keep none.
+        weight_bits: of the integers of weights.
 
     Attributes:
         steps_done: the number of steps of a search that counts them; None where there was none.
         keep: receives every batch of the data; None where nothing needs to be kept.
+        weight_scales: weight -> its scales, as far as a method found any.
     """
 
-    def __init__(self, prepared: Prepared, checkpoint: Path | None = None, *, once: bool) -> None:
+    def __init__(
+        self, prepared: Prepared, checkpoint: Path | None = None, *, once: bool, weight_bits: int = 8
+    ) -> None:
         self.steps_done: int | None = None
+        self.weight_scales: dict[str, np.ndarray] = {}
         self._checkpoint = checkpoint
+        self._weight_bits = weight_bits
         self.keep: Callable[[Batch], None] | None = None
         self._prepared = prepared
         self._options = prepared.options
@@ -91,6 +97,8 @@ class Search:
                 most_steps=options.steps,
                 seconds=options.budget,
                 checkpoint=self._checkpoint,
+                weight_bits=self._weight_bits,
+                weight_scales=self.weight_scales,
             )
             found.update(method.search(task))
         return found

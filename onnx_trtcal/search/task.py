@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods import Chosen, Method
@@ -12,6 +12,8 @@ from onnx_trtcal.qdq.place.place import place
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.qdq.place.placement import Activation, Placement
@@ -43,6 +45,8 @@ class Task:
         most_steps: so many steps at most; None for no limit.
         seconds: how long a search may take; None for no limit.
         checkpoint: the file of the run's checkpoint; None to keep none.
+        weight_bits: of the integers of weights.
+        weight_scales: receives the scales of weights that the method finds, float32, one per channel.
     """
 
     method: Method
@@ -58,6 +62,8 @@ class Task:
     most_steps: int | None = None
     seconds: float | None = None
     checkpoint: Path | None = None
+    weight_bits: int = 8
+    weight_scales: dict[str, np.ndarray] = field(default_factory=dict)
 
     def fallback(self) -> dict[str, Chosen]:
         """For tensors that no INT8 kernel reads, and for the others to begin with."""
