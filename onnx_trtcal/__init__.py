@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
+    from onnx_trtcal.improve.equalize.equalize import Equalization, equalize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.lint.finding import Finding
@@ -47,6 +48,7 @@ __all__ = [
     "Coverage",
     "Dequantized",
     "EndResult",
+    "Equalization",
     "Evaluation",
     "EvaluationOptions",
     "Finding",
@@ -65,6 +67,7 @@ __all__ = [
     "compile_model",
     "dequantize",
     "diff_caches",
+    "equalize",
     "evaluate",
     "lint",
     "load_statistics",
@@ -93,6 +96,7 @@ _HOMES = {
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
     "EndResult": "evaluation.end_result",
+    "Equalization": "improve.equalize.equalize",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
@@ -111,6 +115,7 @@ _HOMES = {
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",
     "diff_caches": "trt.cache_ops",
+    "equalize": "improve.equalize.equalize",
     "evaluate": "evaluation.evaluate",
     "lint": "quantization",
     "load_statistics": "stats.store",

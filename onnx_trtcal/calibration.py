@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
+from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.wording import many
@@ -110,6 +110,7 @@ class Calibration:
             scales=self.scales,
             skipped=self.prepared.plan.skipped,
             shapes=self.collection.shapes,
+            equalization=equalization_of(model),
         )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:

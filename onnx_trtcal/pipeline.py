@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
@@ -48,7 +49,7 @@ _MOST_KEPT_BYTES = 64 << 20
 
 
 def calibrate(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     data: Any,
     options: Options = Options(),
     *,
@@ -68,7 +69,7 @@ def calibrate(
         ['digits_mlp.cache', 'digits_mlp.cache.json']
 
     Args:
-        model: path of an ONNX file, or a model in memory.
+        model: path of an ONNX file, a model in memory, or one that is loaded already.
         data: a path or a list of paths (directories, files, globs, lists of files), or Python data: an array, an
             iterable or a map-style data set of arrays, tensors, PIL images, `(image, label)` or `{input name: array}`.
         options: how; see Options.
@@ -86,7 +87,7 @@ def calibrate(
 
 
 def calibrate_for(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     data: Any,
     options: Options,
     listener: Listener,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.transform import transformed
+from onnx_trtcal.improve.equalize.equalize import Equalization, check_equalizable, equalize
 from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
 from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
+from onnx_trtcal.pipeline import calibrate_for
 from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.rounding.round_model import Rounding
     from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
@@ -63,11 +67,13 @@ class Quantization:
         quantized: the model.
         source: where its scales came from.
         rounding: what rounding by output error did; None where it was not asked for.
+        equalization: what evening out channels did; None where it was not asked for.
     """
 
     quantized: Quantized
     source: ScaleSource
     rounding: Rounding | None = None
+    equalization: Equalization | None = None
 
     def __repr__(self) -> str:
         layers = self.layers
@@ -150,11 +156,14 @@ def quantize(
         options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
     if qdq.round:
         check_roundable(source, kind)
-    found = find_scales(model, source, options, listener, qdq.weight_bits)
-    if not qdq.round:
-        return _quantized(found, qdq)
-    rounding = round_on_data(found, source, qdq, listener)
-    return _quantized(found, qdq, rounding)
+    equalization = None
+    if qdq.equalize == "off":
+        found = find_scales(model, source, options, listener, qdq.weight_bits)
+    else:
+        equalization = equalize(model, source, qdq.equalize, options, qdq, listener=listener)
+        found = _calibrated(equalization.model, source, options, listener, qdq.weight_bits)
+    rounding = round_on_data(found, source, qdq, listener) if qdq.round else None
+    return replace(_quantized(found, qdq, rounding), equalization=equalization)
 
 
 def quantize_calibrated(
@@ -168,16 +177,18 @@ def quantize_calibrated(
     """
     if qdq.round:
         check_roundable(calibration, "calibration")
+    if qdq.equalize != "off":
+        check_equalizable(calibration)
     return _quantized(from_calibration(calibration), qdq)
 
 
 def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:
-    """The same model by the same scales, with its pairs placed by other options.
+    """The same model by the same scales and weights, with its pairs placed by other options.
 
     Raises:
         ModelError: no layer can be quantized.
     """
-    return _quantized(made.source, qdq)
+    return replace(_quantized(made.source, qdq, made.rounding), equalization=made.equalization)
 
 
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
@@ -227,6 +238,16 @@ def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     from onnx_trtcal.qdq.lint.lint import lint_model
 
     return lint_model(model)
+
+
+def _calibrated(
+    model: Model, data: Any, options: Options, listener: Listener, weight_bits: int
+) -> ScaleSource:
+    """The scales of a model that is loaded already, from data."""
+    found = from_calibration(calibrate_for(model, data, options, listener, weight_bits=weight_bits))
+    for text in unseen_warnings(found.unseen, found.scales, from_cache=False):
+        listener.warn(text)
+    return found
 
 
 def _quantized(source: ScaleSource, qdq: QdqOptions, rounding: Rounding | None = None) -> Quantization:

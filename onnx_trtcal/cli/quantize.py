@@ -98,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
             "layers": layers,
         }
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
+        if made.equalization is not None:
+            fields["equalization"] = made.equalization.record()
         if found:
             fields["end_result"] = found
         if made.rounding is not None:
@@ -135,6 +137,8 @@ def print_quantization(
 
     console.line()
     _print_origin(made.source, console)
+    for line in made.equalization.details if made.equalization else ():
+        console.detail(f"  {line}")
     _print_layers(made, console)
     for text in mixed_in_model(made.quantized.placement, made.source.scales):
         console.line(text)

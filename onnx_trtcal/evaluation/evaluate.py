@@ -16,6 +16,7 @@ from onnx_trtcal.evaluation.paired_run import PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
+from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -76,6 +77,10 @@ def evaluate(
     folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)
+    if equalization_of(target) != equalization_of(float_model):
+        # What was equalized in one of the models only holds other values there.
+        scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
+        wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
     wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)

@@ -153,8 +153,8 @@ def sensitivity(
     if runnable.model is not found.model:
         listener.say(compared_line(runnable))
     folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
-    given = GivenWeights(scales=found.weight_scales)
-    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, given)
+    weights = GivenWeights(scales=found.weight_scales)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, weights)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

@@ -114,19 +114,24 @@ class SensitivityOptions(SimulationOptions):
         worst: how many of the worst groups to try in floating point together.
 
     Raises:
-        OptionError: when `worst` is not a positive number, or `qdq.round` is on.
+        OptionError: when `worst` is not a positive number, or `qdq.round` or `qdq.equalize` is on.
     """
 
     leave_out: bool = False
     worst: int = 3
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.qdq.round:
             raise OptionError(
                 "sensitivity ranks groups with their weights rounded to the nearest: round has no part in it",
                 fix="leave it out here; `quantize` and `evaluate` take it",
             )
+        if self.qdq.equalize != "off":
+            raise OptionError(
+                "sensitivity ranks the groups of the model as it is: equalize has no part in it",
+                fix="leave it out here; `quantize` and `evaluate` take it",
+            )
+        super().__post_init__()
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
 

@@ -13,6 +13,7 @@ __all__ = ["QdqOptions"]
 WEIGHTS = ("auto", "int8", "float")
 HIGH_PRECISIONS = ("fp32", "fp16")
 TARGETS = ("tensorrt", "tensorrt10", "rtx")
+EQUALIZE_LEVELS = ("off", "free", "full")
 
 
 def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
@@ -53,6 +54,12 @@ class QdqOptions:
         default=False,
         help_text="round weights by what they do to the layer's output on the data, not to the nearest integer, and "
         "correct biases; kept where it helps on samples held back",
+    )
+    equalize: str = _option(
+        "off",
+        "even out the channels of tensors before calibrating, exact in floating point and kept where it helps on "
+        "samples held back: free rewrites weights only, full also puts a Mul behind activations such as SiLU",
+        choices=EQUALIZE_LEVELS,
     )
     high_precision: str = _option(
         "fp32", "type of what stays in floating point (fp16 raises the opset to 19)", choices=HIGH_PRECISIONS

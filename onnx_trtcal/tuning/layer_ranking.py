@@ -14,6 +14,7 @@ from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantize
 from onnx_trtcal.evaluation.variants import Variants, counted_outputs
 from onnx_trtcal.graph.model.runnable import find_runnable
 from onnx_trtcal.prepared import fold_model
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.search.budget import Work, multiply_adds
 
@@ -70,8 +71,9 @@ def _ranked(trials: Trials, base: Setting) -> list[dict[str, Any]]:
     source = made.source
     runnable = find_runnable(source.model, options.until, options.ort_custom_ops, gpu=gpu)
     folded = source.folded if runnable.model is source.model else fold_model(runnable.model)
+    weights = GivenWeights(scales=source.weight_scales)
     switched = build_switched_graph(
-        folded, source.scales, base.qdq(trials.request.qdq), source.unseen, made.given_scales
+        folded, source.scales, base.qdq(trials.request.qdq), source.unseen, weights
     )
     groups = groups_of(switched)
     tried = {**groups, "": quantized_nodes(switched.placement)}
