@@ -39,7 +39,7 @@ from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.scale_source import source_kind
-from onnx_trtcal.search.output_error import comparable_outputs
+from onnx_trtcal.search.outputs import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 from onnx_trtcal.support.progress_bar import listener_for
 

@@ -13,7 +13,7 @@ from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.graph.view import kind
 from onnx_trtcal.improve.rounding.chain import Chain, Step
 from onnx_trtcal.improve.rounding.tensor_files import TensorFiles
-from onnx_trtcal.search.output_error import comparable_outputs
+from onnx_trtcal.search.outputs import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 
 if TYPE_CHECKING:
