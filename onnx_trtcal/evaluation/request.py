@@ -157,6 +157,8 @@ def simulated_method(source: Any, options: Options, listener: Listener) -> Optio
         options: as asked.
         listener: receives the method; a cache or a calibration has its own scales.
     """
+    from onnx_trtcal.scale_source import source_kind
+
     if options.method is None and source_kind(source) in ("data", "statistics"):
         listener.say(
             f"simulating method {DEFAULT_METHOD}, the default of a cache; --method auto is that of quantize"

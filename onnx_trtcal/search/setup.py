@@ -191,8 +191,9 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
 def _weights(task: Task) -> dict[tuple[str, int], np.ndarray]:
     """The weights of every layer, from INT8 back in float: (first output of the layer, its input) -> values."""
     found = {}
+    limit = 2 ** (task.weight_bits - 1) - 1
     for layer in layers_of(task.prepared.folded, task.placement):
-        weights = layer.weights()
+        weights = layer.weights(layer.plain_scales(limit), limit)
         for name, (read, _) in layer.constants.items():
             found[read.node, read.index] = weights[name].quantized
     return found

@@ -30,7 +30,15 @@ def key_of(model: str, counted: Sequence[str], tested: Sequence[str], request: T
         request: the target and the options; how long the run may take does not matter.
     """
     files = [_content(path) for path in (request.labels, request.metric.rpartition(":")[0])]
-    parts = [str(_FORM), model, *sorted(counted), "", *tested, *files, repr(replace(request, budget=None))]
+    parts = [
+        str(_FORM),
+        model,
+        *sorted(counted),
+        "",
+        *tested,
+        *files,
+        repr(replace(request, budget=None, notes=None)),
+    ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -35,22 +35,26 @@ def climb(trials: Trials) -> None:
 
 
 def _methods(trials: Trials) -> bool:
-    return any(_reached(trials, Setting(method)) for method in (*_FROM_HISTOGRAMS, "auto"))
+    if any(_reached(trials, Setting(method)) for method in _FROM_HISTOGRAMS):
+        return True
+    return trials.has_time_for("auto") and _reached(trials, Setting("auto"))
 
 
 def _channels(trials: Trials, level: str) -> bool:
     """Equalization, by the best method and by the best of another kind: evened out, ranges ask for other thresholds."""
     best = _best(trials)
-    if _reached(trials, replace(best.setting, equalize=level, steps=None)):
+    if _reached(trials, replace(best.setting, equalize=level)):
         return True
     if _best(trials).setting.equalize != level:
         return False
     other = _other_method(trials, best.setting.method)
-    return _reached(trials, replace(_best(trials).setting, method=other, steps=None))
+    if not trials.has_time_for(other):
+        return False
+    return _reached(trials, replace(_best(trials).setting, method=other))
 
 
 def _rounding(trials: Trials) -> bool:
-    return _reached(trials, replace(_best(trials).setting, round=True, steps=None))
+    return _reached(trials, replace(_best(trials).setting, round=True))
 
 
 def _other_method(trials: Trials, taken: str) -> str:
@@ -63,7 +67,7 @@ def _other_method(trials: Trials, taken: str) -> str:
 
 def _reached(trials: Trials, setting: Setting) -> bool:
     """Whether the target is met with this setting, or was before."""
-    trials.attempt(setting)
+    trials.attempt_or_skip(setting)
     return trials.met
 
 

@@ -45,11 +45,6 @@ class Notes:
             self._write()
         return self._results[name]
 
-    def remove(self) -> None:
-        """Deletes the file: the run is done."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
-
     def _write(self) -> None:
         if self._path:
             noted = {"version": _VERSION, "key": self._key, "results": self._results}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.evaluation.request import SimulationOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["TuneOptions", "parse_drop", "parse_share"]
 
@@ -32,6 +36,8 @@ class TuneOptions(SimulationOptions):
         max_float: largest share of the multiply-adds that may stay in floating point.
         max_layers: most layers that may be left in floating point to reach the target; None for no limit.
         compile: whether NVIDIA's compiler, where it is installed, says what an engine moves.
+        notes: a file for what steps come to: a run with the same model, data and options resumes from there. It is
+            the caller's to remove when the result is safe.
 
     Raises:
         OptionError: a number means nothing, or `source` is given.
@@ -44,6 +50,7 @@ class TuneOptions(SimulationOptions):
     max_float: float = field(default=0.5, kw_only=True)
     max_layers: int | None = field(default=None, kw_only=True)
     compile: bool = field(default=True, kw_only=True)
+    notes: str | Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +60,8 @@ class TuneOptions(SimulationOptions):
             raise OptionError(f"max_drop is {self.max_drop}, wanted 0 or more", fix="write 1% or 0.01")
         if not self.metric and self.max_drop >= 1:
             raise OptionError(
-                f"max_drop is {self.max_drop}, and the whole figure is 1", fix="write 1% or 0.01 for one point"
+                f"max_drop is {self.max_drop}, and the whole figure is 1",
+                fix="write 1% or 0.01 for one point",
             )
         if not 0 <= self.max_float <= 1:
             raise OptionError(f"max_float is {self.max_float}, wanted a share such as 50% (0.5)")

@@ -64,9 +64,7 @@ class Score:
         return Score(**fields)
 
 
-def score_of(
-    outcome: Outcome, blocks: Sequence[BlockError], samples: int, *, lower_is_better: bool
-) -> Score:
+def score_of(outcome: Outcome, blocks: Sequence[BlockError], samples: int, *, lower_is_better: bool) -> Score:
     """The score of an outcome.
 
     Args:

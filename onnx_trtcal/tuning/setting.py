@@ -23,18 +23,16 @@ class Setting:
         equalize: as `QdqOptions.equalize` takes it.
         round: whether weights are rounded by what they do to outputs.
         exclude: patterns of the nodes that stay in floating point, beside those that the user excludes.
-        steps: how many steps method `auto` took, where a budget cut it short; None where the default says so.
     """
 
     method: str
     equalize: str = "off"
     round: bool = False
     exclude: tuple[str, ...] = ()
-    steps: int | None = None
 
     def options(self, base: Options) -> Options:
         """How to calibrate."""
-        return replace(base, method=self.method, steps=self.steps, budget=None)
+        return replace(base, method=self.method)
 
     def qdq(self, base: QdqOptions) -> QdqOptions:
         """How to place and to round."""

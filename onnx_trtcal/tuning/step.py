@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.fidelity.distance import decibels
 from onnx_trtcal.tuning.cost import Cost, Engine
 from onnx_trtcal.tuning.score import NOISE, Score
 from onnx_trtcal.tuning.setting import Setting
@@ -12,7 +13,7 @@ from onnx_trtcal.tuning.setting import Setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Step", "amount", "figure_text"]
+__all__ = ["Step", "amount", "figure_and_drop", "figure_text"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,26 @@ class Step:
 
 
 def amount(score: Score, value: float) -> str:
-    """A drop in words: points where the figure is a share, plain numbers for a metric of the user's."""
+    """A drop in words: points where the figure is a share, a share of noise, or a number in the metric's own unit."""
     if score.figure == NOISE:
         return f"{value:.3%}"
-    if score.figure in ("agreement", "top-1", "mIoU") or score.figure.startswith("mAP"):
-        return f"{100 * value:.2f} points"
-    return f"{value:.4g}"
+    return f"{100 * value:.2f} points" if _is_share(score) else f"{value:.4g}"
 
 
 def figure_text(score: Score, value: float) -> str:
     """The figure itself in words."""
-    if score.figure in ("agreement", "top-1", "mIoU", NOISE) or score.figure.startswith("mAP"):
-        return f"{value:.2%}"
-    return f"{value:.6g}"
+    if score.figure == NOISE:
+        return f"{value:.3%} ({decibels(1.0, value):.1f} dB)"
+    return f"{value:.2%}" if _is_share(score) else f"{value:.6g}"
+
+
+def figure_and_drop(score: Score) -> str:
+    """What INT8 comes to, and how much worse that is."""
+    found = f"{score.figure} {figure_text(score, score.int8)}"
+    if score.wanted is not None:
+        found += f" ({score.kept} of {score.wanted} detections kept)"
+    return found if score.figure == NOISE else f"{found}, a drop of {amount(score, score.drop)}"
+
+
+def _is_share(score: Score) -> bool:
+    return score.figure in ("agreement", "mIoU") or score.figure.startswith(("mAP", "top-"))

@@ -7,13 +7,14 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.quantization import quantize, requantized
 from onnx_trtcal.scale_source import solve
 from onnx_trtcal.tuning.clock import StepListener
 from onnx_trtcal.tuning.cost import compiler_missing, cost_of, engine_of
 from onnx_trtcal.tuning.score import Score
-from onnx_trtcal.tuning.step import Step, amount, figure_text
+from onnx_trtcal.tuning.step import Step, amount, figure_and_drop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trials"]
 
+_SEARCH_RUNS = 12
+"""A search takes about ten runs over the data for the one that collects histograms, and something around them."""
 _SEARCHED = ("auto", "easyquant")
 """Methods that run the model: they are given the data, and not the histograms of a run before."""
 
@@ -61,7 +64,7 @@ class Trials:
         notes: Notes,
         clock: Clock,
         listener: Listener,
-    ) -> None:  # noqa: PLR0913 (the one place where all of a run comes together)
+    ) -> None:
         self.request = request
         self.scorer = scorer
         self.notes = notes
@@ -72,7 +75,9 @@ class Trials:
         self._model = model
         self._data = data
         self._told = listener
-        self._kept: tuple[Setting, Quantization] | None = None
+        self._last: tuple[Setting, Quantization] | None = None
+        self._of_best: tuple[Setting, Quantization] | None = None
+        self._collecting = 0.0
         self._collected: Calibration | None = None
         self._scores: dict[str, Score] = {}
         self._compiles = request.compile
@@ -99,16 +104,41 @@ class Trials:
         self._told.say(self._line(step, better=better))
         if better:
             self.best = step
+            self._of_best = self._last if self._last and self._last[0] == setting else None
         self._scores[step.digest] = step.score
         self.clock.armed = True
         return step
 
+    def attempt_or_skip(self, setting: Setting) -> None:
+        """Tries a setting; one that cannot be done here is left out, unless nothing is done yet.
+
+        Raises:
+            OutOfTimeError: the budget is used up.
+            CalibrationError: there is no step to fall back on.
+        """
+        try:
+            self.attempt(setting)
+        except CalibrationError as error:
+            if self.best is None:
+                raise
+            self._told.say(f"- {setting.name}: left out: {error.what}")
+
+    def has_time_for(self, method: str) -> bool:
+        """Whether a search is likely to end within the budget; what it would have come to is not known otherwise."""
+        left = self.clock.left
+        if method not in _SEARCHED or left is None or left > _SEARCH_RUNS * self._collecting:
+            return True
+        self._told.say(f"- {method}: left out: it would take longer than the {left:.0f} s that are left")
+        return False
+
     def made(self, setting: Setting) -> Quantization:
-        """The Q/DQ model of a setting, which is made again unless it was the last one made."""
-        if self._kept is None or self._kept[0] != setting:
-            self._kept = None  # one model at a time
-            self._kept = (setting, self._make(setting))
-        return self._kept[1]
+        """The Q/DQ model of a setting, which is made again unless it is the best so far or was the last one made."""
+        for kept in (self._last, self._of_best):
+            if kept is not None and kept[0] == setting:
+                return kept[1]
+        self._last = None  # one model less while the next one is made
+        self._last = (setting, self._make(setting))
+        return self._last[1]
 
     def estimate(self, base: Setting, exclude: tuple[str, ...]) -> Score:
         """The score of a setting with more nodes in floating point, by the scales and weights that it has.
@@ -135,11 +165,8 @@ class Trials:
         self.listener.step = setting.name
         made = self.made(setting)
         score, digest = self._scored(made)
-        found = replace(setting, steps=_steps_of(made)) if self.request.budget is not None else setting
-        if self._kept is not None:
-            self._kept = (found, made)
         engine = engine_of(made) if self._compiles else None
-        return Step(found, score, cost_of(made), digest, time.monotonic() - started, engine)
+        return Step(setting, score, cost_of(made), digest, time.monotonic() - started, engine)
 
     def _scored(self, made: Quantization) -> tuple[Score, str]:
         digest = hashlib.sha256(made.proto().SerializeToString(deterministic=True)).hexdigest()
@@ -150,43 +177,40 @@ class Trials:
 
     def _make(self, setting: Setting) -> Quantization:
         options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
-        plain = setting.equalize == "off" and not setting.round
-        if plain and setting.method not in _SEARCHED:
-            return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
-        left = self.clock.left
-        if setting.steps is None and left is not None and setting.method == "auto":
-            # A search that may not finish is of no use: half of what is left is its own, the rest is for what follows.
-            options = replace(options, budget=max(left / 2, 1.0))
+        if setting.equalize == "off" and not setting.round:
+            if setting.method not in _SEARCHED:
+                return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
+            if setting.exclude:
+                # What is quantized plays no part in the search for thresholds.
+                return requantized(self.made(replace(setting, exclude=())), qdq)
         return quantize(self._model, self._data, options, qdq, listener=self.listener)
 
     def _solved(self, setting: Setting) -> Calibration:
         """The calibration by a method that needs histograms alone: the data is read once for all of them."""
         options = setting.options(self.request.options)
         if self._collected is None:
+            started = time.monotonic()
             self._collected = calibrate(self._model, self._data, options, listener=self.listener)
+            self._collecting = time.monotonic() - started
             return self._collected
         solved = solve(self._collected.collection, self._model, options, listener=self.listener)
         return replace(solved, seen_shapes=self._collected.seen_shapes)
 
     def _line(self, step: Step, *, better: bool) -> str:
         score, best = step.score, self.best
-        parts = [f"{score.figure} {figure_text(score, score.int8)}", f"drop {amount(score, score.drop)}"]
+        parts = [figure_and_drop(score)]
         if best is not None:
             gain = best.score.rank[0] - score.rank[0]
             parts.append(f"gains {amount(score, gain)}" if gain > 0 else "gains nothing")
+            if better and gain <= 0:
+                parts[-1] = "gains less noise"
         parts.append(f"{step.cost.share:.1%} of multiply-adds in float")
         if step.engine is not None:
-            parts.append(f"{step.engine.kernels} kernels, {step.engine.float_bytes / 1e6:.2f} MB of floats moved")
+            parts.append(
+                f"{step.engine.kernels} kernels, {step.engine.float_bytes / 1e6:.2f} MB of floats moved"
+            )
         parts.append(f"{step.seconds:.0f} s")
         left = self.clock.left
         parts += [] if left is None else [f"{left:.0f} s left"]
         mark = "+" if better else "-"
         return f"{mark} {step.setting.name}: {', '.join(parts)}"
-
-
-def _steps_of(made: Quantization) -> int | None:
-    """How many steps a search took, where it counts them."""
-    calibration = made.source.calibration
-    return None if calibration is None else calibration.options.steps
-
-

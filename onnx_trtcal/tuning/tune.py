@@ -21,7 +21,6 @@ from onnx_trtcal.tuning.ladder import climb
 from onnx_trtcal.tuning.notes import Notes
 from onnx_trtcal.tuning.options import TuneOptions
 from onnx_trtcal.tuning.scorer import Scorer
-from onnx_trtcal.tuning.step import amount
 from onnx_trtcal.tuning.trials import Trials
 from onnx_trtcal.tuning.tuning import Tuning
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.support.progress import Listener
+    from onnx_trtcal.tuning.score import Score
 
 __all__ = ["tune"]
 
@@ -41,7 +41,6 @@ def tune(
     test: Any,
     request: TuneOptions = TuneOptions(),
     *,
-    notes: str | Path | None = None,
     listener: Listener | None = None,
     transform: Callable[[Any], Any] | None = None,
     progress: bool = False,
@@ -65,8 +64,6 @@ def tune(
         data: what to calibrate on, whatever `calibrate` takes but an iterator.
         test: what to measure on, of the same kinds; not the data that is calibrated on.
         request: the target, the right answers, and what all steps have in common.
-        notes: a file for what the steps come to: a call with the same model, data and options resumes from there. It
-            is the caller's to remove when the result is safe.
         listener: receives a line per step, warnings and progress.
         transform: makes of each element of `data` and `test` what is fed, as in `calibrate`.
         progress: show a bar, where no listener is given.
@@ -86,11 +83,10 @@ def tune(
         f"steps are chosen on {len(halves.choosing)} samples, the result is reported on the other "
         f"{len(halves.reporting)}"
     )
-    noted = Notes(
-        Path(notes) if notes else None, key_of(scorer.model.sha256, counted, scorer.hashes, request)
-    )
+    path = Path(request.notes) if request.notes else None
+    noted = Notes(path, key_of(scorer.model.sha256, counted, scorer.hashes, request))
     if noted.resumed:
-        listener.say(f"resumes from {notes}: {noted.resumed} results are there")
+        listener.say(f"resumes from {path}: {noted.resumed} results are there")
     trials = Trials(model, data, request, scorer, noted, clock, listener)
     stopped = ""
     try:
@@ -104,7 +100,7 @@ def tune(
     clock.armed = False
     made = trials.made(best.setting)
     report = trials.reported(made)
-    _say_coarse(best.score.samples, request, amount(report, request.max_drop), listener)
+    _say_coarse(best.score, request.max_drop, listener)
     return Tuning(request, tuple(trials.steps), best, report, made, stopped)
 
 
@@ -140,10 +136,11 @@ def _warn_of_shared(counted: tuple[str, ...], scorer: Scorer, listener: Listener
         )
 
 
-def _say_coarse(samples: int, request: TuneOptions, target: str, listener: Listener) -> None:
-    """Says where one answer more or less is above the target."""
-    if not request.metric and request.task not in ("detect", "segment") and samples * request.max_drop < 1:
+def _say_coarse(score: Score, max_drop: float, listener: Listener) -> None:
+    """Says where one sample more or less is above the target."""
+    counts_samples = score.figure in ("top-1", "agreement") and score.wanted is None
+    if counts_samples and score.samples * max_drop < 1:
         listener.say(
-            f"one sample of {samples} is {100 / samples:.2f} points: a target of {target} needs more test data to be "
-            "told from none"
+            f"one sample of {score.samples} is {100 / score.samples:.2f} points, which is more than the target: with "
+            "so few, only what changes no answer at all meets it"
         )

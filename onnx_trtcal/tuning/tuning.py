@@ -12,6 +12,8 @@ from onnx_trtcal.support.html import html_table
 from onnx_trtcal.tuning.step import amount, figure_text
 
 if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
     from onnx_trtcal.options import Options
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.quantization import Quantization
@@ -65,15 +67,19 @@ class Tuning:
     @property
     def layer_precisions(self) -> str:
         """What trtexec's `--layerPrecisions` takes to run in FP16 what stays in floating point here."""
-        names = {node.outputs[0].name: node.name for node in self.quantization.source.folded.folded.nodes}
-        named = [name for name in map(names.get, self._float_nodes) if name]
+        nodes = self.quantization.source.folded.folded.nodes
+        inside = self._float_nodes
+        wanted = {*self.best.setting.exclude, *inside}
+        named = (node.name for node in nodes if node.name and not wanted.isdisjoint(_names(node)))
         return layer_precisions(dict.fromkeys(named, "fp16"))
 
     @property
-    def _float_nodes(self) -> tuple[str, ...]:
-        """First outputs of the layers in floating point, and of the nodes that are excluded."""
-        placement = self.quantization.quantized.placement
-        return tuple(placement.left)
+    def _float_nodes(self) -> frozenset[str]:
+        """First outputs of the layers in floating point, and of all that is fused to them."""
+        left = self.quantization.quantized.placement.left
+        groups = self.quantization.source.folded.groups
+        fused = (node for group in groups if group.anchor in left for node in group.nodes)
+        return frozenset((*left, *fused))
 
     @property
     def rewritten(self) -> bool:
@@ -125,6 +131,10 @@ class Tuning:
         ]
         columns = ("step", self.report.figure, "drop", "share of multiply-adds in float")
         return html_table(repr(self)[1:-1], columns, rows)
+
+
+def _names(node: gs.Node) -> tuple[str, ...]:
+    return (node.name, *(tensor.name for tensor in node.outputs[:1]))
 
 
 def companions(output: str | Path) -> tuple[Path, Path, Path]:
