@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.tuning.setting import Setting
     from onnx_trtcal.tuning.trials import Trials
 
-__all__ = ["keep_layers"]
+__all__ = ["fewest", "keep_layers", "without_idle"]
 
 _PUT_BACK = 8
 """So many groups are tried in INT8 again, one after the other."""
@@ -43,8 +43,8 @@ def keep_layers(trials: Trials) -> None:
     def meets(chosen: Sequence[Candidate]) -> bool:
         return trials.estimate(base, tuple(each.pattern for each in chosen)).meets(target)
 
-    count = _fewest(len(order), lambda count: meets(order[:count]))
-    chosen = order[:count] if count == len(order) else _without_idle(order[:count], meets)
+    count = fewest(len(order), lambda count: meets(order[:count]))
+    chosen = order[:count] if count == len(order) else without_idle(order[:count], meets)
     for _ in range(_ATTEMPTS):
         kept = tuple(each.pattern for each in order if each in chosen)
         step = trials.attempt(replace(base, exclude=(*base.exclude, *kept)))
@@ -68,7 +68,7 @@ def _affordable(trials: Trials, base: Setting) -> list[Candidate]:
     return found
 
 
-def _fewest(most: int, meets: Callable[[int], bool]) -> int:
+def fewest(most: int, meets: Callable[[int], bool]) -> int:
     """The fewest that do, by doubling and bisection; `most` where that many do not.
 
     Args:
@@ -85,7 +85,7 @@ def _fewest(most: int, meets: Callable[[int], bool]) -> int:
     return above
 
 
-def _without_idle(
+def without_idle(
     chosen: Sequence[Candidate], meets: Callable[[Sequence[Candidate]], bool]
 ) -> list[Candidate]:
     """The groups without those that the target does not need; the dearest are tried first."""
