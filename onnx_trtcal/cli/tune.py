@@ -143,10 +143,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(tuned: Tuning, command: str, written: list[Path], output: Path, console: Console) -> None:
     from onnx_trtcal.tuning.score import NOISE
-    from onnx_trtcal.tuning.step import amount, figure_and_drop, figure_text
+    from onnx_trtcal.tuning.step import amount, figure_and_drop, figure_text, target_text
 
     best, report, request = tuned.best, tuned.report, tuned.request
-    wanted = amount(report, request.max_drop)
+    wanted = target_text(report, request.max_drop)
     console.line()
     console.line(f"taken: {best.setting.name}")
     for half, score in (("where steps were chosen", best.score), ("on the other half", report)):
@@ -178,14 +178,14 @@ def _cost_text(step: Step) -> str:
 
 def _verdict(tuned: Tuning, wanted: str) -> str:
     if tuned.met:
-        return f"the target is met: a drop of {wanted} at most"
+        return f"the target is met: {wanted}"
     if tuned.found:
         return (
-            f"the target, a drop of {wanted} at most, is met where steps were chosen and missed on the other half: "
-            "give more test data, or a smaller --max-drop"
+            f"the target, {wanted}, is met where steps were chosen and missed on the other half: give more test data "
+            "or a smaller --max-drop"
         )
     why = tuned.stopped or "nothing is left to try within --max-float and --max-layers"
-    return f"the target, a drop of {wanted} at most, is not met: {why}; this is the best that was found"
+    return f"the target, {wanted}, is not met: {why}; this is the best that was found"
 
 
 def _print_cache(tuned: Tuning, output: Path, console: Console) -> None:

@@ -13,7 +13,7 @@ from onnx_trtcal.tuning.setting import Setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Step", "amount", "figure_and_drop", "figure_text"]
+__all__ = ["Step", "amount", "figure_and_drop", "figure_text", "target_text"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ def amount(score: Score, value: float) -> str:
     if score.figure == NOISE:
         return f"{value:.3%}"
     return f"{100 * value:.2f} points" if _is_share(score) else f"{value:.4g}"
+
+
+def target_text(score: Score, max_drop: float) -> str:
+    """What was asked for, in words."""
+    if score.figure == NOISE:
+        return f"{figure_text(score, max_drop)} of {NOISE} at most"
+    return f"a drop of {amount(score, max_drop)} at most"
 
 
 def figure_text(score: Score, value: float) -> str:

@@ -79,7 +79,7 @@ def test_out_of_reach_is_the_best_that_was_found() -> None:
     assert tuned.best.cost.float_layers == 1
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What ends a run in the middle."""
 
 
@@ -95,9 +95,9 @@ def test_a_run_that_was_killed_resumes(demanding: TuneOptions, tmp_path: Path, a
         def say(self, text: str) -> None:
             self.steps += text.startswith(("+ ", "- "))
             if self.steps == after:
-                raise Killed
+                raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         tune(MODEL, DATA, TEST, request, listener=Killer())
     noted = json.loads((tmp_path / "notes.json").read_text())["results"]
     assert len(noted) == after
