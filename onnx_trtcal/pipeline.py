@@ -118,7 +118,7 @@ def calibrate_for(
     chosen = search.solve(measured.collection, measured.source, listener)
     if search.steps_done is not None:
         # What repeats the result, whatever the default or a budget in seconds came to.
-        prepared = prepared.with_options(replace(options, steps=search.steps_done))
+        prepared = replace(prepared, options=replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(
         calibration,

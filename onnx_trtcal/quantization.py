@@ -151,11 +151,11 @@ def quantize(
         source = transformed(source, transform)
     listener = listener_for(listener, progress=progress)
     kind = source_kind(source)
+    if qdq.round:
+        check_roundable(source, kind)
     if options.method is None:
         listener.say(_TAKEN[kind])
         options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
-    if qdq.round:
-        check_roundable(source, kind)
     equalization = None
     if qdq.equalize == "off":
         found = find_scales(model, source, options, listener, qdq.weight_bits)

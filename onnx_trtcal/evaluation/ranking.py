@@ -146,15 +146,15 @@ def sensitivity(
     listener = listener_for(listener, progress=progress)
     asked = read_asked(request)
     given = data if request.source is None else request.source
-    asked_options = simulated_method(given, options, listener)
-    found = find_scales(model, given, asked_options, listener, qdq.weight_bits)
+    simulated = simulated_method(given, options, listener)
+    found = find_scales(model, given, simulated, listener, qdq.weight_bits)
     gpu = options.provider != "cpu"
     runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is not found.model:
         listener.say(compared_line(runnable))
     folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
-    weights = GivenWeights(scales=found.weight_scales)
-    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, weights)
+    given = GivenWeights(scales=found.weight_scales)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, given)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
+from onnx_trtcal.evaluation.tasks.names import HEADS, IOU, NMS_IOU, SCORE_THRESHOLD, TASKS
 from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.qdq.options import QdqOptions
 
@@ -62,9 +62,9 @@ class SimulationOptions:
     output: str = ""
     task: str = field(default="", kw_only=True)
     head: str = field(default="", kw_only=True)
-    score_threshold: float = field(default=0.25, kw_only=True)
-    iou: float = field(default=0.5, kw_only=True)
-    nms_iou: float = field(default=0.45, kw_only=True)
+    score_threshold: float = field(default=SCORE_THRESHOLD, kw_only=True)
+    iou: float = field(default=IOU, kw_only=True)
+    nms_iou: float = field(default=NMS_IOU, kw_only=True)
     metric: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -121,6 +121,7 @@ class SensitivityOptions(SimulationOptions):
     worst: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.qdq.round:
             raise OptionError(
                 "sensitivity ranks groups with their weights rounded to the nearest: round has no part in it",
@@ -131,7 +132,6 @@ class SensitivityOptions(SimulationOptions):
                 "sensitivity ranks the groups of the model as it is: equalize has no part in it",
                 fix="leave it out here; `quantize` and `evaluate` take it",
             )
-        super().__post_init__()
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
 

@@ -111,7 +111,7 @@ METHODS: Mapping[str, Registration] = {
         ),
         Registration(
             "auto",
-            "per tensor the threshold that disturbs the network's outputs least; runs the model for each tensor",
+            "the thresholds that together disturb the network's outputs least; runs the model ten times a sample",
             "search.auto:solve",
             needs="model",
             fallback="mse",

@@ -12,6 +12,7 @@ __all__ = ["QdqOptions"]
 
 WEIGHTS = ("auto", "int8", "float")
 HIGH_PRECISIONS = ("fp32", "fp16")
+ATTENTIONS = ("auto", "int8", "float")
 TARGETS = ("tensorrt", "tensorrt10", "rtx")
 EQUALIZE_LEVELS = ("off", "free", "full")
 
@@ -24,9 +25,9 @@ def _option(default: Any, help_text: str, choices: tuple[str, ...] = (), metavar
 class QdqOptions:
     """How Q/DQ pairs are placed and stored.
 
-    `min_channels`, `gemv` and `attention` leave layers in floating point where INT8 may cost time. NVIDIA's compiler
-    moves fewer bytes with few channels and attentions in INT8, so both are quantized by default; only a product with a
-    single vector is not.
+    `min_channels`, `gemv` and `attention` leave layers in floating point. NVIDIA's compiler moves fewer bytes with few
+    channels and attentions in INT8, so both are quantized by default, but for products with a single vector, which
+    cost time, and with the probabilities of a long attention, which cost accuracy.
 
         >>> from onnx_trtcal import QdqOptions
         >>> QdqOptions(exclude=("Softmax", "*/head/*"), min_channels=1).weights
@@ -70,8 +71,11 @@ class QdqOptions:
         metavar="N",
     )
     gemv: bool = _option(default=False, help_text="quantize matrix-vector products, too")
-    attention: bool = _option(
-        default=True, help_text="quantize the two activation products around an attention's Softmax, too"
+    attention: str = _option(
+        "auto",
+        "the two activation products around an attention's Softmax: both in INT8, both in floating point, or (auto) "
+        "the one with the probabilities in floating point where there are more than 31 of them",
+        choices=ATTENTIONS,
     )
     share_concat: bool = _option(
         default=True,

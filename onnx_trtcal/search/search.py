@@ -43,10 +43,10 @@ class Search:
     def __init__(
         self, prepared: Prepared, checkpoint: Path | None = None, *, once: bool, weight_bits: int = 8
     ) -> None:
-        self.steps_done: int | None = None
         self.weight_scales: dict[str, np.ndarray] = {}
-        self._checkpoint = checkpoint
         self._weight_bits = weight_bits
+        self.steps_done: int | None = None
+        self._checkpoint = checkpoint
         self.keep: Callable[[Batch], None] | None = None
         self._prepared = prepared
         self._options = prepared.options
@@ -92,13 +92,13 @@ class Search:
                 samples=feeds,
                 session_options=session_options,
                 listener=listener,
+                weight_bits=self._weight_bits,
+                weight_scales=self.weight_scales,
                 counted=len(collection.samples),
                 steps_done=self._note_steps,
                 most_steps=options.steps,
                 seconds=options.budget,
                 checkpoint=self._checkpoint,
-                weight_bits=self._weight_bits,
-                weight_scales=self.weight_scales,
             )
             found.update(method.search(task))
         return found

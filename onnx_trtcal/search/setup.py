@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx_trtcal.collect.checkpoint import search_path
 from onnx_trtcal.graph.output_blocks import output_blocks
+from onnx_trtcal.qdq.weight_scales import weight_limit
 from onnx_trtcal.search.assignment import Assignments
 from onnx_trtcal.search.budget import Work, default_runs, lone_samples
 from onnx_trtcal.search.float_network import FloatNetwork, elem_type
@@ -191,7 +192,7 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
 def _weights(task: Task) -> dict[tuple[str, int], np.ndarray]:
     """The weights of every layer, from INT8 back in float: (first output of the layer, its input) -> values."""
     found = {}
-    limit = 2 ** (task.weight_bits - 1) - 1
+    limit = weight_limit(task.weight_bits)
     for layer in layers_of(task.prepared.folded, task.placement):
         weights = layer.weights(layer.plain_scales(limit), limit)
         for name, (read, _) in layer.constants.items():
@@ -206,5 +207,7 @@ def _key(task: Task, by_method: Mapping[str, Assignment]) -> str:
         for name in sorted(feeds):
             key.update(np.ascontiguousarray(feeds[name]).data if feeds[name].dtype.kind in "biuf" else b"")
     thresholds = {text: [chosen.threshold for chosen in each.values()] for text, each in by_method.items()}
-    key.update(json.dumps([metadata.version("onnx_trtcal"), task.counted, thresholds]).encode())
+    key.update(
+        json.dumps([metadata.version("onnx_trtcal"), task.counted, task.weight_bits, thresholds]).encode()
+    )
     return key.hexdigest()

@@ -28,9 +28,6 @@ class Journal:
         self._key = key
         self._found: dict[str, Any] = _read(path, key) if path else {}
 
-    def __len__(self) -> int:
-        return len(self._found)
-
     def holds(self, name: str) -> bool:
         """Whether this was measured already."""
         return name in self._found

@@ -40,13 +40,13 @@ class Task:
         samples: one feed per sample, by rising content hash.
         session_options: as for Session.
         listener: receives messages and progress.
+        weight_bits: of the integers of weights.
+        weight_scales: receives the scales of weights that the method finds, float32, one per channel.
         counted: how many samples were calibrated with.
         steps_done: receives the number of steps that a search made.
         most_steps: so many steps at most; None for no limit.
         seconds: how long a search may take; None for no limit.
         checkpoint: the file of the run's checkpoint; None to keep none.
-        weight_bits: of the integers of weights.
-        weight_scales: receives the scales of weights that the method finds, float32, one per channel.
     """
 
     method: Method

@@ -22,7 +22,7 @@ from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.search.auto import METHODS_TRIED
-from onnx_trtcal.search.steps import Journal
+from onnx_trtcal.search.steps import Journal, Steps
 from onnx_trtcal.support.progress import LoggingListener
 
 if TYPE_CHECKING:
@@ -287,3 +287,18 @@ def test_features_on_a_lattice_are_met_exactly() -> None:
     data = [(rng.integers(-100, 101, size=32) * 0.25).astype(np.float32) for _ in range(16)]
     found = calibrate(proto, data, Options(method="auto", provider="cpu"))
     assert found.scales["x"].scale == pytest.approx(0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_a_search_takes_ten_runs_a_sample_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float] = []
+    spend = Steps.spend
+
+    def noted(steps: Steps, runs: float, *, measured: bool = True) -> None:
+        spend(steps, runs, measured=measured)
+        used.append(steps.used)
+
+    monkeypatch.setattr(Steps, "spend", noted)
+    calibrate(convolutions("n"), images(count), Options(method="auto", provider="cpu"))
+    # A tensor may take a few more thresholds than most do.
+    assert 0 < max(used) <= 1.1 * 10 * max(count, 32)

@@ -18,7 +18,6 @@ from onnx_trtcal.search.outputs import before_softmax, comparable_outputs
 from onnx_trtcal.search.paired_graph import Pairs
 from onnx_trtcal.search.paired_network import PairedNetwork
 from onnx_trtcal.search.subgraph import ExportedGraph
-from onnx_trtcal.search.subgraph_runner import quantized
 from onnx_trtcal.search.task import int8_placement, quantized_reads
 from onnx_trtcal.search.variants import VariantMeter
 from onnx_trtcal.search.workers import Workers
@@ -56,7 +55,10 @@ def slow(x: np.ndarray, tensor: str, threshold: float) -> np.ndarray:
     """The network in float64, with one tensor quantized where an INT8 kernel reads it."""
 
     def read(name: str, values: np.ndarray) -> np.ndarray:
-        return quantized(values, threshold) if name == tensor else values
+        if name != tensor:
+            return values
+        scale = np.float32(threshold) / np.float32(127)
+        return np.asarray(np.clip(np.rint(values.astype(np.float32) / scale), -128, 127) * scale)
 
     a = np.maximum(read("x", x) @ W1, 0)
     # The Mul takes the pair that the product reads.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.checkpoint import remove_checkpoints, search_path
 from onnx_trtcal.search.steps import Journal, Steps
 
 if TYPE_CHECKING:
@@ -75,3 +76,12 @@ def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert not Journal(path, "another").holds("a")
     path.write_bytes(b"{not json")
     assert not Journal(path, "key").holds("a")
+
+
+def test_the_file_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "x.checkpoint"
+    path = search_path(checkpoint)
+    Journal(path, "key").recall("a", lambda: [1])
+    assert path.exists()
+    remove_checkpoints(checkpoint)
+    assert list(tmp_path.iterdir()) == []

@@ -70,9 +70,9 @@ def _stored_well(values: np.ndarray, dtype: np.dtype[np.generic]) -> bool:
     with np.errstate(over="ignore", under="ignore"):
         stored = values.astype(dtype).astype(np.float64)
     # Numbers next to nothing lose digits, which is nothing beside the largest.
-    allowed = 2.0**-12 if dtype.itemsize == 2 else 2.0**-22
+    allowed, faint = (2.0**-12, 1e-6) if dtype.itemsize == 2 else (2.0**-22, 1e-9)
     return bool(np.isfinite(stored).all()) and bool(
-        (np.abs(stored - values) <= allowed * np.abs(values) + 1e-9 * np.abs(values).max(initial=0.0)).all()
+        (np.abs(stored - values) <= allowed * np.abs(values) + faint * np.abs(values).max(initial=0.0)).all()
     )
 
 

@@ -13,7 +13,12 @@ from onnx import numpy_helper
 
 from onnx_trtcal import Cache, Options, QdqOptions, calibrate, dequantize, lint, quantize
 from onnx_trtcal.errors import DataError, OptionError
-from onnx_trtcal.improve.rounding.round_model import held_back, most_samples
+from onnx_trtcal.improve.rounding.round_model import held_back, most_samples, round_weights
+from onnx_trtcal.qdq.given_weights import GivenWeights
+from onnx_trtcal.qdq.write.quantize_model import quantize_model
+from onnx_trtcal.run.provider import choose_provider
+from onnx_trtcal.scale_source import find_scales
+from onnx_trtcal.support.progress import LoggingListener
 
 if TYPE_CHECKING:
     from onnx_trtcal.quantization import Quantization
@@ -217,6 +222,28 @@ def test_the_shortcut_of_a_residual_comes_before_the_kernel_that_adds_it() -> No
     assert made.rounding is not None
     assert made.rounding.layers == 4
     assert made.rounding.rounded >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["relu6", "hard-swish"])
+def test_the_error_it_tells_is_that_of_the_model_that_is_written(activation: str) -> None:
+    """Biases of every kind: of a Conv with and without one, a Gemm with a factor, and an Add behind a MatMul."""
+    proto = net(2, activation=activation)
+    next(each for each in proto.graph.node if each.op_type == "Gemm").attribute.append(
+        onnx.helper.make_attribute("beta", 0.5)
+    )
+    data = samples()
+    found = find_scales(proto, data, OPTIONS)
+    feeds = [{"x": each[None]} for each in data]
+    session_options = (choose_provider("cpu"), None, ())
+    told = round_weights(found, feeds, ROUND, session_options, LoggingListener())
+    assert told.corrected >= 2
+    back = held_back(len(feeds))[1]
+    for given, error in ((GivenWeights(), told.before), (told.given, told.after)):
+        written = quantize_model(found.model, found.scales, ROUND, given=given).proto()
+        pairs = [[run(each, feeds[at])[0].astype(float) for each in (proto, written)] for at in back]
+        noise = sum(((exact - got) ** 2).sum() for exact, got in pairs)
+        assert noise / sum((exact**2).sum() for exact, _ in pairs) == pytest.approx(error, rel=0.02)
 
 
 def test_without_samples_it_is_refused() -> None:
