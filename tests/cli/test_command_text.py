@@ -25,7 +25,7 @@ PER_INPUT = Preprocess(per_input={"ir=x": Preprocess(color="gray", mean=(0.5,))}
         (Options(until_stable=0.015, item_axis=("x=1",), trt_version="8.6.1"), QdqOptions()),
         (
             Options(method="auto", provider="cpu", max_samples=7),
-            QdqOptions(exclude=("-odd", "a b", "*"), attention=False, share_concat=False, gemv=True),
+            QdqOptions(exclude=("-odd", "a b", "*"), attention="int8", share_concat=False, gemv=True),
         ),
         (Options(), QdqOptions(round=True, equalize="full", weight_bits=7, high_precision="fp16", opset=19)),
     ],
