@@ -47,10 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--eval",
         metavar="TEST",
-        nargs="+",
+        action="append",
         required=True,
         dest="test",
-        help="data to measure on: steps are chosen on one half of it, and the result is reported on the other",
+        help="data to measure on: steps are chosen on one half of it, and the result is reported on the other "
+        "(repeatable)",
     )
     group.add_argument(
         "--max-drop",
@@ -190,12 +191,16 @@ def _verdict(tuned: Tuning, wanted: str) -> str:
 
 def _print_cache(tuned: Tuning, output: Path, console: Console) -> None:
     """What TensorRT up to 10 takes instead, and what that leaves out."""
+    from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
+    from onnx_trtcal.trt.version import parse_version
     from onnx_trtcal.tuning.tuning import companions
 
     cache, precisions, float_model = companions(output)
     model = str(float_model) if tuned.rewritten else str(tuned.quantization.source.model.path)
-    words = ["trtexec", f"--onnx={model}", "--int8", "--fp16", f"--calib={cache}"]
-    line = shlex.join(words)
+    made = tuned.quantization
+    shapes = dynamic_shapes(made.source.model.inputs, made.source.seen_shapes)
+    version = parse_version(tuned.options.trt_version)
+    line = f"{trtexec_line(model, str(cache), version[:2], shapes)} --fp16"
     if tuned.layer_precisions:
         line += f' --precisionConstraints=obey "--layerPrecisions=$(cat {shlex.quote(str(precisions))})"'
     console.line("TensorRT up to 10, from the cache instead:")

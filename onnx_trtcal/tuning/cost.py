@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.errors import OptionError
+from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.search.budget import Work
 from onnx_trtcal.trt.compiler.build import CompilerMissingError, check_installed
 from onnx_trtcal.trt.compiler.compile_model import compile_model
@@ -89,8 +89,10 @@ def engine_of(made: Quantization) -> Engine | None:
     known = {name: each.smallest for name, each in dynamic_shapes(made.source.model.inputs, seen).items()}
     try:
         summary = compile_model(made.proto(), CompileOptions(shapes=known)).summary
-    except OptionError:
-        return None  # dimensions are open that no data has closed
+    except CalibrationError:
+        return (
+            None  # dimensions are open that no data has closed, or the model is too large for its file format
+        )
     if summary is None:
         return None
     return Engine(summary.kernels, summary.int8_layers, summary.float_bytes, summary.bytes_moved)

@@ -24,7 +24,7 @@ class Step:
         setting: what was tried.
         score: on the half of the test data that chooses.
         cost: what stays in floating point.
-        digest: SHA-256 of the Q/DQ model.
+        digest: SHA-256 of the Q/DQ model's graph.
         seconds: how long it took.
         engine: what NVIDIA's compiler says; None where it is not asked or does not build the model.
     """

@@ -169,7 +169,7 @@ class Trials:
         return Step(setting, score, cost_of(made), digest, time.monotonic() - started, engine)
 
     def _scored(self, made: Quantization) -> tuple[Score, str]:
-        digest = hashlib.sha256(made.proto().SerializeToString(deterministic=True)).hexdigest()
+        digest = _digest(made.proto())
         if digest not in self._scores:
             halves = self.scorer.halves
             self._scores[digest] = self.scorer.score(made, halves.choosing, self.listener)
@@ -214,3 +214,12 @@ class Trials:
         parts += [] if left is None else [f"{left:.0f} s left"]
         mark = "+" if better else "-"
         return f"{mark} {step.setting.name}: {', '.join(parts)}"
+
+
+def _digest(proto: onnx.ModelProto) -> str:
+    """SHA-256 of what a model computes; part by part, for one that is larger than protobuf writes at once."""
+    found = hashlib.sha256()
+    for parts in (proto.graph.input, proto.graph.output, proto.graph.node, proto.graph.initializer):
+        for part in parts:
+            found.update(part.SerializeToString(deterministic=True))
+    return found.hexdigest()
