@@ -6,11 +6,13 @@ import contextlib
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from helpers import fakes
+from helpers.detectors import detector
 from helpers.small import CPU, RecordingListener
 
 from onnx_trtcal import QdqOptions, TuneOptions, quantize, tune
@@ -19,8 +21,8 @@ from onnx_trtcal.tuning.score import NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 MODEL = fakes.perceptron()
 DATA, TEST = fakes.samples(24), fakes.samples(40, seed=6)
 NOISY = TuneOptions(options=CPU, task="none", compile=False)
@@ -175,3 +177,48 @@ def test_the_files_for_the_cache(tmp_path: Path) -> None:
 def test_an_output_that_is_not_there_is_refused() -> None:
     with pytest.raises(OptionError, match="no output 'nope'"):
         tune(MODEL, DATA, TEST, replace(NOISY, output="nope", task="classify"))
+
+
+def test_detections_are_counted() -> None:
+    images = np.random.default_rng(2).normal(0, 1, (24, 3, 32, 32)).astype(np.float32)
+    request = TuneOptions(options=CPU, task="detect", head="yolox", max_drop=0.5, compile=False)
+    tuned = tune(detector(), images[:8], images[8:], request)
+    score = tuned.best.score
+    assert score.figure == "agreement" and score.fp32 == 1.0
+    assert score.wanted is not None and score.kept is not None
+    assert 0 < score.kept <= score.wanted
+    assert score.drop == pytest.approx(1 - score.int8)
+
+
+def test_a_metric_that_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(
+        "import numpy as np\n"
+        "def distance(outputs, labels):\n"
+        "    return np.abs(outputs['y'] - labels[:, None]).mean(axis=1)\n"
+    )
+    np.save(tmp_path / "labels.npy", np.arange(40) % 3)
+    request = TuneOptions(
+        options=CPU,
+        labels=tmp_path / "labels.npy",
+        metric=f"{tmp_path / 'm.py'}:distance",
+        lower_is_better=True,
+        max_drop=5.0,
+        compile=False,
+    )
+    tuned = tune(MODEL, DATA, TEST, request)
+    exact = np.abs(fakes.forward(TEST)["y"] - (np.arange(40) % 3)[:, None]).mean(axis=1)
+    halves = (tuned.best.score, tuned.report)
+    assert {score.figure for score in halves} == {"distance"}
+    # Each half is held against its own labels: together they are the metric of all of it.
+    assert np.mean([score.fp32 for score in halves]) == pytest.approx(exact.mean(), rel=1e-5)
+    assert all(score.drop == pytest.approx(score.int8 - score.fp32) for score in halves)
+
+
+@pytest.mark.slow
+def test_labels_by_file_name_are_those_of_the_samples_in_both_halves() -> None:
+    request = TuneOptions(
+        options=CPU, labels=MODELS / "digits_test" / "labels.csv", max_drop=0.02, compile=False
+    )
+    tuned = tune(MODELS / "digits_resnet.onnx", MODELS / "digits_calib", MODELS / "digits_test", request)
+    # 238 of the 240 are right, as `evaluate` has it.
+    assert (tuned.best.score.fp32 + tuned.report.fp32) / 2 == pytest.approx(238 / 240)
