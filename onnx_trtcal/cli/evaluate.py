@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         warn_of_own_data(request, console)
     found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
-        console.result(json_text(_fields(found)))
+        console.json(json_text(_fields(found)))
     else:
         _print_outputs(found, console.never_quiet())
         _print_tensors(found, console)
