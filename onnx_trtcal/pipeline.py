@@ -157,7 +157,7 @@ def check_finite(collection: Collection, options: Options) -> None:
         if histogram.nan or histogram.inf
     ]
     if bad and not options.allow_nonfinite:
-        more = [f"... and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
+        more = [f"… and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
         raise NonFiniteError(
             f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:",
             details=bad[:_MOST_NAMED] + more,
