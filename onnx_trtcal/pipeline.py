@@ -175,8 +175,8 @@ def check_finite(collection: Collection, options: Options) -> None:
     if bad and not options.allow_nonfinite:
         more = [f"… and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
         raise NonFiniteError(
-            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:\n    "
-            + "\n    ".join(bad[:_MOST_NAMED] + more),
+            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:",
+            details=bad[:_MOST_NAMED] + more,
             fix="look at the first tensor and its sample; --allow-nonfinite ignores such values and continues",
         )
 

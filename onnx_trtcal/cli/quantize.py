@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
-        console.result(json_text(fields))
+        console.json(json_text(fields))
     return 0 if verified is None or verified.holds else 1
 
 
