@@ -19,18 +19,18 @@ _SCORE = "accuracy"
 
 def case_table(case: Case, rows: Sequence[Row]) -> str:
     """FP32 first, then every contender; failures below the table. Columns that are empty are left out."""
-    lines = [_fp32(rows), *(_cells(row) for row in rows if row.found is not None)]
-    columns = [name for name in lines[-1] if any(line.get(name) for line in lines)]
-    text = [
-        f"### {case.name}",
-        "",
-        f"| tool | {' | '.join(columns[1:])} |",
-        "| --- |" + " --: |" * (len(columns) - 1),
-        *(f"| {' | '.join(line.get(name, '') for name in columns)} |" for line in lines if len(line) > 1),
-        "",
-        *(f"{row.name} failed: {row.failed}" for row in rows if row.failed),
-    ]
-    return "\n".join([*text, ""])
+    evaluated = [_cells(row) for row in rows if row.found is not None]
+    text = [f"### {case.name}", ""]
+    if evaluated:
+        fp32 = _fp32(rows)
+        columns = [name for name in evaluated[0] if any(cells[name] for cells in evaluated)]
+        text += [f"| {' | '.join(columns)} |", "| --- |" + " --: |" * (len(columns) - 1)]
+        text += [
+            f"| {' | '.join(cells.get(name, '') for name in columns)} |"
+            for cells in ([fp32] if len(fp32) > 1 else []) + evaluated
+        ]
+        text.append("")
+    return "\n".join([*text, *(f"{row.name} failed: {row.failed}" for row in rows if row.failed), ""])
 
 
 def _fp32(rows: Sequence[Row]) -> dict[str, str]:
