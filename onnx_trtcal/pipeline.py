@@ -25,6 +25,7 @@ from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.samples import SampleKeeper
 from onnx_trtcal.search.search import Search
+from onnx_trtcal.support.output_lock import locked
 from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
@@ -112,7 +113,8 @@ def calibrate_for(
             search.keep(batch)
         keeper.offer(batch)
 
-    measured = measure(prepared, data, options, listener, path, keep)
+    with locked([path] if path else []):
+        measured = measure(prepared, data, options, listener, path, keep)
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)

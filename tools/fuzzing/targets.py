@@ -169,7 +169,9 @@ TARGETS = {
     "npy": Target(("data.npy",), structured.npy, _samples),
     "npz": Target(("data.npz",), structured.npz, _samples),
     "images": Target(
-        tuple(f"image.{name}" for name in ("png", "jpg", "bmp", "gif", "tiff", "webp", "ppm")), mutate_bytes, _samples
+        tuple(f"image.{name}" for name in ("png", "jpg", "bmp", "gif", "tiff", "webp", "ppm")),
+        mutate_bytes,
+        _samples,
     ),
     "pb tensors": Target(("data.pb",), mutate_bytes, _samples),
     "jsonl": Target(("data.jsonl",), structured.json_lines, _samples),
