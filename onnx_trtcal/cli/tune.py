@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--budget",
         metavar="TIME",
         type=checked(parse_time),
+        dest="time",  # `budget` is that of one search, in Options
         help="take the best after this time, as 60s or 10m",
     )
     group.add_argument("--eval-samples", metavar="N", type=int, help="use the first N samples of TEST only")
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         qdq=qdq_from(args),
         max_drop=args.max_drop,
         lower_is_better=args.lower_is_better,
-        budget=args.budget,
+        budget=args.time,
         eval_samples=args.eval_samples,
         max_float=args.max_float,
         max_layers=args.max_layers,

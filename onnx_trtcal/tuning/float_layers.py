@@ -44,7 +44,9 @@ def keep_layers(trials: Trials) -> None:
         return trials.estimate(base, tuple(each.pattern for each in chosen)).meets(target)
 
     count = fewest(len(order), lambda count: meets(order[:count]))
-    chosen = order[:count] if count == len(order) else without_idle(order[:count], meets)
+    chosen = order[:count]
+    if meets(chosen):
+        chosen = without_idle(chosen, meets)
     for _ in range(_ATTEMPTS):
         kept = tuple(each.pattern for each in order if each in chosen)
         step = trials.attempt(replace(base, exclude=(*base.exclude, *kept)))

@@ -30,15 +30,9 @@ def key_of(model: str, counted: Sequence[str], tested: Sequence[str], request: T
         request: the target and the options; how long the run may take does not matter.
     """
     files = [_content(path) for path in (request.labels, request.metric.rpartition(":")[0])]
-    parts = [
-        str(_FORM),
-        model,
-        *sorted(counted),
-        "",
-        *tested,
-        *files,
-        repr(replace(request, budget=None, notes=None)),
-    ]
+    options = replace(request.options, budget=None)
+    asked = repr(replace(request, budget=None, notes=None, options=options))
+    parts = [str(_FORM), model, *sorted(counted), "", *tested, *files, asked]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -31,8 +31,8 @@ class Setting:
     exclude: tuple[str, ...] = ()
 
     def options(self, base: Options) -> Options:
-        """How to calibrate."""
-        return replace(base, method=self.method)
+        """How to calibrate; a search takes its usual time, so that its result can be repeated."""
+        return replace(base, method=self.method, budget=None)
 
     def qdq(self, base: QdqOptions) -> QdqOptions:
         """How to place and to round."""

@@ -86,6 +86,7 @@ def test_out_of_time_keeps_the_notes(folder: Path, capsys: Capture) -> None:
     assert "is not met: the budget of 0.01 s is used up; this is the best that was found" in said
     assert (folder / "digits_mlp.int8.onnx").exists()
     assert (folder / "digits_mlp.int8.onnx.tune.json").exists()
+    flags[-1] = "0.02s"
     assert main(["tune", *ARGUMENTS, *flags]) == 1
     assert "resumes from digits_mlp.int8.onnx.tune.json: 1 results are there" in capsys.readouterr().out
 
