@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["calibrate", "check_finite", "check_options", "solve"]
+__all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve"]
 
 # So many tensors with NaN or Inf are named in an error.
 _MOST_NAMED = 20
@@ -50,7 +51,7 @@ _MOST_KEPT_BYTES = 64 << 20
 
 
 def calibrate(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     data: Any,
     options: Options = Options(),
     *,
@@ -70,7 +71,7 @@ def calibrate(
         ['digits_mlp.cache', 'digits_mlp.cache.json']
 
     Args:
-        model: path of an ONNX file, or a model in memory.
+        model: path of an ONNX file, a model in memory, or one that is loaded already.
         data: a path or a list of paths (directories, files, globs, lists of files), or Python data: an array, an
             iterable or a map-style data set of arrays, tensors, PIL images, `(image, label)` or `{input name: array}`.
         options: how; see Options.
@@ -84,15 +85,26 @@ def calibrate(
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
     listener = listener_for(listener, progress=progress)
-    data = transformed(data, transform)
+    return calibrate_for(model, transformed(data, transform), options, listener, checkpoint)
+
+
+def calibrate_for(
+    model: str | Path | onnx.ModelProto | Model,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    checkpoint: str | Path | None = None,
+    weight_bits: int = 8,
+) -> Calibration:
+    """As `calibrate`, for weights of so many bits where a method finds their scales, too."""
     check_options(options)
     prepared = prepare(model, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, once=isinstance(data, Iterator))
     path = Path(checkpoint) if checkpoint else None
+    search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
     keeper = SampleKeeper(
         options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
     )
@@ -107,6 +119,9 @@ def calibrate(
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
+    if search.steps_done is not None:
+        # What repeats the result, whatever the default or a budget in seconds came to.
+        prepared = replace(prepared, options=replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(
         calibration,
@@ -114,6 +129,7 @@ def calibrate(
         movement=measured.movement,
         feeding=measured.source.feeding,
         kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
+        weight_scales=search.weight_scales,
     )
 
 
@@ -162,8 +178,8 @@ def check_finite(collection: Collection, options: Options) -> None:
     if bad and not options.allow_nonfinite:
         more = [f"… and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
         raise NonFiniteError(
-            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:\n    "
-            + "\n    ".join(bad[:_MOST_NAMED] + more),
+            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:",
+            details=bad[:_MOST_NAMED] + more,
             fix="look at the first tensor and its sample; --allow-nonfinite ignores such values and continues",
         )
 

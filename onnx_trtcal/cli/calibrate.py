@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.equalization import add_equalization, equalized_model, equalized_path
 from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, data_from, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
     )
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
+    add_equalization(parser)
     add_options(parser)
     add_preprocess(parser)
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
-    extra = [path for path in (args.save_stats, args.save_folded) if path]
+    extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args)) if path]
     console = Console(quiet=args.quiet, verbose=args.verbose)
     checkpoint = Path(f"{output_path(args)}.checkpoint")
 
@@ -73,12 +75,14 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     try:
+        model, written = equalized_model(args, options, console)
         calibration = calibrate(
-            args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
+            model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
     except CompilerMissingError as error:
         return report_missing(error)
-    tables, written = write_tables(calibration, args)
+    tables, files = write_tables(calibration, args)
+    written += files
     if args.save_stats:
         save_statistics(args.save_stats, calibration.collection)
         written.append(Path(args.save_stats))
@@ -86,9 +90,9 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
+    print_report(calibration, model, tables, written, console, deepstream=args.deepstream)
     made = write_qdq(calibration, args, console)
     if made is not None:
-        show_end_result(made, args.model, args.data, console, ["--qdq", str(qdq_path(args))])
-    show_end_result(calibration, args.model, args.data, console, evaluate_flags(tables))
+        show_end_result(made, model, args.data, console, ["--qdq", str(qdq_path(args))])
+    show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
     return 0

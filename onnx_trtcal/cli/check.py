@@ -78,7 +78,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         )
         write_followed(args.write_completed, coverage.completed(cache), content)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         _print(coverage, sidecar, console, args)
     return 0 if coverage.complete else 1
@@ -98,7 +98,7 @@ def _run_parser(args: argparse.Namespace, console: Console) -> int:
     except CompilerMissingError as error:
         return report_missing(error)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         print_parser_coverage(coverage, console)
     return 0 if coverage.complete else 1

@@ -67,7 +67,7 @@ def _compare(args: argparse.Namespace, options: Options, console: Console) -> in
     if args.csv:
         atomic_write(args.csv, csv_text(rows, known).encode())
     if args.json:
-        console.result(json_text([row.cells() for row in rows]))
+        console.json(json_text([row.cells() for row in rows]))
     else:
         _print(rows, [str(method) for method in methods], console)
     if args.csv and not args.json:

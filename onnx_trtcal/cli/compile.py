@@ -80,7 +80,7 @@ def _print(made: Sequence[Compilation], console: Console, args: argparse.Namespa
     differences = find_differences(*made) if len(made) == 2 and all(each.built for each in made) else ()
     if args.json:
         fields = {"models": [_fields(each) for each in made], "differences": [asdict(d) for d in differences]}
-        console.result(json_text(fields))
+        console.json(json_text(fields))
         return
     for each in made:
         _print_one(each, console)

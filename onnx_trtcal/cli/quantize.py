@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+# What --json tells of rounding.
+_ROUNDING = ("layers", "rounded", "corrected", "before", "after")
 _WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
@@ -101,11 +103,15 @@ def _quantize(args: argparse.Namespace, options: Options, qdq: QdqOptions, outpu
             "layers": layers,
         }
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
+        if made.equalization is not None:
+            fields["equalization"] = made.equalization.record()
         if found:
             fields["end_result"] = found
+        if made.rounding is not None:
+            fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
-        console.result(json_text(fields))
+        console.json(json_text(fields))
     return 0 if verified is None or verified.holds else 1
 
 
@@ -136,6 +142,8 @@ def print_quantization(
 
     console.line()
     _print_origin(made.source, console)
+    for line in made.equalization.details if made.equalization else ():
+        console.detail(f"  {line}")
     _print_layers(made, console)
     for text in mixed_in_model(made.quantized.placement, made.source.scales):
         console.line(text)

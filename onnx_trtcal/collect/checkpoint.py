@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Checkpoint", "Saved", "checkpoint_files", "looks_path", "remove_checkpoints", "saved_at"]
+__all__ = [
+    "Checkpoint",
+    "Saved",
+    "checkpoint_files",
+    "looks_path",
+    "remove_checkpoints",
+    "saved_at",
+    "search_path",
+]
 
 
 class Checkpoint:
@@ -108,12 +116,17 @@ def saved_at(path: Path) -> Saved | None:
 
 def checkpoint_files(path: Path) -> list[Path]:
     """The files of a checkpoint, those that are not there, too."""
-    return [path, samples_path(path), looks_path(path)]
+    return [path, samples_path(path), looks_path(path), search_path(path)]
 
 
 def looks_path(checkpoint: Path) -> Path:
     """The file beside a checkpoint for what was seen of the scales on the way to it."""
     return checkpoint.with_name(f"{checkpoint.name}.looks")
+
+
+def search_path(checkpoint: Path) -> Path:
+    """The file beside a checkpoint for what a search of thresholds has found on the way."""
+    return checkpoint.with_name(f"{checkpoint.name}.search")
 
 
 def remove_checkpoints(path: Path) -> None:

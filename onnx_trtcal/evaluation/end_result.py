@@ -31,7 +31,7 @@ from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.insert import quantize_graph
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.search.output_error import DISCRETE, comparable_outputs
+from onnx_trtcal.search.outputs import DISCRETE, comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 from onnx_trtcal.support.memory import available_memory
 from onnx_trtcal.support.progress import Listener, LoggingListener

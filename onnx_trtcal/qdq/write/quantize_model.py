@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_value_info
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.mixed_concats import mixed_concats
 from onnx_trtcal.qdq.place.place import place
@@ -63,6 +64,7 @@ def quantize_model(
     scales: Mapping[str, float],
     options: QdqOptions = QdqOptions(),
     unseen: Collection[str] = (),
+    given: GivenWeights = GivenWeights(),
 ) -> Quantized:
     """The explicitly quantized form of a float model.
 
@@ -74,6 +76,7 @@ def quantize_model(
         options: which layers, and how weights are stored.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: a layer that reads one is
             left in floating point, too.
+        given: scales and integers of weights, and biases, that a search found.
 
     Raises:
         ModelError: nothing can be quantized, or the opset cannot be raised.
@@ -97,7 +100,7 @@ def quantize_model(
             f"no layer of the model can be quantized: {reasons}",
             fix="see target, min_channels, gemv and exclude; do the scales belong to this model?",
         )
-    inserted = quantize_graph(graph, placement, scales, options)
+    inserted = quantize_graph(graph, placement, scales, options, given)
     recorded = {name: float(np.float32(scale)) for name, scale in scales.items()}
     record = dump_record(Record(recorded, inserted.scales, tuple(name for name in scales if name in unseen)))
     target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
