@@ -25,7 +25,6 @@ __all__ = ["Forecast", "check_fits", "memory_told"]
 # Less than this is nobody's surprise.
 _LONG = 30.0
 _LARGE = 1 << 30
-_SMALL = 1 << 26  # there is always that much
 _STEADY = 2.0  # seconds behind the first batch, which compiles and warms up
 _TENSOR_BYTES = 70_000  # of a histogram in a checkpoint, with counts of up to four digits
 _SAMPLE_BYTES = 75  # of a sample in it, besides its name
@@ -48,7 +47,7 @@ def check_fits(chunking: Chunking, device: CountingDevice, *, batch_is_fixed: bo
     free += 0 if device.memory else free_swap()
     sample = max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
     wanted = sample * chunking.batch_size
-    if wanted <= max(free, _SMALL):
+    if wanted <= free:
         return
     largest = max(chunking.sizes.values()) * (chunking.batch_size if batch_is_fixed else 1)
     fix = "the largest of them alone does not fit: use a machine with more memory"
