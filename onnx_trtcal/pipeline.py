@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.collect.forecast import memory_told
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
@@ -113,7 +114,7 @@ def calibrate_for(
             search.keep(batch)
         keeper.offer(batch)
 
-    with locked([path] if path else []):
+    with locked([path] if path else []), memory_told("before the first batch"):
         measured = measure(prepared, data, options, listener, path, keep)
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.checkpoint import Checkpoint
-from onnx_trtcal.collect.forecast import Forecast
+from onnx_trtcal.collect.forecast import Forecast, memory_told
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
-from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +106,10 @@ class CountingPass:
             forecast.note(batch, done)
             return not watch.settled
 
-        with self.listener.progress(self.runs.source.count) as advance:
+        with (
+            self.listener.progress(self.runs.source.count) as advance,
+            memory_told(f"with batches of {self.batch_size}"),
+        ):
             advance(len(counted))
             try:
                 if not watch.settled:
@@ -120,14 +122,8 @@ class CountingPass:
                         counted,
                         self.scales.batch_ends,
                     )
-            except MemoryError as error:
-                checkpoint.save(collection)
-                raise CalibrationError(
-                    f"memory ran out with {many(done, 'sample')} counted",
-                    where=f"a batch of {self.batch_size}",
-                    fix="--memory-limit 2G or a smaller --batch-size takes less",
-                ) from error
             except CalibrationError:
+                # Not where memory runs out: that may be in the middle of a batch's counts.
                 checkpoint.save(collection)
                 raise
         checkpoint.save(collection)

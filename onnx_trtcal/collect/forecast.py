@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import OptionError
-from onnx_trtcal.support.memory import free_swap, peak_memory
+from onnx_trtcal.errors import CalibrationError, OptionError
+from onnx_trtcal.support.memory import available_memory, free_swap, peak_memory
 from onnx_trtcal.support.wording import duration, size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from onnx_trtcal.collect.chunking import Chunking
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
     from onnx_trtcal.stats.counter import CountingDevice
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Forecast", "check_fits"]
+__all__ = ["Forecast", "check_fits", "memory_told"]
 
 # Less than this is nobody's surprise.
 _LONG = 30.0
 _LARGE = 1 << 30
+_SMALL = 1 << 26  # there is always that much
 _STEADY = 2.0  # seconds behind the first batch, which compiles and warms up
 _TENSOR_BYTES = 70_000  # of a histogram in a checkpoint, with counts of up to four digits
 _SAMPLE_BYTES = 75  # of a sample in it, besides its name
@@ -45,7 +48,7 @@ def check_fits(chunking: Chunking, device: CountingDevice, *, batch_is_fixed: bo
     free += 0 if device.memory else free_swap()
     sample = max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
     wanted = sample * chunking.batch_size
-    if wanted <= free:
+    if wanted <= max(free, _SMALL):
         return
     largest = max(chunking.sizes.values()) * (chunking.batch_size if batch_is_fixed else 1)
     fix = "the largest of them alone does not fit: use a machine with more memory"
@@ -58,6 +61,27 @@ def check_fits(chunking: Chunking, device: CountingDevice, *, batch_is_fixed: bo
         "free",
         fix=fix,
     )
+
+
+@contextlib.contextmanager
+def memory_told(work: str) -> Iterator[None]:
+    """Makes one of the package's own errors of memory that runs out.
+
+    Args:
+        work: what was going on then, as "while …".
+
+    Raises:
+        CalibrationError: saying which flags take less.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        free = available_memory()
+        raise CalibrationError(
+            f"memory ran out {work}" + ("" if free is None else f", with {size(free)} free"),
+            fix="--batch-size 1 or --memory-limit takes less, as --memory-limit 500M; --item-axis 0 saves the trial "
+            "of what an item of the data is",
+        ) from error
 
 
 class Forecast:

@@ -67,14 +67,13 @@ class TestWhatCannotFit:
 
     def test_the_flags_that_are_named_do_make_it_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Activations of one sample take 428 bytes."""
-        monkeypatch.setattr("onnx_trtcal.stats.host.available_memory", lambda: 3 << 20)
-        data = samples(4)
-        options = replace(CPU, batch_size=10_000, check_samples=0)
-        with pytest.raises(OptionError, match="batch of 10000 take 4") as failure:
+        monkeypatch.setattr("onnx_trtcal.stats.host.available_memory", lambda: 70 << 20)
+        data, options = samples(4), replace(CPU, batch_size=200_000, check_samples=0)
+        with pytest.raises(OptionError, match=r"batch of 200000 take 81\.6 MiB, and 70\.0 MiB") as failure:
             calibrate(network(), data, options)
-        assert failure.value.fix == "--memory-limit 1M makes it fit, and so does --batch-size 3674"
-        limited = calibrate(network(), data, replace(options, memory_limit=1 << 20, batch_size=None))
-        assert limited.scales == calibrate(network(), data, replace(options, batch_size=3674)).scales
+        assert failure.value.fix == "--memory-limit 35M makes it fit, and so does --batch-size 85748"
+        limited = calibrate(network(), data, replace(options, memory_limit=35 << 20, batch_size=None))
+        assert limited.scales == calibrate(network(), data, replace(options, batch_size=85748)).scales
 
 
 class TestWhatIsSaid:
@@ -131,15 +130,28 @@ def test_memory_that_runs_out_is_one_of_the_family(monkeypatch: pytest.MonkeyPat
 
     def add(self: Collection, *args: object) -> None:
         calls.append(1)
-        if len(calls) == 4:
-            raise MemoryError
         real(self, *args)  # type: ignore[arg-type]
+        if len(calls) == 4:
+            raise MemoryError  # in the middle of it, as far as anyone can tell
 
     monkeypatch.setattr(Collection, "add", add)
-    options = replace(CPU, batch_size=2, check_samples=0)
-    with pytest.raises(CalibrationError, match="memory ran out with 6 samples counted") as failure:
+    options = replace(CPU, batch_size=2, check_samples=0, checkpoint_every=4)
+    with pytest.raises(CalibrationError, match=r"memory ran out with batches of 2, with .* free") as failure:
         calibrate(network(), samples(20), options, checkpoint=tmp_path / "c")
     assert "--memory-limit" in failure.value.fix
     listener = RecordingListener()
-    calibrate(network(), samples(20), options, checkpoint=tmp_path / "c", listener=listener)
-    assert any("6 samples already counted" in text for text in listener.said)
+    resumed = calibrate(network(), samples(20), options, checkpoint=tmp_path / "c", listener=listener)
+    assert resumed.collection == calibrate(network(), samples(20), options).collection
+    assert any("4 samples already counted" in text for text in listener.said)
+
+
+def test_memory_that_runs_out_before_the_first_batch_is_one_of_the_family(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("onnx_trtcal.collect.observed_runs.settle", fails)
+    with pytest.raises(CalibrationError, match="memory ran out before the first batch") as failure:
+        calibrate(network(), np.stack(samples(4)), CPU)
+    assert "--item-axis 0" in failure.value.fix
