@@ -31,14 +31,22 @@ def main() -> int:
     from fuzzing.campaign import Result, fuzz, make_work, table
     from fuzzing.targets import TARGETS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--inputs", type=int, default=1000, help="for each reader (default 1000)")
     parser.add_argument("--seconds", type=float, default=math.inf, help="at most, for each reader")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append", choices=TARGETS, help="this reader; repeatable (default: all)")
+    parser.add_argument(
+        "--only", action="append", choices=TARGETS, help="this reader; repeatable (default: all)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="readers at a time (default 1)")
-    parser.add_argument("--work", type=Path, help="new folder to work in (default: a temporary one, which is kept)")
-    parser.add_argument("--show", nargs=3, metavar=("READER", "SEED", "NUMBER"), help="write one input to a file")
+    parser.add_argument(
+        "--work", type=Path, help="new folder to work in (default: a temporary one, which is kept)"
+    )
+    parser.add_argument(
+        "--show", nargs=3, metavar=("READER", "SEED", "NUMBER"), help="write one input to a file"
+    )
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="fuzz-"))
     make_work(work / "start")

@@ -87,7 +87,13 @@ def fuzz(target: str, work: Path, seed: int, inputs: int, seconds: float) -> Res
 
 def table(results: Sequence[Result]) -> list[str]:
     """The results as a Markdown table."""
-    head = ("reader", "inputs", "accepted", *(f"{kind}s" if kind != "crash" else "crashes" for kind in KINDS), "inputs/s")
+    head = (
+        "reader",
+        "inputs",
+        "accepted",
+        *(f"{kind}s" if kind != "crash" else "crashes" for kind in KINDS),
+        "inputs/s",
+    )
     lines = [" | ".join(head), " | ".join(["---", *["--:"] * (len(head) - 1)])]
     for each in results:
         cells = [each.inputs, each.accepted, *(each.findings[kind] for kind in KINDS)]
@@ -99,15 +105,15 @@ def table(results: Sequence[Result]) -> list[str]:
     return [f"| {line} |" for line in lines]
 
 
-def _child(
-    target: str, work: Path, seed: int, first: int, count: int, end: float
-) -> tuple[int, int, str]:
+def _child(target: str, work: Path, seed: int, first: int, count: int, end: float) -> tuple[int, int, str]:
     """Runs one child; returns the input it reached, how many it accepted, and what it died of, if it did."""
     (work / "at").write_text(f"{first} 0\n")
     command = [sys.executable, str(_ENTRY), "--child", target, str(work), str(seed), str(first), str(count)]
     environment = {**os.environ, "TMPDIR": str(work / "tmp"), "OMP_NUM_THREADS": "1"}
     with open(work / "noise", "w+b") as noise:
-        child = subprocess.Popen(command, stdout=noise, stderr=noise, stdin=subprocess.DEVNULL, env=environment)
+        child = subprocess.Popen(
+            command, stdout=noise, stderr=noise, stdin=subprocess.DEVNULL, env=environment
+        )
         stuck, at, since = False, "", time.monotonic()
         while child.poll() is None:
             time.sleep(0.05)
@@ -138,7 +144,9 @@ def _note(result: Result, work: Path, seed: int) -> None:
             result.findings[found["kind"]] += 1
             # One of each sort is told: what ends in the same line is of one sort.
             sort = f"{found['kind']} {' '.join(found['told'].splitlines()[-3:])[-160:]}"
-            result.told.setdefault(sort, f"{found['kind']}: input {found['index']} of {result.target}\n{found['told']}")
+            result.told.setdefault(
+                sort, f"{found['kind']}: input {found['index']} of {result.target}\n{found['told']}"
+            )
             _save(work, result.target, seed, found["index"])
         (work / "findings").unlink()
 

@@ -17,7 +17,7 @@ __all__ = ["branching_model", "make_good", "model"]
 
 
 def model() -> onnx.ModelProto:
-    """x -> Conv -> BatchNormalization -> Relu -> MaxPool -> Flatten -> Gemm -> y, for images of 8 x 8."""
+    """X -> Conv -> BatchNormalization -> Relu -> MaxPool -> Flatten -> Gemm -> y, for images of 8 x 8."""
     rng = np.random.default_rng(1)
     weights = {
         "w": rng.normal(size=(4, 3, 3, 3)),
@@ -40,7 +40,7 @@ def model() -> onnx.ModelProto:
 
 
 def branching_model() -> onnx.ModelProto:
-    """x -> If -> y with a subgraph either way, and a loop behind it."""
+    """X -> If -> y with a subgraph either way, and a loop behind it."""
     branches = {}
     for name, op in (("then_branch", "Relu"), ("else_branch", "Neg")):
         inner = helper.make_node(op, ["x"], [f"{name}_y"])
@@ -106,14 +106,17 @@ def _write_data(folder: Path, data: np.ndarray) -> None:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
-        parquet.write_table(pa.table({"x": [each.ravel().tolist() for each in data]}), buffer)
+        parquet.write_table(pa.table({"x": data.tolist()}), buffer)
         (folder / "data.parquet").write_bytes(buffer.getvalue())
     except ImportError:
         pass
 
 
 def _write_texts(folder: Path) -> None:
-    boxes = [{"id": n, "image_id": n, "category_id": n, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0} for n in (1, 2)]
+    boxes = [
+        {"id": n, "image_id": n, "category_id": n, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0}
+        for n in (1, 2)
+    ]
     coco = {
         "images": [{"id": n, "file_name": f"{n}.png", "width": 8, "height": 8} for n in (1, 2)],
         "annotations": boxes,
@@ -159,7 +162,8 @@ allow_nonfinite = false
 
 [preprocess]
 mean = [0.5, 0.5, 0.5]
-resize = 8
+resize = "stretch"
+size = [8, 8]
 color = "rgb"
 
 [preprocess.x]

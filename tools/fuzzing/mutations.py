@@ -14,13 +14,60 @@ __all__ = ["NUMBERS", "OUTSIDE", "WORDS", "mutate_bytes", "mutate_text"]
 # Where no reader may look: the folder of the inputs has a neighbour of this name, in which opening anything blocks.
 OUTSIDE = "../outside/secret"
 
-NUMBERS = (0, 1, -1, 2, 127, 255, 256, 2**15, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, 2**63, -(2**63))
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    127,
+    255,
+    256,
+    2**15,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**32,
+    2**53,
+    2**63 - 1,
+    2**63,
+    -(2**63),
+)
 
 WORDS = (
-    *("", " ", "0", "-1", "1e999", "-0", "nan", "inf", "NaN", "Infinity", "0x", "1_000", "9" * 30, "9" * 5000, "٣"),
+    *(
+        "",
+        " ",
+        "0",
+        "-1",
+        "1e999",
+        "-0",
+        "nan",
+        "inf",
+        "NaN",
+        "Infinity",
+        "0x",
+        "1_000",
+        "9" * 30,
+        "9" * 5000,
+        "٣",
+    ),
     *("null", "true", "[]", "{}", "[[[[", "}", '"', "'", "\\", "\\u0000", "\\ud800", "%s", "$x", "`id`"),
     *(OUTSIDE, "/etc/passwd", "/dev/zero", "..", "a/../../b", "con", "~", "*", "a" * 300, "C:\\x"),
-    *("\x00", "\x1b[31mred", "\x7f", "\x85", "\u2028", "\u202eabc", "\ufeff", "\ud800", "名字", "größe", "\r", "\n", "\t"),
+    *(
+        "\x00",
+        "\x1b[31mred",
+        "\x7f",
+        "\x85",
+        "\u2028",
+        "\u202eabc",
+        "\ufeff",
+        "\ud800",
+        "名字",
+        "größe",
+        "\r",
+        "\n",
+        "\t",
+    ),
 )
 
 
@@ -82,7 +129,9 @@ def _repeat(out: bytearray, _: bytes, random: Random) -> None:
 
 def _insert(out: bytearray, _: bytes, random: Random) -> None:
     at = _place(out, random)
-    out[at:at] = random.choice((random.choice(WORDS).encode("utf-8", "surrogatepass"), random.randbytes(8), b"\0" * 64))
+    out[at:at] = random.choice(
+        (random.choice(WORDS).encode("utf-8", "surrogatepass"), random.randbytes(8), b"\0" * 64)
+    )
 
 
 def _splice(out: bytearray, other: bytes, random: Random) -> None:
@@ -114,7 +163,11 @@ def _number(text: str, random: Random) -> str:
 
 def _mark(text: str, random: Random) -> str:
     at = random.randrange(len(text) + 1)
-    return text[:at] + random.choice(",:;=[]{}\"'\n\r\t#|<>\\\x00\x1b") * random.choice((1, 1, 2, 3000)) + text[at:]
+    return (
+        text[:at]
+        + random.choice(",:;=[]{}\"'\n\r\t#|<>\\\x00\x1b") * random.choice((1, 1, 2, 3000))
+        + text[at:]
+    )
 
 
 def _line(text: str, random: Random) -> str:

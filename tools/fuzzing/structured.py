@@ -19,14 +19,54 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["json_document", "json_lines", "mutate_json", "npy", "npz", "onnx_model", "safetensors", "statistics"]
+__all__ = [
+    "json_document",
+    "json_lines",
+    "mutate_json",
+    "npy",
+    "npz",
+    "onnx_model",
+    "safetensors",
+    "statistics",
+]
 
 _DTYPES = (
-    *("<f4", ">f4", "|u1", "<i8", "<f2", "|O", "<U3", "|S5", "<M8[s]", "<c8", "|V4", "<f16", "", "x", "<f4,<f4"),
+    *(
+        "<f4",
+        ">f4",
+        "|u1",
+        "<i8",
+        "<f2",
+        "|O",
+        "<U3",
+        "|S5",
+        "<M8[s]",
+        "<c8",
+        "|V4",
+        "<f16",
+        "",
+        "x",
+        "<f4,<f4",
+    ),
     *([("a", "<f4")], [("a", "<f4", (2, 2))], [], [("a", "|O")], None, 3, "<f99", "<U999999999"),
 )
 _SHAPES = (
-    *((), (0,), (2,), (2, 0, 3), (2, 3, 8), (10**12,), (2**63,), (-1, 4), (2, -3), ("a",), (1.5,), (True,), 4, None),
+    *(
+        (),
+        (0,),
+        (2,),
+        (2, 0, 3),
+        (2, 3, 8),
+        (10**12,),
+        (2**63,),
+        (-1, 4),
+        (2, -3),
+        ("a",),
+        (1.5,),
+        (True,),
+        4,
+        None,
+    ),
     *((2,) * 70, (2**40, 2**40), (10**6, 10**6), (1,) * 33, [2, 3], (2, (3, 4))),
 )
 
@@ -71,7 +111,9 @@ def npz(data: bytes, other: bytes, random: Random) -> bytes:
             if random.random() < 0.5:
                 inner = npy(inner, inner, random)
             if random.random() < 0.3:
-                name = random.choice((f"{OUTSIDE}.npy", "/x.npy", "x", "dir/", "\u202ex.npy", "a" * 500 + ".npy"))
+                name = random.choice(
+                    (f"{OUTSIDE}.npy", "/x.npy", "x", "dir/", "\u202ex.npy", "a" * 500 + ".npy")
+                )
             made.writestr(name, inner)
     packed = bytearray(out.getvalue())
     if random.random() < 0.3:
@@ -134,7 +176,22 @@ def mutate_json(value: Any, random: Random) -> Any:
     for _ in range(random.choice((1, 40))):
         nested = random.choice(([nested], {"a": nested}))
     return random.choice(
-        (None, True, False, [], {}, "", nested, *NUMBERS, 10**400, 0.5, -1e308, float("inf"), float("nan"), *WORDS)
+        (
+            None,
+            True,
+            False,
+            [],
+            {},
+            "",
+            nested,
+            *NUMBERS,
+            10**400,
+            0.5,
+            -1e308,
+            float("inf"),
+            float("nan"),
+            *WORDS,
+        )
     )
 
 
@@ -238,11 +295,24 @@ def _external(model: onnx.ModelProto, random: Random) -> None:
     tensor = random.choice(model.graph.initializer)
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
-    places = (OUTSIDE, "/etc/passwd", "/dev/zero", "link", "input.onnx", ".", "", "gone.bin", "sub/../input.onnx", "fifo")
+    places = (
+        OUTSIDE,
+        "/etc/passwd",
+        "/dev/zero",
+        "link",
+        "input.onnx",
+        ".",
+        "",
+        "gone.bin",
+        "sub/../input.onnx",
+        "fifo",
+    )
     tensor.external_data.add(key="location", value=random.choice(places))
     for key in ("offset", "length", "checksum", "other"):
         if random.random() < 0.4:
-            tensor.external_data.add(key=key, value=random.choice((*map(str, NUMBERS), "x", "", "1e3", " 4", "٣", "-1")))
+            tensor.external_data.add(
+                key=key, value=random.choice((*map(str, NUMBERS), "x", "", "1e3", " 4", "٣", "-1"))
+            )
 
 
 def _function(model: onnx.ModelProto, random: Random) -> None:
@@ -318,7 +388,9 @@ def _sparse(model: onnx.ModelProto, random: Random) -> None:
 
 
 def _opset(model: onnx.ModelProto, random: Random) -> None:
-    model.opset_import.add(domain=random.choice(("", "ai.onnx.ml", "x\x1b[31m")), version=random.choice(NUMBERS))
+    model.opset_import.add(
+        domain=random.choice(("", "ai.onnx.ml", "x\x1b[31m")), version=random.choice(NUMBERS)
+    )
 
 
 _ODDITIES = (_external, _external, _function, _nest, _cycle, _twice, _shape, _shape, _sparse, _opset)
