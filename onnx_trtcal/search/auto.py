@@ -34,6 +34,7 @@ from onnx_trtcal.search.headroom import headroom
 from onnx_trtcal.search.setup import Setup, set_up
 from onnx_trtcal.search.valley import lowest, lowest_for_all, walk_down
 from onnx_trtcal.search.workers import Workers
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,15 +69,17 @@ def solve(task: Task) -> dict[str, Chosen]:
         if setup is None:
             return found
         task.listener.say(
-            f"auto: {len(setup.groups)} tensors, on {len(task.samples)} samples; each alone on {setup.lone_count}"
+            f"auto: {many(len(setup.groups), 'tensor')}, on {many(len(task.samples), 'sample')}; "
+            f"each alone on {setup.lone_count}"
         )
         with task.listener.progress(setup.steps.expected, "searching") as advance:
             setup.steps.report_to(advance)
             best, beginning = _search(setup)
         task.steps_done(setup.steps.done)
     task.listener.say(
-        f"auto: {setup.steps.done} steps ({setup.steps.used:.0f} runs of the model; --steps {setup.steps.done} repeats "
-        f"the result); {_decibels(setup, best)} dB at the outputs, {beginning.name} {_decibels(setup, beginning)} dB"
+        f"auto: {many(setup.steps.done, 'step')} ({setup.steps.used:.0f} runs of the model; --steps {setup.steps.done} "
+        f"repeats the result); {_decibels(setup, best)} dB at the outputs, "
+        f"{beginning.name} {_decibels(setup, beginning)} dB"
     )
     assignment = _with_headroom(setup, best.assignment, task.listener)
     found.update({name: chosen for names, chosen in assignment.items() for name in names})
