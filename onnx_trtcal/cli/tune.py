@@ -22,7 +22,7 @@ from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.simulation import add_answers, answers_from
 from onnx_trtcal.options import parse_time
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
@@ -116,21 +116,21 @@ def run(args: argparse.Namespace) -> int:
         **answers_from(args),
     )
     read = [args.model, *args.data, *args.test, *([args.labels] if args.labels else [])]
-    check_destinations([output, notes, *companions(output)], read)
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
-    try:
-        tuned = tune(
-            args.model,
-            data_from(args),
-            args.test[0] if len(args.test) == 1 else args.test,
-            request,
-            listener=ConsoleListener(console, "measuring"),
-        )
-    except KeyboardInterrupt:
-        if notes.exists():
-            console.warn(f"{notes} holds what was found until then: the same command resumes from there")
-        raise
-    written = [*tuned.save(output), *tuned.write_cache(output)]
+    with destinations([output, *companions(output)], read, [notes]):
+        try:
+            tuned = tune(
+                args.model,
+                data_from(args),
+                args.test[0] if len(args.test) == 1 else args.test,
+                request,
+                listener=ConsoleListener(console, "measuring"),
+            )
+        except KeyboardInterrupt:
+            if notes.exists():
+                console.warn(f"{notes} holds what was found until then: the same command resumes from there")
+            raise
+        written = [*tuned.save(output), *tuned.write_cache(output)]
     if tuned.stopped:
         console.line(f"{notes} holds all steps: the same command with more time resumes from there")
     else:

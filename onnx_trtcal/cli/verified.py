@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
+
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.verification import Verification
@@ -36,7 +37,7 @@ def print_verification(found: Verification, console: Console) -> None:
     for layer in found.lost:
         console.result(f"  {layer.op} {layer.name}: {layer.why}")
     if found.lost:
-        flags = " ".join(f"--exclude {shlex.quote(layer.name)}" for layer in found.lost[:_MOST_NAMES])
+        flags = " ".join(f"--exclude {shell_word(layer.name)}" for layer in found.lost[:_MOST_NAMES])
         more = " …" if len(found.lost) > _MOST_NAMES else ""
         console.line(f"to leave them in floating point, add {flags}{more}")
     for layer in found.undecided:
