@@ -41,7 +41,7 @@ def failing(error: BaseException) -> Callable[[], int]:
     def work() -> NoReturn:
         local = SECRET
         try:
-            raise KeyError(local)
+            raise KeyError(local)  # noqa: TRY301 (its frame is what holds the data)
         except KeyError as cause:
             raise error from cause
 
