@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.improve.rounding.round_model import Rounding
     from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
-    from onnx_trtcal.qdq.write.quantize_model import Quantized
+    from onnx_trtcal.qdq.write.quantize_model import Layer, Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
+__all__ = ["Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
 
 # A Q/DQ model has no calibrator of TensorRT's to be faithful to.
 _METHOD_ON_DATA = "auto"
@@ -42,21 +42,6 @@ _TAKEN = {
     "cache": "the scales of the cache are taken as they are",
     "calibration": "the scales of the calibration are taken as they are",
 }
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A weighted op.
-
-    Attributes:
-        name: the node's name, or its first output where it has none.
-        op: its op type.
-        reason: why it stays in floating point; empty when it is quantized.
-    """
-
-    name: str
-    op: str
-    reason: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,13 +84,7 @@ class Quantization:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every weighted op, in graph order."""
-        placement = self.quantized.placement
-        wanted = {**dict.fromkeys(placement.quantized, ""), **placement.left}
-        return tuple(
-            Layer(node.name or node.outputs[0].name, node.op, wanted[node.outputs[0].name])
-            for node in self.quantized.graph.nodes
-            if node.outputs and node.outputs[0].name in wanted
-        )
+        return self.quantized.layers
 
     @property
     def reasons(self) -> Counter[str]:

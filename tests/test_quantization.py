@@ -114,3 +114,13 @@ def test_evaluate_says_which_method_it_simulates(source):
     chosen = evaluate(net(), data, entropy, listener=listener)
     assert "simulating" not in listener.said
     assert asked.outputs == chosen.outputs
+
+
+def test_layers_keep_their_names_in_float16():
+    made = quantize(
+        net(), Cache(HEADER, {"x": 0.1, "r": 0.1}), qdq=QdqOptions(exclude=("first",), high_precision="fp16")
+    )
+    assert [(layer.name, layer.op, bool(layer.reason)) for layer in made.layers] == [
+        ("first", "MatMul", True),
+        ("y", "MatMul", False),
+    ]

@@ -111,7 +111,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments, below the usage."""
-        self.print_usage(sys.stderr)
+        for line in self.format_usage().splitlines():
+            print_line(sys.stderr, line)
         _usage(f"{self.prog}: error: {message}")
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:

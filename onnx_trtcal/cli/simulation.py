@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.evaluation.request import SimulationOptions
 
-__all__ = ["add_answers", "add_source", "answers_from", "db", "source_from", "warn_of_own_data"]
+__all__ = ["add_answers", "add_source", "answers_from", "db", "source_from", "warn_of_own_data", "with_db"]
 
 
 def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -103,7 +103,12 @@ def warn_of_own_data(request: SimulationOptions, console: Console) -> None:
 
 
 def db(value: float | None) -> str:
-    """A ratio in dB as text."""
+    """A ratio in dB as text, for a column that says dB."""
     if value is None:
         return "-"
     return "exact" if value == math.inf else f"{value:.1f}"
+
+
+def with_db(value: float) -> str:
+    """The same with its unit."""
+    return db(value) if value == math.inf else f"{db(value)} dB"

@@ -193,10 +193,12 @@ class _Look:
 
 
 def _comparable(prepared: Prepared) -> tuple[str, ...]:
-    """The outputs, or what comes before a choice that has no distance."""
-    if any(kind(node) in DISCRETE for node in prepared.folded.nodes):
-        return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
-    return tuple(tensor.name for tensor in prepared.folded.outputs)
+    """The outputs, or what comes before a choice that has no distance or goes into a sequence."""
+    outputs = tuple(tensor.name for tensor in prepared.folded.outputs)
+    tensors = all(prepared.model.elem_types.get(name) for name in outputs)
+    if tensors and not any(kind(node) in DISCRETE for node in prepared.folded.nodes):
+        return outputs
+    return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
 
 
 def _rowless(prepared: Prepared) -> frozenset[str]:

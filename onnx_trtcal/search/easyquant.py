@@ -14,7 +14,9 @@ they are searched for integers within +-63, as for the kernels of the paper.
 Where it goes its own way:
 
 * An output channel's scale is chosen by the cosine of that channel alone, which no other channel's scale changes, over
-  all samples taken as one: a product of single rows has one value per channel and sample.
+  all samples taken as one: a product of single rows has one value per channel and sample. Where a
+  channel has one weight, every scale has the same cosine, also one that halves the channel: of equal cosines, the least
+  squared error counts.
 * A tensor has one scale, however many layers read it: the mean of their similarities is maximised. So does a weight
   that several layers read: it keeps max|w| / 127.
 * The two inputs of a product of activations are searched in turn, each against the other's current threshold: first
@@ -39,6 +41,7 @@ from onnx_trtcal.qdq.weight_scales import WEIGHT_MAX, weight_limit
 from onnx_trtcal.search.layers import layers_of
 from onnx_trtcal.search.subgraph import ExportedGraph, Subgraph
 from onnx_trtcal.search.subgraph_runner import Feeds, SessionOptions, SubgraphRunner, inner, quantized
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +53,7 @@ __all__ = ["Similarity", "factors", "solve"]
 
 _MOST_SAMPLES = 50  # as many as the paper uses
 _MOST_ROUNDS = 4
+_SAME = 1e-7  # cosines that differ by less are equal
 _NEAR = 4  # candidates on either side that a later round tries
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
 _KEPT_BYTES = 256 << 20
@@ -82,7 +86,7 @@ def solve(task: Task) -> dict[str, Chosen]:
     if not readers or not samples:
         return found
     task.listener.say(
-        f"easyquant: {len(readers)} tensors, with the layers that read them, on {len(samples)} samples"
+        f"easyquant: {many(len(readers), 'tensor')} and the layers behind, on {many(len(samples), 'sample')}"
     )
     graph = ExportedGraph(task.prepared.folded, task.prepared.model)
     similarity = Similarity(graph, samples, task.session_options, weight_limit(task.weight_bits))
@@ -219,7 +223,7 @@ class Similarity:
             near: try only candidates next to the current ones.
 
         Returns:
-            Whether a scale changed. Of equal similarities, those of the larger scale count.
+            Whether a scale changed. Of equal similarities, that of the least squared error counts.
         """
         weights = self._weights(layer)
         if len(weights) != 1 or None in (axis for _, axis in layer.constants.values()):
@@ -254,8 +258,10 @@ class Similarity:
                 power[place] += np.einsum("ci,ci->c", other, other)
         lengths = np.sqrt(exact_power * power)
         cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-        best = np.argmax(cosines, axis=0)
         channels = np.arange(before.size)
+        errors = exact_power - 2 * products + power
+        alike = cosines >= cosines.max(axis=0) - _SAME
+        best = np.argmin(np.where(alike, errors, np.inf), axis=0)
         # A channel that is all zero, or that nothing tells apart, keeps its scale.
         told = np.ptp(cosines, axis=0) > 0
         self._places[name] = np.where(

@@ -20,12 +20,26 @@ DISCRETE = frozenset(
     }
 )
 
+# What they make is not a tensor.
+_HOLDERS = frozenset(
+    {
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceMap",
+        "SplitToSequence",
+        "Optional",
+    }
+)
+
 
 def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
     """The graph's outputs, or what comes before a choice that has no distance.
 
     Behind a TopK or a NonMaxSuppression, shapes and rows change with the smallest error, so that nothing
-    there can be compared value by value; the scores and boxes that go in can.
+    there can be compared value by value; the scores and boxes that go in can. So can the tensors that an output such as
+    a sequence is made from.
     """
     chosen: set[str] = set()
     found: dict[str, None] = {}
@@ -37,8 +51,24 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
         if node.op_type in DISCRETE or not chosen.isdisjoint(read):
             found.update({name: None for name in read if name in dependent and name not in chosen})
             chosen.update(name for name in node.output if name)
-    found.update({name: None for name in graph.outputs if name not in chosen})
+    tensors = [name for name in graph.outputs if name not in graph.other_outputs]
+    found.update({name: None for name in (*tensors, *_held(graph)) if name not in chosen})
     return tuple(name for name in found if name not in graph.inputs)
+
+
+def _held(graph: ExportedGraph) -> list[str]:
+    """The tensors that the outputs that are not tensors are made from."""
+    makers = {name: at for at, node in enumerate(graph.nodes) for name in node.output if name}
+    pending, seen = sorted(graph.other_outputs), set(graph.other_outputs)
+    found: list[str] = []
+    while pending:
+        at = makers.get(pending.pop())
+        for name in () if at is None else graph.reads(at):
+            if name in seen or name not in makers:
+                continue
+            seen.add(name)
+            (pending if graph.nodes[makers[name]].op_type in _HOLDERS else found).append(name)
+    return found
 
 
 def before_softmax(

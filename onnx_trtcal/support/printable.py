@@ -32,17 +32,23 @@ def shell_word(word: str) -> str:
     shown = printable(word)
     if shown == word:
         return shlex.quote(word)
-    # Bytes of a file name that are not UTF-8 are written as bytes.
-    escaped = (
-        f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else _escaped(char)
-        for char in word.replace("\\", "\\\\").replace("'", "\\'")
-    )
+    escaped = map(_in_shell, word.replace("\\", "\\\\").replace("'", "\\'"))
     return f"$'{''.join(escaped)}'"
 
 
 def shell_command(words: Iterable[str]) -> str:
     """A command line of these words, to be copied into a shell."""
     return " ".join(map(shell_word, words))
+
+
+def _in_shell(char: str) -> str:
+    if _escaped(char) == char:
+        return char
+    # `\x` is a byte to bash: right for ASCII, and for a byte of a file name that is not UTF-8.
+    code = ord(char)
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _escaped(char: str) -> str:

@@ -212,3 +212,11 @@ def test_both_methods_that_run_the_model_share_its_samples() -> None:
     assert others
     for name, scale in others.items():
         assert scale == alone.scales[name]
+
+
+def test_a_channel_with_one_weight_keeps_its_size() -> None:
+    weight = np.array([0.7, -1.3, 2.9], np.float32).reshape(3, 1, 1, 1)
+    data = [RNG.normal(size=(1, 4, 4)).astype(np.float32) for _ in range(4)]
+    proto = model([node("Conv", "x w", "y")], {"x": ("N", 1, 4, 4)}, ("y",), {"w": weight})
+    found = as_found(easyquant(proto, data), "w", weight, 0)
+    np.testing.assert_allclose(found, weight, rtol=0.01)

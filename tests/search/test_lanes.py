@@ -176,3 +176,11 @@ def test_a_classifier_is_compared_by_what_its_softmax_reads() -> None:
     assert before_softmax(graph, ("p",), {"p": ("N", 4)}) == ("y",)
     assert before_softmax(graph, ("p",), {"p": ("N", 4, 4)}) == ("p",)
     assert before_softmax(graph, ("p",), {}) == ("p",)
+
+
+def test_a_sequence_is_compared_by_what_it_holds() -> None:
+    held = (node("Neg", "y", "n"), node("SequenceConstruct", "n a", "s"), node("Identity", "s", "t"))
+    model = branched(*held, outputs=("y",))
+    value = onnx.helper.make_tensor_sequence_value_info("s", onnx.TensorProto.FLOAT, None)
+    model.graph.output.append(value)
+    assert comparable_outputs(graph_of(model)[1]) == ("y", "n", "a")

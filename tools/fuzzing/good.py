@@ -106,7 +106,7 @@ def _write_data(folder: Path, data: np.ndarray) -> None:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
-        parquet.write_table(pa.table({"x": [each.ravel().tolist() for each in data]}), buffer)
+        parquet.write_table(pa.table({"x": data.tolist()}), buffer)
         (folder / "data.parquet").write_bytes(buffer.getvalue())
     except ImportError:
         pass
@@ -162,7 +162,8 @@ allow_nonfinite = false
 
 [preprocess]
 mean = [0.5, 0.5, 0.5]
-resize = 8
+resize = "stretch"
+size = [8, 8]
 color = "rgb"
 
 [preprocess.x]

@@ -42,6 +42,7 @@ from onnx_trtcal.scale_source import source_kind
 from onnx_trtcal.search.outputs import comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 from onnx_trtcal.support.progress_bar import listener_for
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,13 +95,10 @@ class Equalization:
             return f"equalization leaves the model as it is: {self.reason}"
         gains = self.equalized.changes.gains
         chosen = [each for each in gains if each.alpha is not None]
-        muls = (
-            f", {self.equalized.changes.inserted} per-channel Muls added"
-            if self.equalized.changes.inserted
-            else ""
-        )
+        inserted = self.equalized.changes.inserted
+        muls = f", {many(inserted, 'per-channel Mul')} added" if inserted else ""
         return (
-            f"equalized the channels of {len(chosen)} of {len(gains)} tensors{muls}; on samples held back, the "
+            f"equalized the channels of {len(chosen)} of {many(len(gains), 'tensor')}{muls}; on samples held back, the "
             f"outputs' worst block goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all "
             f"blocks from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
         )
@@ -240,7 +238,7 @@ class _Job:
         if not axes:
             reason = "no INT8 layer reads a tensor whose channels can be scaled"
             return Equalization(original, None, reason=reason)
-        self.listener.say(f"equalizing the channels of up to {len(axes)} tensors")
+        self.listener.say(f"equalizing the channels of up to {many(len(axes), 'tensor')}")
         studied = self._study(axes)
         if not studied.choosing:
             return Equalization(original, None, reason="one sample is too few to hold any back")

@@ -23,6 +23,7 @@ from onnx_trtcal.improve.rounding.one_layer import Codes, LayerRun, error_power,
 from onnx_trtcal.qdq.given_weights import GivenBias, GivenWeights
 from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_limit
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +70,8 @@ class Rounding:
         if not (self.rounded or self.corrected):
             return f"rounding: nothing helps on the samples held back, {self.layers} layers stay as they were"
         return (
-            f"rounding: kept in {self.rounded} of {self.layers} layers, bias corrected in {self.corrected}; outputs "
-            f"{decibels(1.0, self.before):.1f} -> {decibels(1.0, self.after):.1f} dB on the samples held back"
+            f"rounding: kept in {self.rounded} of {many(self.layers, 'layer')}, bias corrected in {self.corrected}; "
+            f"outputs {decibels(1.0, self.before):.1f} -> {decibels(1.0, self.after):.1f} dB on the samples held back"
         )
 
 
