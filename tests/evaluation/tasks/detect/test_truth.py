@@ -133,3 +133,11 @@ def test_files_that_hold_no_boxes(tmp_path) -> None:
     ):
         with pytest.raises(DataError, match=said):
             read_truth(tmp_path / name)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", '"x"', "[]", "null"])
+def test_a_category_that_is_no_number_is_refused(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    path.write_text(f'{{"images": [], "annotations": [], "categories": [{{"id": {number}, "name": "a"}}]}}')
+    with pytest.raises(DataError, match="does not hold COCO annotations"):
+        read_truth(path)
