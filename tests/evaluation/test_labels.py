@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from helpers.small import RecordingListener
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.labels import read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write(tmp_path, text: str):
