@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
+    from onnx_trtcal.improve.equalize.equalize import Equalization, equalize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
     from onnx_trtcal.qdq.lint.finding import Finding
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
     from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
     from onnx_trtcal.trt.compiler.options import CompileOptions
+    from onnx_trtcal.tuning.options import TuneOptions
+    from onnx_trtcal.tuning.tune import tune
+    from onnx_trtcal.tuning.tuning import Tuning
 
 __all__ = [
     "Cache",
@@ -51,6 +55,7 @@ __all__ = [
     "Coverage",
     "Dequantized",
     "EndResult",
+    "Equalization",
     "Evaluation",
     "EvaluationOptions",
     "Finding",
@@ -61,6 +66,8 @@ __all__ = [
     "Quantization",
     "Sensitivity",
     "SensitivityOptions",
+    "TuneOptions",
+    "Tuning",
     "calibrate",
     "check",
     "check_end_result",
@@ -69,6 +76,7 @@ __all__ = [
     "compile_model",
     "dequantize",
     "diff_caches",
+    "equalize",
     "evaluate",
     "lint",
     "load_statistics",
@@ -81,6 +89,7 @@ __all__ = [
     "sensitivity",
     "set_cache_version",
     "solve",
+    "tune",
     "write_cache",
 ]
 
@@ -97,6 +106,7 @@ _HOMES = {
     "Coverage": "audit.coverage",
     "Dequantized": "qdq.read.dequantize_model",
     "EndResult": "evaluation.end_result",
+    "Equalization": "improve.equalize.equalize",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
     "Finding": "qdq.lint.finding",
@@ -107,6 +117,8 @@ _HOMES = {
     "Quantization": "quantization",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
+    "TuneOptions": "tuning.options",
+    "Tuning": "tuning.tuning",
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
@@ -115,6 +127,7 @@ _HOMES = {
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",
     "diff_caches": "trt.cache_ops",
+    "equalize": "improve.equalize.equalize",
     "evaluate": "evaluation.evaluate",
     "lint": "quantization",
     "load_statistics": "stats.store",
@@ -127,6 +140,7 @@ _HOMES = {
     "sensitivity": "evaluation.ranking",
     "set_cache_version": "trt.cache_ops",
     "solve": "scale_source",
+    "tune": "tuning.tune",
     "write_cache": "trt.cache",
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.provenance import Provenance, provenance_options, sidecar_bytes
+from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.wording import many
@@ -47,6 +47,8 @@ class Calibration:
         feeding: what an item of the data is; None when solved from a file.
         kept: a few samples as the model is fed with them one at a time, for a look at the end result: those with the
             smallest content hashes, whatever the order of the data. Empty when solved from a file.
+        weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
+            max|w| / 127: for a Q/DQ model, since a cache holds none.
     """
 
     prepared: Prepared
@@ -58,6 +60,7 @@ class Calibration:
     movement: Movement | None = None
     feeding: Feeding | None = None
     kept: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
+    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Calibration of {self._title}>"
@@ -107,6 +110,7 @@ class Calibration:
             scales=self.scales,
             skipped=self.prepared.plan.skipped,
             shapes=self.collection.shapes,
+            equalization=equalization_of(model),
         )
 
     def cache(self, algorithm: str = "EntropyCalibration2") -> Cache:

@@ -6,7 +6,7 @@ A field's `help` metadata is the text that `--help` shows for the flag of the sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnx_trtcal.errors import OptionError, did_you_mean
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "DEFAULT_METHOD",
     "Color",
     "Interpolation",
     "Layout",
@@ -28,6 +29,8 @@ __all__ = [
     "Resize",
     "check_fields",
     "parse_size",
+    "parse_time",
+    "with_method",
 ]
 
 Resize = Literal["none", "stretch", "shorter", "letterbox"]
@@ -41,6 +44,8 @@ Observe = Literal["fused", "all"]
 ParserNames = Literal["off", "plain", "all"]
 
 MOST_THREADS = 1024
+DEFAULT_METHOD = "entropy"
+"""TensorRT's own, where no method is chosen."""
 
 
 def _about(help_text: str, literal: Any = None, metavar: str = "") -> dict[str, Any]:
@@ -186,14 +191,31 @@ class Options:
     '10.3'
     """
 
-    method: str = field(
-        default="entropy",
-        metadata=_about("threshold method, with an argument after a colon where it takes one"),
+    method: str | None = field(
+        default=None,
+        metadata=_about(
+            "threshold method, with an argument after a colon where it takes one (default: entropy; auto where "
+            "quantize reads data)",
+            metavar="METHOD",
+        ),
     )
     method_for: tuple[str, ...] = field(
         default=(),
         metadata=_about(
             "method for some tensors: OPTYPE=METHOD or NAME-GLOB=METHOD (repeatable)", metavar="WHAT=METHOD"
+        ),
+    )
+    budget: float | None = field(
+        default=None,
+        metadata=_about(
+            "how long method auto may search, as 60s or 5m (default: ten runs of the model per sample)",
+            metavar="TIME",
+        ),
+    )
+    steps: int | None = field(
+        default=None,
+        metadata=_about(
+            "how many steps method auto takes; repeats a run with that many, whatever its budget", metavar="N"
         ),
     )
     range: Range = field(
@@ -296,12 +318,21 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, wanted a positive number")
+        if self.budget is not None and self.budget <= 0:
+            raise OptionError(f"budget is {self.budget}, wanted a time such as 60s or 5m")
+        if self.steps is not None and self.steps < 0:
+            raise OptionError(f"steps is {self.steps}, wanted 0 or more")
         if self.check_samples < 0:
             raise OptionError(f"check_samples is {self.check_samples}, wanted a number of samples, or 0")
         if self.threads is not None and self.threads > MOST_THREADS:
             raise OptionError(f"threads is {self.threads}, wanted {MOST_THREADS} at most")
         if self.until_stable is not None and not 0 < self.until_stable < 1:
             raise OptionError(f"until_stable is {self.until_stable}, wanted a share such as 1% (0.01)")
+
+
+def with_method(options: Options, method: str = DEFAULT_METHOD) -> Options:
+    """The options, with this method where none was chosen."""
+    return options if options.method is not None else replace(options, method=method)
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -319,3 +350,23 @@ def parse_size(text: str) -> int:
         return int(float(digits.removesuffix(unit)) * _UNITS[unit])
     except (ValueError, OverflowError) as error:
         raise OptionError(f"{text!r} is not a size", fix="write 800M or 2G") from error
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_time(text: str) -> float:
+    """Seconds from `60s`, `5m`, `1.5h` or a plain number.
+
+    Raises:
+        OptionError: when the text is not a time.
+    """
+    number = text.strip().lower()
+    unit = number[-1:] if number[-1:] in _SECONDS else "s"
+    try:
+        seconds = float(number.removesuffix(unit)) * _SECONDS[unit]
+    except ValueError as error:
+        raise OptionError(f"{text!r} is not a time", fix="write 60s or 5m") from error
+    if not math.isfinite(seconds):
+        raise OptionError(f"{text!r} is not a time", fix="write 60s or 5m")
+    return seconds

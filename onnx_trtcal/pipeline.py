@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.collect.forecast import memory_told
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
@@ -25,6 +26,7 @@ from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.samples import SampleKeeper
 from onnx_trtcal.search.search import Search
+from onnx_trtcal.support.output_lock import locked
 from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.batching import Batch
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["calibrate", "check_finite", "check_options", "solve"]
+__all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve"]
 
 # So many tensors with NaN or Inf are named in an error.
 _MOST_NAMED = 20
@@ -48,7 +51,7 @@ _MOST_KEPT_BYTES = 64 << 20
 
 
 def calibrate(
-    model: str | Path | onnx.ModelProto,
+    model: str | Path | onnx.ModelProto | Model,
     data: Any,
     options: Options = Options(),
     *,
@@ -68,7 +71,7 @@ def calibrate(
         ['digits_mlp.cache', 'digits_mlp.cache.json']
 
     Args:
-        model: path of an ONNX file, or a model in memory.
+        model: path of an ONNX file, a model in memory, or one that is loaded already.
         data: a path or a list of paths (directories, files, globs, lists of files), or Python data: an array, an
             iterable or a map-style data set of arrays, tensors, PIL images, `(image, label)` or `{input name: array}`.
         options: how; see Options.
@@ -82,15 +85,26 @@ def calibrate(
         CalibrationError: one of its family, saying what happened, where, and what to do.
     """
     listener = listener_for(listener, progress=progress)
-    data = transformed(data, transform)
+    return calibrate_for(model, transformed(data, transform), options, listener, checkpoint)
+
+
+def calibrate_for(
+    model: str | Path | onnx.ModelProto | Model,
+    data: Any,
+    options: Options,
+    listener: Listener,
+    checkpoint: str | Path | None = None,
+    weight_bits: int = 8,
+) -> Calibration:
+    """As `calibrate`, for weights of so many bits where a method finds their scales, too."""
     check_options(options)
     prepared = prepare(model, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
-    search = Search(prepared, once=isinstance(data, Iterator))
     path = Path(checkpoint) if checkpoint else None
+    search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
     keeper = SampleKeeper(
         options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
     )
@@ -100,10 +114,14 @@ def calibrate(
             search.keep(batch)
         keeper.offer(batch)
 
-    measured = measure(prepared, data, options, listener, path, keep)
+    with locked([path] if path else []), memory_told("before the first batch"):
+        measured = measure(prepared, data, options, listener, path, keep)
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
+    if search.steps_done is not None:
+        # What repeats the result, whatever the default or a budget in seconds came to.
+        prepared = replace(prepared, options=replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
     return replace(
         calibration,
@@ -111,6 +129,7 @@ def calibrate(
         movement=measured.movement,
         feeding=measured.source.feeding,
         kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
+        weight_scales=search.weight_scales,
     )
 
 

@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.options import with_method
 from onnx_trtcal.support.ort_install import runtime_versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.data.seen_shapes import SeenShapes
+    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
     from onnx_trtcal.scales import Scale
 
-__all__ = ["Provenance", "provenance_options", "sidecar_bytes"]
+__all__ = ["EQUALIZED_KEY", "Provenance", "equalization_of", "provenance_options", "sidecar_bytes"]
+
+EQUALIZED_KEY = "onnx_trtcal.equalized"
+"""The metadata entry of an equalized model: JSON that says which tensors hold other values than in the original."""
 
 # How the work was cut up, where it ran and which samples were left over has no part in the result.
 _NOT_PROVENANCE = {
@@ -28,6 +33,8 @@ _NOT_PROVENANCE = {
     "checkpoint_every",
     "check_samples",
     "max_samples",
+    # A time gives what the number of steps says.
+    "budget",
     "until_stable",
     "provider",
     "preprocess",
@@ -50,6 +57,7 @@ class Provenance:
         scales: per tensor.
         skipped: tensors without a scale -> why.
         shapes: per input, the shapes that it was fed with, one sample at a time; empty where they are not known.
+        equalization: how the model was equalized, see `equalization_of`; empty where it was not.
     """
 
     model_file: str | None
@@ -59,6 +67,19 @@ class Provenance:
     scales: Mapping[str, Scale]
     skipped: Mapping[str, str]
     shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
+    equalization: Mapping[str, Any] = field(default_factory=dict)
+
+
+def equalization_of(model: Model) -> dict[str, Any]:
+    """What an equalized model records of that: level, Muls put in, tensors; empty for any other model."""
+    for entry in model.proto.metadata_props:
+        if entry.key == EQUALIZED_KEY:
+            try:
+                found = json.loads(entry.value)
+            except ValueError:
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
 
 
 def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,10 +89,12 @@ def provenance_options(options: Options, counted_with: Mapping[str, Any]) -> dic
         options: those of the run that solved.
         counted_with: those that the statistics were collected with.
     """
-    fields = dataclasses.asdict(options)
+    fields = dataclasses.asdict(with_method(options))
     kept = {name: value for name, value in fields.items() if name not in _NOT_PROVENANCE}
     if not options.item_axis:
         del kept["item_axis"]  # what an item is was found out by a trial
+    if options.steps is None:
+        del kept["steps"]  # no search that counts them
     return {**kept, **counted_with}
 
 
@@ -94,6 +117,7 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
         "options": dict(provenance.options),
         "versions": _versions(),
         **_shapes(provenance),
+        **({"equalization": dict(provenance.equalization)} if provenance.equalization else {}),
         "tensors": {name: _fields(item) for name, item in provenance.scales.items()},
         "skipped": dict(provenance.skipped),
     }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.transform import transformed
-from onnx_trtcal.options import Options
+from onnx_trtcal.improve.equalize.equalize import Equalization, check_equalizable, equalize
+from onnx_trtcal.improve.rounding.on_data import check_roundable, round_on_data
+from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
+from onnx_trtcal.pipeline import calibrate_for
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.scale_source import ScaleSource, find_scales, from_calibration, source_kind
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -20,27 +25,23 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.improve.rounding.round_model import Rounding
     from onnx_trtcal.qdq.lint.finding import Finding
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
-    from onnx_trtcal.qdq.write.quantize_model import Quantized
+    from onnx_trtcal.qdq.write.quantize_model import Layer, Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Layer", "Quantization", "dequantize", "lint", "quantize", "quantize_calibrated"]
+__all__ = ["Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A weighted op.
-
-    Attributes:
-        name: the node's name, or its first output where it has none.
-        op: its op type.
-        reason: why it stays in floating point; empty when it is quantized.
-    """
-
-    name: str
-    op: str
-    reason: str
+# A Q/DQ model has no calibrator of TensorRT's to be faithful to.
+_METHOD_ON_DATA = "auto"
+_TAKEN = {
+    "data": f"method {_METHOD_ON_DATA}: the default of quantize on data",
+    "statistics": f"method {DEFAULT_METHOD}: the default on statistics, where {_METHOD_ON_DATA} cannot run the model",
+    "cache": "the scales of the cache are taken as they are",
+    "calibration": "the scales of the calibration are taken as they are",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,10 +51,14 @@ class Quantization:
     Attributes:
         quantized: the model.
         source: where its scales came from.
+        rounding: what rounding by output error did; None where it was not asked for.
+        equalization: what evening out channels did; None where it was not asked for.
     """
 
     quantized: Quantized
     source: ScaleSource
+    rounding: Rounding | None = None
+    equalization: Equalization | None = None
 
     def __repr__(self) -> str:
         layers = self.layers
@@ -79,13 +84,7 @@ class Quantization:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every weighted op, in graph order."""
-        placement = self.quantized.placement
-        wanted = {**dict.fromkeys(placement.quantized, ""), **placement.left}
-        return tuple(
-            Layer(node.name or node.outputs[0].name, node.op, wanted[node.outputs[0].name])
-            for node in self.quantized.graph.nodes
-            if node.outputs and node.outputs[0].name in wanted
-        )
+        return self.quantized.layers
 
     @property
     def reasons(self) -> Counter[str]:
@@ -118,7 +117,7 @@ def quantize(
         model: path of a float ONNX file, or such a model in memory.
         source: where the scales come from: data to calibrate on, a statistics file, a calibration cache, also one
             that TensorRT wrote, or a Calibration of this model.
-        options: how to calibrate and to solve.
+        options: how to calibrate and to solve; without a method it is `auto` on data and `entropy` on statistics.
         qdq: where pairs go and how weights are stored.
         listener: receives messages and progress.
         transform: makes of each element of the data what is fed, as in `calibrate`.
@@ -130,7 +129,20 @@ def quantize(
     if transform and source_kind(source) == "data":
         source = transformed(source, transform)
     listener = listener_for(listener, progress=progress)
-    return _quantized(find_scales(model, source, options, listener), qdq)
+    kind = source_kind(source)
+    if qdq.round:
+        check_roundable(source, kind)
+    if options.method is None:
+        listener.say(_TAKEN[kind])
+        options = with_method(options, _METHOD_ON_DATA if kind == "data" else DEFAULT_METHOD)
+    equalization = None
+    if qdq.equalize == "off":
+        found = find_scales(model, source, options, listener, qdq.weight_bits)
+    else:
+        equalization = equalize(model, source, qdq.equalize, options, qdq, listener=listener)
+        found = _calibrated(equalization.model, source, options, listener, qdq.weight_bits)
+    rounding = round_on_data(found, source, qdq, listener) if qdq.round else None
+    return replace(_quantized(found, qdq, rounding), equalization=equalization)
 
 
 def quantize_calibrated(
@@ -142,7 +154,20 @@ def quantize_calibrated(
     Raises:
         CalibrationError: one of its family; ModelError when no layer can be quantized.
     """
+    if qdq.round:
+        check_roundable(calibration, "calibration")
+    if qdq.equalize != "off":
+        check_equalizable(calibration)
     return _quantized(from_calibration(calibration), qdq)
+
+
+def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:
+    """The same model by the same scales and weights, with its pairs placed by other options.
+
+    Raises:
+        ModelError: no layer can be quantized.
+    """
+    return replace(_quantized(made.source, qdq, made.rounding), equalization=made.equalization)
 
 
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
@@ -194,8 +219,21 @@ def lint(model: str | Path | onnx.ModelProto) -> tuple[Finding, ...]:
     return lint_model(model)
 
 
-def _quantized(source: ScaleSource, qdq: QdqOptions) -> Quantization:
+def _calibrated(
+    model: Model, data: Any, options: Options, listener: Listener, weight_bits: int
+) -> ScaleSource:
+    """The scales of a model that is loaded already, from data."""
+    found = from_calibration(calibrate_for(model, data, options, listener, weight_bits=weight_bits))
+    for text in unseen_warnings(found.unseen, found.scales, from_cache=False):
+        listener.warn(text)
+    return found
+
+
+def _quantized(source: ScaleSource, qdq: QdqOptions, rounding: Rounding | None = None) -> Quantization:
     from onnx_trtcal.qdq.write.quantize_model import quantize_model
 
+    given = GivenWeights(scales=source.weight_scales) if rounding is None else rounding.given
     # It writes its pairs into a graph of its own: the folded one of the source stays as it is.
-    return Quantization(quantize_model(source.model, source.scales, qdq, source.unseen), source)
+    return Quantization(
+        quantize_model(source.model, source.scales, qdq, source.unseen, given), source, rounding
+    )

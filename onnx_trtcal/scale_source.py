@@ -21,6 +21,7 @@ from onnx_trtcal.trt.sidecar import Sidecar, read_sidecar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     import onnx
 
     from onnx_trtcal.calibration import Calibration
@@ -59,9 +60,9 @@ class ScaleSource:
         unusable: entries of the cache whose scale is not a positive number (inf, nan), and which therefore count
             as missing.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: what the calibration or the
-            cache's sidecar says, and where there is neither, those whose scale in the cache is 0, with all that take
-            theirs.
+            cache's sidecar says, and without either those whose scale in the cache is 0, with all that take theirs.
         seen_shapes: per input, the shapes that it was calibrated with; empty where they are not known.
+        weight_scales: weight -> its scales, where a method found others than max|w| / 127.
     """
 
     folded: FoldedModel
@@ -75,6 +76,7 @@ class ScaleSource:
     unusable: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     seen_shapes: Mapping[str, SeenShapes] = field(default_factory=dict)
+    weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -107,6 +109,7 @@ def find_scales(
     source: Any,
     options: Options = Options(),
     listener: Listener | None = None,
+    weight_bits: int = 8,
 ) -> ScaleSource:
     """The scales of a model.
 
@@ -116,11 +119,12 @@ def find_scales(
             a calibration cache or a Cache, or a Calibration of this model.
         options: how to calibrate and to solve; a cache needs none of them.
         listener: receives messages and progress.
+        weight_bits: of the integers of weights, for a method that finds the scales of weights, too.
 
     Raises:
         CalibrationError: one of its family; CacheError when the cache names no tensor of the model.
     """
-    from onnx_trtcal.pipeline import calibrate
+    from onnx_trtcal.pipeline import calibrate_for
 
     listener = listener or LoggingListener()
     kind = source_kind(source)
@@ -129,12 +133,11 @@ def find_scales(
     if kind == "cache":
         found = _from_cache(model, source, options, listener)
     elif kind == "statistics":
-        named = isinstance(source, (str, Path))
-        collection = load_statistics(source) if named else source
-        name = str(source) if named else ""
-        found = from_calibration(from_statistics(model, collection, options, listener, name), kind)
+        collection, where = _read(source)
+        found = from_calibration(from_statistics(model, collection, options, listener, where), kind)
     else:
-        found = from_calibration(calibrate(model, source, options, listener=listener), kind)
+        calibration = calibrate_for(model, source, options, listener, weight_bits=weight_bits)
+        found = from_calibration(calibration, kind)
     for text in unseen_warnings(found.unseen, found.scales, from_cache=kind == "cache"):
         listener.warn(text)
     return found
@@ -164,6 +167,7 @@ def from_calibration(calibration: Calibration, kind: SourceKind = "data") -> Sca
         calibration,
         unseen=calibration.unseen,
         seen_shapes=calibration.seen_shapes,
+        weight_scales=calibration.weight_scales,
     )
 
 

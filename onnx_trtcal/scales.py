@@ -107,7 +107,9 @@ def unseen_warnings(
         )
     others = [name for name in names if not from_cache or name not in zero]
     if others:
-        yield f"{unseen_text(others)}; the layers that read them stay in floating point"
+        yield (
+            f"{unseen_text(others)}; the layers that read {'it' if len(others) == 1 else 'them'} stay in floating point"
+        )
 
 
 def to_scale(threshold: float, *, zero_scales: bool = False) -> float:

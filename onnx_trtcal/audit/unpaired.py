@@ -23,7 +23,7 @@ __all__ = ["why_unpaired"]
 _RULES = (
     QdqOptions(),
     QdqOptions(target="rtx"),
-    QdqOptions(attention=False),
+    QdqOptions(attention="float"),
     QdqOptions(min_channels=16),
 )
 _NO_RULE = "no Q/DQ pair: excluded from quantization, or its input has no scale"

@@ -35,6 +35,7 @@ VERBS = {
     "compile": "build a model with NVIDIA's own compiler, without a GPU, and tell what runs in INT8",
     "dequantize": "turn a Q/DQ model into a float model and a calibration cache",
     "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
+    "tune": "quantize so that accuracy falls no further than asked for, by the cheapest engine that does",
     "sensitivity": "rank the groups of a model by the damage INT8 does there",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.simulation import db
+from onnx_trtcal.cli.simulation import with_db
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +27,20 @@ def verdict_lines(blocks: Sequence[BlockError], samples: int) -> list[str]:
     if found is None:
         return [f"verdict: none, no output holds a value other than 0 in any sample; {count}"]
     of = "" if len(blocks) == 1 else f", the worst of {len(blocks)} blocks"
-    lines = [f"verdict: {db(found.sqnr)} dB in {found.block}{of}, {count}"]
+    lines = [f"verdict: {with_db(found.sqnr)} in {found.block}{of}, {count}"]
     if len(blocks) > 1:
-        lines += [f"  {each.block}: {db(each.sqnr)} dB{_why(each)}" for each in blocks[:_MOST_BLOCKS]]
+        lines += [f"  {each.block}: {with_db(each.sqnr)}{_why(each)}" for each in blocks[:_MOST_BLOCKS]]
     if len(blocks) > _MOST_BLOCKS:
         lines.append(f"  and {len(blocks) - _MOST_BLOCKS} more")
     return lines
 
 
 def _why(each: BlockError) -> str:
-    return "" if each.verdict else " (too little power beside the rest of the output to be a verdict)"
+    if each.verdict:
+        return ""
+    if not each.values:
+        return " (no value in any sample)"
+    return " (too little power beside the rest of the output to be a verdict)"
 
 
 def block_fields(blocks: Sequence[BlockError]) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
+from onnx_trtcal.cli.equalization import add_equalization, equalized_model, equalized_path
 from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, data_from, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
@@ -18,10 +19,12 @@ from onnx_trtcal.cli.outputs import (
     write_qdq,
     write_tables,
 )
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
+
+    from onnx_trtcal.options import Options
 
 __all__ = ["configure", "run"]
 
@@ -39,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
     )
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
+    add_equalization(parser)
     add_options(parser)
     add_preprocess(parser)
 
@@ -47,10 +51,22 @@ def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
-    extra = [path for path in (args.save_stats, args.save_folded) if path]
-    check_destinations([*table_files(args), *extra], [args.model, *args.data])
+    extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args)) if path]
     console = Console(quiet=args.quiet, verbose=args.verbose)
+    checkpoint = Path(f"{output_path(args)}.checkpoint")
 
+    from onnx_trtcal.cli.unfinished import checkpoint_told
+    from onnx_trtcal.collect.checkpoint import checkpoint_files
+
+    outputs, inputs = [*table_files(args), *extra], [args.model, *args.data]
+    with (
+        destinations(outputs, inputs, checkpoint_files(checkpoint)),
+        checkpoint_told(checkpoint, options, console),
+    ):
+        return _calibrate(args, options, console, checkpoint)
+
+
+def _calibrate(args: argparse.Namespace, options: Options, console: Console, checkpoint: Path) -> int:
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
     from onnx_trtcal.cli.compiler_flags import report_missing
@@ -58,21 +74,15 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
-    output = output_path(args)
-    checkpoint = Path(f"{output}.checkpoint")
     try:
+        model, written = equalized_model(args, options, console)
         calibration = calibrate(
-            args.model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
+            model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
         )
     except CompilerMissingError as error:
         return report_missing(error)
-    except KeyboardInterrupt:
-        if checkpoint.exists():
-            console.warn(
-                f"{checkpoint} holds what was counted until then: the same command resumes from there"
-            )
-        raise
-    tables, written = write_tables(calibration, args)
+    tables, files = write_tables(calibration, args)
+    written += files
     if args.save_stats:
         save_statistics(args.save_stats, calibration.collection)
         written.append(Path(args.save_stats))
@@ -80,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
         calibration.write_folded(args.save_folded)
         written.append(Path(args.save_folded))
     remove_checkpoints(checkpoint)
-    print_report(calibration, args.model, tables, written, console, deepstream=args.deepstream)
+    print_report(calibration, model, tables, written, console, deepstream=args.deepstream)
     made = write_qdq(calibration, args, console)
     if made is not None:
-        show_end_result(made, args.model, args.data, console, ["--qdq", str(qdq_path(args))])
-    show_end_result(calibration, args.model, args.data, console, evaluate_flags(tables))
+        show_end_result(made, model, args.data, console, ["--qdq", str(qdq_path(args))])
+    show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
     return 0

@@ -55,15 +55,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal import check, read_cache
-    from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, write_followed
+    from onnx_trtcal.cli.cache.shared import cache_destinations
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.parser:
         return _run_parser(args, console)
-    if args.write_completed:
-        read = [args.model, args.cache, *([args.log] if args.log else [])]
-        check_targets([args.write_completed], read)
+    read = [args.model, args.cache, *([args.log] if args.log else [])]
+    with cache_destinations([args.write_completed] if args.write_completed else [], read):
+        return _check(args, console)
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from onnx_trtcal import check, read_cache
+    from onnx_trtcal.cli.cache.shared import known_sidecar, write_followed
+
     cache = read_cache(args.cache)
     sidecar = known_sidecar(args.cache, console)
     coverage = check(args.model, args.cache, args.log, args.ort_custom_ops)

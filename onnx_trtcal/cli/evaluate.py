@@ -24,6 +24,7 @@ from onnx_trtcal.cli.simulation import (
     db,
     source_from,
     warn_of_own_data,
+    with_db,
 )
 from onnx_trtcal.cli.task_words import task_lines
 from onnx_trtcal.errors import listed
@@ -103,10 +104,10 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         title=title + (" (as read: after the tensor's own Q/DQ pair):" if read else ":"),
     )
     _print_not_compared(found, console)
-    console.line(f"error first appears in {found.first.name!r}: {db(found.first.sqnr)} dB")
+    console.line(f"error first appears in {found.first.name!r}: {with_db(found.first.sqnr)}")
     for tensor in found.grows():
         console.line(
-            f"it grows by {tensor.lost:.1f} dB in {tensor.name!r}: {db(tensor.above)} to {db(tensor.sqnr)} dB"
+            f"it grows by {tensor.lost:.1f} dB in {tensor.name!r}: {with_db(tensor.above)} to {with_db(tensor.sqnr)}"
         )
 
 
@@ -170,7 +171,7 @@ def _print_outputs(found: Evaluation, console: Console) -> None:
 
 
 def _words(tensor: TensorError) -> str:
-    text = f"SQNR {db(tensor.sqnr)} dB, cosine {tensor.cosine:.6f}, largest error {tensor.max_error:.4g}"
+    text = f"SQNR {with_db(tensor.sqnr)}, cosine {tensor.cosine:.6f}, largest error {tensor.max_error:.4g}"
     return text + (f", {tensor.nonfinite} values NaN or Inf" if tensor.nonfinite else "")
 
 

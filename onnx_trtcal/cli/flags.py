@@ -14,7 +14,7 @@ from typing import Any
 
 from onnx_trtcal.cli.method_rows import methods_help
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.options import Options, Preprocess, parse_size
+from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time
 from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "add_options",
     "add_preprocess",
     "add_qdq",
+    "checked",
     "data_from",
     "options_from",
     "qdq_from",
@@ -76,11 +77,12 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
         _add_flag(group, item, per_input=True)
 
 
-def add_qdq(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each field of QdqOptions."""
+def add_qdq(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """Adds a flag for each field of QdqOptions, but for fields that have no effect in the verb."""
     group = parser.add_argument_group("Q/DQ model")
     for item in dataclasses.fields(QdqOptions):
-        _add_flag(group, item)
+        if item.name not in without:
+            _add_flag(group, item)
 
 
 def qdq_from(args: argparse.Namespace) -> QdqOptions:
@@ -209,20 +211,28 @@ def _add_flag(group: Any, item: dataclasses.Field[Any], *, per_input: bool = Fal
     group.add_argument(flag, **arguments)
 
 
-def _argument_type(item: dataclasses.Field[Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
+def checked(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A conversion whose errors argparse prints with the flag that they are about."""
+
+    def converted(text: str) -> Any:
         try:
-            return _convert(item, text)
+            return convert(text)
         except (ValueError, OptionError) as error:
             raise argparse.ArgumentTypeError(str(error).replace("\n", "; ")) from error
 
-    return convert
+    return converted
+
+
+def _argument_type(item: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    return checked(lambda text: _convert(item, text))
 
 
 def _convert(item: dataclasses.Field[Any], text: str) -> Any:
     kind = str(item.type).removesuffix(" | None")
     if item.name == "memory_limit":
         return parse_size(text)
+    if item.name == "budget":
+        return parse_time(text)
     if item.name == "until_stable":
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     if kind == "int":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from onnx_trtcal.methods.registry import METHODS
-from onnx_trtcal.options import Options
+from onnx_trtcal.options import DEFAULT_METHOD
 
 __all__ = ["method_rows", "methods_help"]
 
@@ -17,9 +17,8 @@ def method_rows() -> list[tuple[str, str, str]]:
 
     The default comes first.
     """
-    default = Options().method
     rows = []
-    for name, each in sorted(METHODS.items(), key=lambda item: item[0] != default):
+    for name, each in sorted(METHODS.items(), key=lambda item: item[0] != DEFAULT_METHOD):
         usage = f"{name}:{each.argument.name}" if each.argument else name
         given = f" (default {each.argument.default!r})" if each.argument else ""
         rows.append((usage, each.description + given, each.from_statistics))

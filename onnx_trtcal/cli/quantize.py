@@ -21,7 +21,7 @@ from onnx_trtcal.cli.flags import (
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.verified import print_verification, verification_fields
 from onnx_trtcal.errors import listed
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.trt.compiler.build import CompilerMissingError, check_installed
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnx_trtcal.audit.verification import Verification
+    from onnx_trtcal.options import Options
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.scale_source import ScaleSource
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["configure", "print_quantization", "run"]
 
 _MOST_NAMES = 5
+# What --json tells of rounding.
+_ROUNDING = ("layers", "rounded", "corrected", "before", "after")
 _WHENCE = {"statistics": "statistics", "cache": "a cache"}
 
 
@@ -72,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
             return report_missing(error)
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
-    check_destinations([output], [args.model, *args.data])
+    with destinations([output], [args.model, *args.data], [f"{output}.data"]):
+        return _quantize(args, options, qdq, output)
+
+
+def _quantize(args: argparse.Namespace, options: Options, qdq: QdqOptions, output: str) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
     from onnx_trtcal import quantize
@@ -96,8 +103,12 @@ def run(args: argparse.Namespace) -> int:
             "layers": layers,
         }
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
+        if made.equalization is not None:
+            fields["equalization"] = made.equalization.record()
         if found:
             fields["end_result"] = found
+        if made.rounding is not None:
+            fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.json(json_text(fields))
@@ -131,6 +142,8 @@ def print_quantization(
 
     console.line()
     _print_origin(made.source, console)
+    for line in made.equalization.details if made.equalization else ():
+        console.detail(f"  {line}")
     _print_layers(made, console)
     for text in mixed_in_model(made.quantized.placement, made.source.scales):
         console.line(text)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.evaluation.tasks.names import HEADS, IOU, NMS_IOU, SCORE_THRESHOLD, TASKS
+
 if TYPE_CHECKING:
     import argparse
 
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.evaluation.request import SimulationOptions
 
-__all__ = ["add_answers", "add_source", "answers_from", "db", "source_from", "warn_of_own_data"]
+__all__ = ["add_answers", "add_source", "answers_from", "db", "source_from", "warn_of_own_data", "with_db"]
 
 
 def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -46,30 +48,26 @@ def add_answers(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:
-    from onnx_trtcal.evaluation.request import SimulationOptions as Defaults
-    from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
-
     parser.add_argument(
         "--task",
         choices=TASKS,
-        default=Defaults.task,
+        default="",
         help="what the outputs are for: top-1 classes, detections, classes of pixels, or none of these (default: "
         "classify where an output has one value per class)",
     )
     parser.add_argument(
         "--head",
         choices=tuple(HEADS),
-        default=Defaults.head,
+        default="",
         help="how outputs hold detections (default: told by their shapes, names and values, and printed)",
     )
-    for name, text in (
-        ("score_threshold", "detections count above this score"),
-        ("iou", "least overlap of a detection in FP32 and one in INT8 that are the same"),
-        ("nms_iou", "boxes of a class that overlap a better one by more are dropped first"),
+    for flag, default, text in (
+        ("--score-threshold", SCORE_THRESHOLD, "detections count above this score"),
+        ("--iou", IOU, "least overlap of a detection in FP32 and one in INT8 that are the same"),
+        ("--nms-iou", NMS_IOU, "boxes of a class that overlap a better one by more are dropped first"),
     ):
-        default = getattr(Defaults, name)
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             type=float,
             metavar="F",
             default=default,
@@ -78,7 +76,7 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         metavar="FILE.py:NAME",
-        default=Defaults.metric,
+        default="",
         help="your metric: a function of (outputs, labels), or a class with update(outputs, labels) and result()",
     )
 
@@ -105,7 +103,12 @@ def warn_of_own_data(request: SimulationOptions, console: Console) -> None:
 
 
 def db(value: float | None) -> str:
-    """A ratio in dB as text."""
+    """A ratio in dB as text, for a column that says dB."""
     if value is None:
         return "-"
     return "exact" if value == math.inf else f"{value:.1f}"
+
+
+def with_db(value: float) -> str:
+    """The same with its unit."""
+    return db(value) if value == math.inf else f"{db(value)} dB"

@@ -82,7 +82,7 @@ class Asked:
         if request.output and request.output not in outputs:
             raise OptionError(
                 f"the model has no output {request.output!r}",
-                fix=did_you_mean(request.output, outputs) or ", ".join(outputs),
+                fix=did_you_mean(request.output, outputs) or f"its outputs are {', '.join(outputs)}",
             )
         names = class_names(metadata)
         labels = self.labels and self.labels.for_model(names, listener)

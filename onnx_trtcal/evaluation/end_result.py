@@ -31,7 +31,7 @@ from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.insert import quantize_graph
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.search.output_error import DISCRETE, comparable_outputs
+from onnx_trtcal.search.outputs import DISCRETE, comparable_outputs
 from onnx_trtcal.search.subgraph import ExportedGraph
 from onnx_trtcal.support.memory import available_memory
 from onnx_trtcal.support.progress import Listener, LoggingListener
@@ -193,10 +193,12 @@ class _Look:
 
 
 def _comparable(prepared: Prepared) -> tuple[str, ...]:
-    """The outputs, or what comes before a choice that has no distance."""
-    if any(kind(node) in DISCRETE for node in prepared.folded.nodes):
-        return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
-    return tuple(tensor.name for tensor in prepared.folded.outputs)
+    """The outputs, or what comes before a choice that has no distance or goes into a sequence."""
+    outputs = tuple(tensor.name for tensor in prepared.folded.outputs)
+    tensors = all(prepared.model.elem_types.get(name) for name in outputs)
+    if tensors and not any(kind(node) in DISCRETE for node in prepared.folded.nodes):
+        return outputs
+    return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
 
 
 def _rowless(prepared: Prepared) -> frozenset[str]:

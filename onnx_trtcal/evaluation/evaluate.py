@@ -13,9 +13,10 @@ from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
 from onnx_trtcal.evaluation.paired_run import PairedRun
-from onnx_trtcal.evaluation.request import EvaluationOptions, with_transform
+from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
+from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.progress_bar import listener_for
 
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import FoldedModel
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["evaluate"]
+__all__ = ["comparable_pair", "evaluate"]
 
 
 def evaluate(
@@ -75,6 +77,10 @@ def evaluate(
     folded, graph, target, feeding = _models(model, data, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)
+    if equalization_of(target) != equalization_of(float_model):
+        # What was equalized in one of the models only holds other values there.
+        scaled = {*equalization_of(target).get("scaled", ()), *equalization_of(float_model).get("scaled", ())}
+        wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
     wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
     run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
@@ -107,19 +113,16 @@ def _models(
 
     The last is what an item of the data is, where the same data was calibrated with.
     """
-    from onnx_trtcal.graph.model.exporter import export_model
-    from onnx_trtcal.graph.model.float32 import to_float32
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.reach import restricted
-    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
     from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
     options = request.options
     if request.quantized is None:
         source = data if request.source is None else request.source
-        made = quantize(model, source, options, request.qdq, listener=listener)
+        asked = simulated_method(source, options, listener)
+        made = quantize(model, source, asked, request.qdq, listener=listener)
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
         calibration = made.source.calibration if request.source is None else None
         feeding = calibration.feeding if calibration else None
@@ -127,15 +130,37 @@ def _models(
         target = load(request.quantized, options.ort_custom_ops)
         folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
         feeding = None
+    return (*comparable_pair(folded, graph, target, options, listener), feeding)
+
+
+def comparable_pair(
+    folded: FoldedModel, graph: gs.Graph, target: Model, options: Options, listener: Listener
+) -> tuple[FoldedModel, gs.Graph, Model]:
+    """A float model and its quantized form, both cut down to what ONNX Runtime runs.
+
+    Args:
+        folded: the float model.
+        graph: the quantized graph.
+        target: what `graph` is exported against.
+        options: where the models end, custom ops, the provider.
+        listener: receives what is cut off.
+    """
+    from onnx_trtcal.graph.model.exporter import export_model
+    from onnx_trtcal.graph.model.float32 import to_float32
+    from onnx_trtcal.graph.model.importer import import_graph
+    from onnx_trtcal.graph.model.reach import restricted
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
+    from onnx_trtcal.prepared import fold_model
+
     gpu = options.provider != "cpu"
     runnable = find_runnable(folded.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is folded.model:
-        return folded, graph, target, feeding
+        return folded, graph, target
     listener.say(compared_line(runnable))
     target = dataclasses.replace(target, proto=export_model(graph, target))
     target = to_float32(target) if runnable.converted else target
     target, _ = restricted(target, options.until, runnable.stops)
-    return fold_model(runnable.model), import_graph(target), target, feeding
+    return fold_model(runnable.model), import_graph(target), target
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -13,12 +13,13 @@ from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.ranked_groups import RankedGroup, groups_of, rank_group, without_groups
-from onnx_trtcal.evaluation.request import SensitivityOptions, with_transform
+from onnx_trtcal.evaluation.request import SensitivityOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.switched_graph import build_switched_graph, quantized_nodes
 from onnx_trtcal.evaluation.variants import Damage, Variants, counted_outputs
 from onnx_trtcal.graph.picked_rows import picked_rows
 from onnx_trtcal.graph.view import link
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
@@ -144,13 +145,16 @@ def sensitivity(
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
     listener = listener_for(listener, progress=progress)
     asked = read_asked(request)
-    found = find_scales(model, data if request.source is None else request.source, options, listener)
+    given = data if request.source is None else request.source
+    simulated = simulated_method(given, options, listener)
+    found = find_scales(model, given, simulated, listener, qdq.weight_bits)
     gpu = options.provider != "cpu"
     runnable = find_runnable(found.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is not found.model:
         listener.say(compared_line(runnable))
     folded = found.folded if runnable.model is found.model else fold_model(runnable.model)
-    switched = build_switched_graph(folded, found.scales, qdq, found.unseen)
+    given = GivenWeights(scales=found.weight_scales)
+    switched = build_switched_graph(folded, found.scales, qdq, found.unseen, given)
     usable = found.scales.keys() - set(found.unseen)
     groups = groups_of(switched)
     everything = quantized_nodes(switched.placement)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.evaluation.tasks.names import HEADS, TASKS
-from onnx_trtcal.options import Options
+from onnx_trtcal.evaluation.tasks.names import HEADS, IOU, NMS_IOU, SCORE_THRESHOLD, TASKS
+from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.qdq.options import QdqOptions
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.evaluation.labels import Labels
+    from onnx_trtcal.support.progress import Listener
 
-__all__ = ["EvaluationOptions", "SensitivityOptions", "SimulationOptions", "with_transform"]
+__all__ = [
+    "EvaluationOptions",
+    "SensitivityOptions",
+    "SimulationOptions",
+    "simulated_method",
+    "with_transform",
+]
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,9 @@ class SimulationOptions:
     output: str = ""
     task: str = field(default="", kw_only=True)
     head: str = field(default="", kw_only=True)
-    score_threshold: float = field(default=0.25, kw_only=True)
-    iou: float = field(default=0.5, kw_only=True)
-    nms_iou: float = field(default=0.45, kw_only=True)
+    score_threshold: float = field(default=SCORE_THRESHOLD, kw_only=True)
+    iou: float = field(default=IOU, kw_only=True)
+    nms_iou: float = field(default=NMS_IOU, kw_only=True)
     metric: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -107,7 +114,7 @@ class SensitivityOptions(SimulationOptions):
         worst: how many of the worst groups to try in floating point together.
 
     Raises:
-        OptionError: when `worst` is not a positive number.
+        OptionError: when `worst` is not a positive number, or `qdq.round` or `qdq.equalize` is on.
     """
 
     leave_out: bool = False
@@ -115,6 +122,16 @@ class SensitivityOptions(SimulationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.qdq.round:
+            raise OptionError(
+                "sensitivity ranks groups with their weights rounded to the nearest: round has no part in it",
+                fix="leave it out here; `quantize` and `evaluate` take it",
+            )
+        if self.qdq.equalize != "off":
+            raise OptionError(
+                "sensitivity ranks the groups of the model as it is: equalize has no part in it",
+                fix="leave it out here; `quantize` and `evaluate` take it",
+            )
         if self.worst < 1:
             raise OptionError(f"worst is {self.worst}, wanted a positive number")
 
@@ -130,3 +147,20 @@ def with_transform(request: Request, function: Callable[[Any], Any] | None) -> R
     if function is None or request.source is None or source_kind(request.source) != "data":
         return request
     return replace(request, source=transformed(request.source, function))
+
+
+def simulated_method(source: Any, options: Options, listener: Listener) -> Options:
+    """The options with the method that is simulated, which is said where nobody chose it.
+
+    Args:
+        source: where the scales come from.
+        options: as asked.
+        listener: receives the method; a cache or a calibration has its own scales.
+    """
+    from onnx_trtcal.scale_source import source_kind
+
+    if options.method is None and source_kind(source) in ("data", "statistics"):
+        listener.say(
+            f"simulating method {DEFAULT_METHOD}, the default of a cache; --method auto is that of quantize"
+        )
+    return with_method(options)

@@ -21,6 +21,7 @@ import numpy as np
 from onnx_trtcal.evaluation.node_switcher import NodeSwitcher
 from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.qdq.given_weights import GivenWeights
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -83,7 +84,11 @@ def quantized_nodes(placement: Placement) -> frozenset[str]:
 
 
 def build_switched_graph(
-    float_model: FoldedModel, scales: Mapping[str, float], options: QdqOptions, unseen: Collection[str] = ()
+    float_model: FoldedModel,
+    scales: Mapping[str, float],
+    options: QdqOptions,
+    unseen: Collection[str] = (),
+    given: GivenWeights = GivenWeights(),
 ) -> SwitchedGraph:
     """Builds the switched graph of a float model.
 
@@ -92,6 +97,7 @@ def build_switched_graph(
         scales: tensor -> scale.
         options: what is quantized with all switches on.
         unseen: tensors whose scale is made up: the layers that read one stay in floating point.
+        given: scales of weights that a search found.
 
     Raises:
         ModelError: no layer can be quantized.
@@ -100,7 +106,7 @@ def build_switched_graph(
 
     # Only rounding to INT8 is measured here, so everything else can stay float32.
     quantized = quantize_model(
-        float_model.model, scales, replace(options, high_precision="fp32", weights="int8"), unseen
+        float_model.model, scales, replace(options, high_precision="fp32", weights="int8"), unseen, given
     )
     plain = {node.outputs[0].name: node for node in float_model.folded.nodes if node.outputs}
     constants = Constants(float_model.folded, opaque=QUANTIZED)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.methods.method import Method, parse_method
+from onnx_trtcal.options import DEFAULT_METHOD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ def assign_methods(
         OptionError: on a method that does not exist, a pattern that matches no observed tensor, or two methods
             for the tensors of a tie.
     """
-    methods = dict.fromkeys(op_types, parse_method(options.method))
+    methods = dict.fromkeys(op_types, parse_method(options.method or DEFAULT_METHOD))
     for rule in options.method_for:
         what, equals, text = rule.rpartition("=")
         if not equals or not what:

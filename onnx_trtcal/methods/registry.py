@@ -111,14 +111,14 @@ METHODS: Mapping[str, Registration] = {
         ),
         Registration(
             "auto",
-            "per tensor the threshold that disturbs the network's outputs least; runs the model for each tensor",
+            "the thresholds that together disturb the network's outputs least; runs the model ten times a sample",
             "search.auto:solve",
             needs="model",
             fallback="mse",
         ),
         Registration(
             "easyquant",
-            "per layer input the scale that changes the layer's INT8 output least (EasyQuant); runs each layer",
+            "per layer the scales of input and weights that change its INT8 output least (EasyQuant); runs each layer",
             "search.easyquant:solve",
             needs="model",
             fallback="mse",

@@ -180,8 +180,9 @@ def _few_values(calibration: Calibration) -> list[str]:
     }
     if not few:
         return []
+    each = " each" if len(few) > 1 else ""
     return [
-        f"{_tensors(few)}: fewer than {FEW_VALUES} values each, too few for a steady scale: use more samples"
+        f"{_tensors(few)}: fewer than {FEW_VALUES} values{each}, too few for a steady scale: use more samples"
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.qdq.place.placement import Read
-from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,17 +47,30 @@ class Layer:
     node: gs.Node
     values: Constants
 
-    def weights(self) -> dict[str, Weights]:
-        """The constant operands, with a scale of max|w| / 127 per output channel: made anew by each call."""
+    def exact(self, name: str) -> np.ndarray:
+        """The values of a constant operand."""
+        return np.asarray(self.values.value(self.node.inputs[self.constants[name][0].index]))
+
+    def plain_scales(self, limit: int) -> dict[str, np.ndarray]:
+        """The scales of the constant operands, max|w| / limit per output channel."""
+        return {
+            name: weight_scales(self.exact(name), axis, name, limit).scales
+            for name, (_, axis) in self.constants.items()
+        }
+
+    def weights(self, scales: Mapping[str, np.ndarray], limit: int) -> dict[str, Weights]:
+        """The constant operands with these scales: made anew by each call.
+
+        Args:
+            scales: operand -> its scales, one per output channel or one.
+            limit: the largest magnitude of an integer.
+        """
         found = {}
-        for name, (read, axis) in self.constants.items():
-            values = np.asarray(self.values.value(self.node.inputs[read.index]))
-            scales = weight_scales(values, axis, name).scales
-            shape = [1] * values.ndim
-            if axis is not None:
-                shape[axis] = scales.size
-            steps = quantize_weight(values, scales, axis).astype(np.float32)
-            found[name] = Weights(values, (steps * scales.reshape(shape)).astype(values.dtype))
+        for name, (_, axis) in self.constants.items():
+            values = self.exact(name)
+            along = broadcast_scales(scales[name], axis, values.ndim)
+            steps = quantize_weight(values, scales[name], axis, limit).astype(np.float32)
+            found[name] = Weights(values, (steps * along).astype(values.dtype))
         return found
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.run.provider import choose_provider
-from onnx_trtcal.search.budget import most_samples, multiply_adds
+from onnx_trtcal.search.budget import compared_samples, most_samples, multiply_adds
 from onnx_trtcal.search.samples import SampleKeeper, read_again
-from onnx_trtcal.search.task import Task, int8_placement, quantized_reads
+from onnx_trtcal.search.task import Task, int8_placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import numpy as np
 
@@ -30,12 +31,22 @@ class Search:
     Args:
         prepared: the model, its plan and its methods.
         once: whether the data can be read only once, so that samples must be kept as they go by.
+        checkpoint: the file of the run's checkpoint, beside which steps are kept; None to keep none.
+        weight_bits: of the integers of weights.
 
     Attributes:
+        steps_done: the number of steps of a search that counts them; None where there was none.
         keep: receives every batch of the data; None where nothing needs to be kept.
+        weight_scales: weight -> its scales, as far as a method found any.
     """
 
-    def __init__(self, prepared: Prepared, *, once: bool) -> None:
+    def __init__(
+        self, prepared: Prepared, checkpoint: Path | None = None, *, once: bool, weight_bits: int = 8
+    ) -> None:
+        self.weight_scales: dict[str, np.ndarray] = {}
+        self._weight_bits = weight_bits
+        self.steps_done: int | None = None
+        self._checkpoint = checkpoint
         self.keep: Callable[[Batch], None] | None = None
         self._prepared = prepared
         self._options = prepared.options
@@ -48,9 +59,7 @@ class Search:
         if not self._tensors:
             return
         self._placement = int8_placement(prepared)
-        tensors = [name for names in self._tensors.values() for name in names]
-        searched = quantized_reads(prepared, self._placement, tensors)
-        self._most = most_samples(len(searched), multiply_adds(prepared.folded))
+        self._most = most_samples(multiply_adds(prepared.folded))
         if once:
             self._keeper = SampleKeeper(self._most)
             self.keep = self._keeper.offer
@@ -83,13 +92,23 @@ class Search:
                 samples=feeds,
                 session_options=session_options,
                 listener=listener,
+                weight_bits=self._weight_bits,
+                weight_scales=self.weight_scales,
+                counted=len(collection.samples),
+                steps_done=self._note_steps,
+                most_steps=options.steps,
+                seconds=options.budget,
+                checkpoint=self._checkpoint,
             )
             found.update(method.search(task))
         return found
+
+    def _note_steps(self, count: int) -> None:
+        self.steps_done = count
 
     def _feeds(self, collection: Collection, source: Source) -> list[Mapping[str, np.ndarray]]:
         """One feed per sample; samples that were not counted are left out where the data can be read again."""
         hashes = frozenset(digest for _, digest in collection.samples)
         if self._keeper is not None:
-            return self._keeper.feeds(hashes)
-        return read_again(source, hashes, self._most)
+            return self._keeper.feeds(hashes)[: compared_samples(len(hashes))]
+        return read_again(source, hashes, min(self._most, compared_samples(len(hashes))))

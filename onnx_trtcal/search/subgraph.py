@@ -33,6 +33,7 @@ class ExportedGraph:
     Attributes:
         inputs: names of the graph's inputs, weights left out.
         outputs: names of its outputs.
+        other_outputs: those of them that are not tensors, but sequences, maps or optionals.
         nodes: in running order.
     """
 
@@ -43,6 +44,11 @@ class ExportedGraph:
         self._sparse = {tensor.values.name for tensor in proto.sparse_initializer}
         self.inputs = tuple(value.name for value in proto.input if value.name not in self._stored)
         self.outputs = tuple(value.name for value in proto.output)
+        self.other_outputs = frozenset(
+            value.name
+            for value in proto.output
+            if value.type.WhichOneof("value") not in (None, "tensor_type", "sparse_tensor_type")
+        )
         self.nodes: tuple[onnx.NodeProto, ...] = tuple(proto.node)
         self._reads = [tuple(reads(node)) for node in self.nodes]
 

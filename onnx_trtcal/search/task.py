@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods import Chosen, Method
@@ -10,7 +10,10 @@ from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
 
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.qdq.place.placement import Activation, Placement
@@ -37,6 +40,13 @@ class Task:
         samples: one feed per sample, by rising content hash.
         session_options: as for Session.
         listener: receives messages and progress.
+        weight_bits: of the integers of weights.
+        weight_scales: receives the scales of weights that the method finds, float32, one per channel.
+        counted: how many samples were calibrated with.
+        steps_done: receives the number of steps that a search made.
+        most_steps: so many steps at most; None for no limit.
+        seconds: how long a search may take; None for no limit.
+        checkpoint: the file of the run's checkpoint; None to keep none.
     """
 
     method: Method
@@ -47,6 +57,13 @@ class Task:
     samples: Sequence[Feeds]
     session_options: SessionOptions
     listener: Listener
+    counted: int
+    steps_done: Callable[[int], None]
+    most_steps: int | None = None
+    seconds: float | None = None
+    checkpoint: Path | None = None
+    weight_bits: int = 8
+    weight_scales: dict[str, np.ndarray] = field(default_factory=dict)
 
     def fallback(self) -> dict[str, Chosen]:
         """For tensors that no INT8 kernel reads, and for the others to begin with."""

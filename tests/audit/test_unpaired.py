@@ -30,7 +30,7 @@ def test_rules_and_exclusions(tmp_path: Path) -> None:
 
 
 def test_attention(tmp_path: Path) -> None:
-    why = explained(quantized(attention(), attention=False), tmp_path)
+    why = explained(quantized(attention(), attention="float"), tmp_path)
     assert set(why) == {"n_qk", "n_pv"}
     assert all("attention" in text for text in why.values())
 

@@ -184,6 +184,44 @@ def test_bad_outputs_are_refused_before_the_work(tmp_path: Path, output: str, ca
     assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.slow
+def test_rounding_on_data_is_said_and_leaves_scales_alone(tmp_path: Path, capsys: Capture) -> None:
+    plain, path, seven = (str(tmp_path / name) for name in ("plain.onnx", "round.onnx", "seven.onnx"))
+    arguments = [MODEL, DATA, "--provider", "cpu", "--max-samples", "12", "--method", "mse"]
+    assert main(["quantize", *arguments, "-q", "-o", plain]) == 0
+    capsys.readouterr()
+    assert main(["quantize", *arguments, "--round", "-o", path]) == 0
+    said = capsys.readouterr().out
+    assert "rounding weights layer by layer on 12 samples, a third of them held back" in said
+    assert "rounding: kept in " in said
+    before, after = onnx.load(plain), onnx.load(path)
+    assert [each.op_type for each in before.graph.node] == [each.op_type for each in after.graph.node]
+    assert {each.key: each.value for each in before.metadata_props} == {
+        each.key: each.value for each in after.metadata_props
+    }
+    assert before != after
+    assert main(["quantize", *arguments, "-q", "--weight-bits", "7", "-o", seven]) == 0
+    stored = [onnx.numpy_helper.to_array(each) for each in onnx.load(seven).graph.initializer]
+    assert max(np.abs(each).max() for each in stored if each.dtype == np.int8 and each.ndim > 1) == 63
+    capsys.readouterr()
+    assert main(["quantize", *arguments, "--round", "--json", "-o", path]) == 0
+    told = json.loads(capsys.readouterr().out)["rounding"]
+    assert told["layers"] == 10
+    assert told["after"] < told["before"]
+    assert main(["evaluate", MODEL, DATA, "--qdq", path, "--provider", "cpu", "--max-samples", "12"]) == 0
+
+
+def test_rounding_needs_data(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "q.onnx")
+    assert main(["quantize", MODEL, cache, "--round", "-o", path]) == 1
+    said = capsys.readouterr().err
+    assert "round runs the model on samples, and a cache source has none" in said
+    assert "to fix: give data" in said
+    assert not Path(path).exists()
+    assert main(["quantize", MODEL, cache, "--weight-bits", "5", "-o", path]) == 1
+    assert "weight_bits is 5, wanted 8 or 7" in capsys.readouterr().err
+
+
 def test_flags_that_concern_data_have_no_effect_on_other_scales_and_are_named(
     cache: str, tmp_path: Path, capsys: Capture
 ) -> None:

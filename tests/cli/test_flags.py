@@ -32,6 +32,8 @@ FLAGS = {
     "--check-samples": "3",
     "--until": "t",
     "--until-stable": "1%",
+    "--budget": "1.5m",
+    "--steps": "7",
     "--preset": "imagenet",
     "--resize": "shorter",
     "--size": "256",
@@ -67,6 +69,8 @@ checkpoint_every = 7
 check_samples = 3
 until = ["t"]
 until_stable = "1%"
+budget = "90s"
+steps = 7
 
 [preprocess]
 preset = "imagenet"
@@ -118,6 +122,7 @@ def test_a_toml_file_says_the_same_as_the_flags(tmp_path: Path) -> None:
     for options, defaults in ((flags, Options()), (flags.preprocess, Preprocess())):
         for item in dataclasses.fields(options):
             assert getattr(options, item.name) != getattr(defaults, item.name), item.name
+    assert flags.budget == 90
     assert flags.until_stable == 0.01 and flags.memory_limit == 3 << 29
     assert flags.preprocess.size == (256, 256) and flags.preprocess.mean == (0.5, 0.25, 0.25)
 
@@ -138,6 +143,9 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
         ("batch_size = 1.5", "batch_size is 1.5, wanted a whole number"),
         ("tie_concat = 1", "tie_concat is 1, wanted true or false"),
         ("memory_limit = 'much'", "'much' is not a size"),
+        ("budget = 'long'", "'long' is not a time"),
+        ("budget = 0", "wanted a time such as 60s or 5m"),
+        ("steps = -1", "wanted 0 or more"),
         ("preprocess = 3", "must be a table"),
         ("[preprocess]\nmeen = 1", "did you mean 'mean'"),
         ("method = ", "cannot read the options file"),

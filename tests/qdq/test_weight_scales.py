@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal.errors import ModelError
-from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_limit, weight_scales
 
 
 @settings(max_examples=60, deadline=None)
@@ -50,3 +50,15 @@ def test_half_precision_and_non_finite_weights() -> None:
     assert weight_scales(np.full((2, 2), 2.0, np.float16), 0).scales.dtype == np.float32
     with pytest.raises(ModelError, match=r"NaN or Inf\n.*fc.weight"):
         weight_scales(np.array([[1.0, np.nan]], np.float32), 0, "fc.weight")
+
+
+def test_seven_bits_leave_the_top_bit_free() -> None:
+    assert (weight_limit(8), weight_limit(7)) == (127, 63)
+    weight = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
+    scales = weight_scales(weight, 0, limit=63).scales
+    assert scales == pytest.approx(np.abs(weight).max(axis=1) / 63)
+    integers = quantize_weight(weight, scales, 0, 63)
+    assert integers.max() <= 63 and integers.min() >= -63
+    assert (np.abs(integers).max(axis=1) == 63).all()
+    # A scale that is too small for the largest weight clips it.
+    assert np.abs(quantize_weight(weight, scales / 2, 0, 63)).max() == 63

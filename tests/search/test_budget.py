@@ -8,7 +8,14 @@ from helpers.toys import model, node
 
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import prepare
-from onnx_trtcal.search.budget import most_samples, multiply_adds
+from onnx_trtcal.search.budget import (
+    Work,
+    compared_samples,
+    default_runs,
+    lone_samples,
+    most_samples,
+    multiply_adds,
+)
 
 
 def cost(*arguments: object, **shapes: object) -> int | None:
@@ -41,16 +48,29 @@ def test_a_free_size_other_than_the_batch_leaves_the_cost_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("searched", "multiply_adds", "samples"),
-    [
-        (16, 1_000_000, 256),
-        (16, 2**28, 64),
-        (16, 2**40, 32),
-        (16, None, 64),
-        (1, 0, 512),
-        (1000, 10, 8),
-        (0, 10, 512),
-    ],
+    ("multiply_adds", "samples"), [(0, 512), (1 << 24, 512), (1 << 27, 64), (1 << 30, 32), (None, 64)]
 )
-def test_cheap_models_are_searched_on_more_samples(searched: int, multiply_adds: int, samples: int) -> None:
-    assert most_samples(searched, multiply_adds) == samples
+def test_cheap_models_are_compared_on_more_samples(multiply_adds: int | None, samples: int) -> None:
+    assert most_samples(multiply_adds) == samples
+
+
+def test_half_of_many_samples_are_compared_and_all_of_few() -> None:
+    assert [compared_samples(count) for count in (1, 16, 40, 1000)] == [16, 16, 20, 500]
+    assert [default_runs(count) for count in (1, 32, 100)] == [320.0, 320.0, 1000.0]
+
+
+def test_tensors_alone_get_samples_in_proportion_to_the_runs_that_are_left() -> None:
+    few, more = lone_samples(400, [1.0, 1.0]), lone_samples(800, [1.0, 1.0])
+    assert more == pytest.approx(2 * few, abs=1)
+    assert lone_samples(1, [1.0] * 100) == 1
+    assert lone_samples(1e9, [1.0]) == 32
+
+
+def test_a_part_costs_its_share_of_multiply_adds_or_of_nodes() -> None:
+    nodes = [node("Gemm", "x g", "v"), node("Relu", "v", "r"), node("MatMul", "r m", "y")]
+    weights = {"g": ones(8, 8), "m": ones(8, 24)}
+    known = Work(prepare(model(nodes, {"x": ("N", 8)}, {"y": None}, weights), Options()).folded)
+    assert known.share(["v", "r"]) == pytest.approx(0.25)
+    conv = [node("Conv", "x w", "v"), node("Relu", "v", "y")]
+    free = prepare(model(conv, {"x": ("N", 4, "h", 7)}, {"y": None}, {"w": ones(6, 4, 3, 3)}), Options())
+    assert Work(free.folded).share(["y"]) == pytest.approx(0.5)

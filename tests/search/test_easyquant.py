@@ -31,10 +31,32 @@ def easyquant(proto: onnx.ModelProto | Path, data: object, **options: object) ->
     return calibrate(proto, data, Options(method="easyquant", provider="cpu", **options))
 
 
-def fake(values: np.ndarray, amax: np.ndarray | float) -> np.ndarray:
+def fake(values: np.ndarray, amax: np.ndarray | float, limit: int = 127) -> np.ndarray:
     """INT8 and back, in float64."""
-    scale = amax / 127
-    return np.clip(np.rint(values / scale), -127, 127) * scale
+    scale = amax / limit
+    return np.clip(np.rint(values / scale), -limit, limit) * scale
+
+
+def as_found(found: Calibration, name: str, weight: np.ndarray, axis: int) -> np.ndarray:
+    """A weight as integers and back, with the scales that were found for it."""
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    plain = np.abs(weight).max(axis=tuple(k for k in range(weight.ndim) if k != axis)) / 127
+    scales = found.weight_scales.get(name, plain).astype(float).reshape(shape)
+    return np.clip(np.rint(weight / scales), -127, 127) * scales
+
+
+def check_weight(found: Calibration, name: str, weight: np.ndarray, similarity_of) -> None:
+    """The scale of every channel, axis 0 of the weight, is the best of its hundred or equally good."""
+    for channel, row in enumerate(weight):
+        amax = float(np.abs(row).max())
+        best, tried = slow_best(
+            lambda threshold, row=row, at=channel: similarity_of(at, fake(row, threshold)), amax
+        )
+        mine = float(found.weight_scales[name][channel]) * 127
+        nearest = min(tried, key=lambda threshold: abs(threshold - mine))
+        assert mine == pytest.approx(nearest, rel=1e-6)
+        assert tried[nearest] >= tried[best] - 1e-7
 
 
 def convolved(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -71,13 +93,25 @@ def check(calibration: Calibration, tensor: str, similarity_of) -> None:
 def test_a_convolution_is_searched_as_written_out() -> None:
     proto = model([node("Conv", "x k b", "y")], {"x": ("N", 3, 5, 4)}, {"y": None}, {"k": KERNEL, "b": BIAS})
     data = [sample.astype(np.float32) for sample in RNG.standard_t(4, size=(6, 3, 5, 4))]
-    kernel = fake(KERNEL.astype(float), np.abs(KERNEL).max(axis=(1, 2, 3), keepdims=True))
+    found = easyquant(proto, data)
+    kernel = as_found(found, "k", KERNEL.astype(float), 0)
 
     def similarity(threshold: float) -> float:
         each = [cosine(convolved(x, KERNEL), convolved(fake(x, threshold), kernel)) for x in data]
         return sum(each) / len(each)
 
-    check(easyquant(proto, data), "x", similarity)
+    def of_channel(channel: int, row: np.ndarray) -> float:
+        mine = KERNEL.astype(float)
+        mine[channel] = row
+        threshold = found.thresholds["x"]
+        pairs = [(convolved(x, KERNEL), convolved(fake(x, threshold), mine)) for x in data]
+        exact, got = (
+            np.concatenate([each[channel].ravel() for each in side]) for side in zip(*pairs, strict=True)
+        )
+        return cosine(exact, got)
+
+    check(found, "x", similarity)
+    check_weight(found, "k", KERNEL, of_channel)
 
 
 def test_a_tensor_of_two_layers_gets_the_mean_of_their_similarities() -> None:
@@ -89,15 +123,21 @@ def test_a_tensor_of_two_layers_gets_the_mean_of_their_similarities() -> None:
         {"g": MATRIX, "m": OTHER},
     )
     data = [sample.astype(np.float32) for sample in RNG.laplace(size=(9, 8))]
-    g = fake(MATRIX.astype(float), np.abs(MATRIX).max(axis=1, keepdims=True))
-    m = fake(OTHER.astype(float), np.abs(OTHER).max(axis=0, keepdims=True))
+    result = easyquant(proto, data)
+    g = as_found(result, "g", MATRIX.astype(float), 0)
+    m = as_found(result, "m", OTHER.astype(float), 1)
 
     def similarity(threshold: float) -> float:
         first = [cosine(MATRIX @ x, g @ fake(x, threshold)) for x in data]
         second = [cosine(x @ OTHER, fake(x, threshold) @ m) for x in data]
         return (sum(first) + sum(second)) / (2 * len(data))
 
-    check(easyquant(proto, data), "x", similarity)
+    def of_channel(channel: int, row: np.ndarray) -> float:
+        pairs = [(MATRIX[channel] @ x, row @ fake(x, result.thresholds["x"])) for x in data]
+        return cosine(*np.array(pairs).T)
+
+    check(result, "x", similarity)
+    check_weight(result, "g", MATRIX, of_channel)
 
 
 def test_a_product_of_activations_is_searched_one_operand_after_the_other() -> None:
@@ -172,3 +212,11 @@ def test_both_methods_that_run_the_model_share_its_samples() -> None:
     assert others
     for name, scale in others.items():
         assert scale == alone.scales[name]
+
+
+def test_a_channel_with_one_weight_keeps_its_size() -> None:
+    weight = np.array([0.7, -1.3, 2.9], np.float32).reshape(3, 1, 1, 1)
+    data = [RNG.normal(size=(1, 4, 4)).astype(np.float32) for _ in range(4)]
+    proto = model([node("Conv", "x w", "y")], {"x": ("N", 1, 4, 4)}, ("y",), {"w": weight})
+    found = as_found(easyquant(proto, data), "w", weight, 0)
+    np.testing.assert_allclose(found, weight, rtol=0.01)

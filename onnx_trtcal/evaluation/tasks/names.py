@@ -1,10 +1,14 @@
-"""The names of tasks and of detection heads, as options take them."""
+"""The names of tasks and of detection heads, and the default thresholds, as options take them."""
 
 from __future__ import annotations
 
-__all__ = ["HEADS", "TASKS"]
+__all__ = ["HEADS", "IOU", "NMS_IOU", "SCORE_THRESHOLD", "TASKS"]
 
 TASKS = ("classify", "detect", "segment", "none")
+
+SCORE_THRESHOLD = 0.25
+IOU = 0.5
+NMS_IOU = 0.45
 
 HEADS = {
     "yolov5": "rows of cx, cy, w, h, objectness, classes; boxes decoded (YOLOv5, YOLOv7, YOLOX with decoding)",

@@ -16,8 +16,15 @@ from onnx_trtcal.errors import ModelError, OptionError
 from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.names import Names, names_in
 from onnx_trtcal.graph.ops import QUANTIZED
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
-from onnx_trtcal.qdq.weight_scales import quantize_weight, weight_scales
+from onnx_trtcal.qdq.weight_scales import (
+    WEIGHT_MAX,
+    broadcast_scales,
+    quantize_weight,
+    weight_limit,
+    weight_scales,
+)
 from onnx_trtcal.qdq.write.float16 import to_float16
 from onnx_trtcal.qdq.write.opset import raise_opset
 from onnx_trtcal.qdq.write.pair_nodes import PairNodes
@@ -43,10 +50,12 @@ class Inserted:
     Attributes:
         scales: tensor with a pair -> the scale in its pair, an exact value of the pair's type.
         dead: weight -> number of its channels that are next to zero (below 1e-4), which got a harmless scale.
+        weight_scales: weight -> the scales in its DQ, one per channel or one, exact values of the DQ's type.
     """
 
     scales: Mapping[str, float]
     dead: Mapping[str, int]
+    weight_scales: Mapping[str, np.ndarray]
 
 
 def quantize_graph(
@@ -54,6 +63,7 @@ def quantize_graph(
     placement: Placement,
     scales: Mapping[str, float],
     options: QdqOptions = QdqOptions(),
+    given: GivenWeights = GivenWeights(),
 ) -> Inserted:
     """Turns a folded graph into an explicitly quantized one, in place.
 
@@ -62,6 +72,7 @@ def quantize_graph(
         placement: where pairs go.
         scales: tensor -> scale (threshold / 127), exact float32 values; entries of other tensors are ignored.
         options: how weights are stored, and the opset.
+        given: weights and biases that a search found.
 
     Raises:
         OptionError: a scale is missing or not positive, or the opset asked for is too low.
@@ -71,7 +82,7 @@ def quantize_graph(
     wide: frozenset[str] = frozenset()
     if options.high_precision == "fp16":
         wide = beyond_float16({**scales, **wanted}) - {weight.tensor for weight in placement.weights}
-    writer = _Writer(graph, options, wide)
+    writer = _Writer(graph, options, wide, given)
     raise_opset(graph, writer.opset(placement))
     written = {a.tensor: writer.activation(a.tensor, wanted[a.tensor]) for a in placement.activations}
     for activation in placement.activations:
@@ -80,19 +91,24 @@ def quantize_graph(
             writer.count_padding(read.node)
     for weight in placement.weights:
         writer.weight(weight)
+    for node in given.biases:
+        writer.bias(node)
     writer.finish()
     if options.high_precision == "fp16":
         to_float16(graph, [*wide, *(writer.pairs[name].name for name in written if name in wide)])
-    return Inserted(written, dict(writer.dead))
+    return Inserted(written, dict(writer.dead), dict(writer.weight_scales))
 
 
 class _Writer:
     """Makes pairs and connects them; `finish` puts the new nodes into the graph."""
 
-    def __init__(self, graph: gs.Graph, options: QdqOptions, wide: frozenset[str]) -> None:
+    def __init__(
+        self, graph: gs.Graph, options: QdqOptions, wide: frozenset[str], given: GivenWeights
+    ) -> None:
         self.graph = graph
         self.options = options
         self.wide = wide
+        self.given = given
         self.node: dict[str, gs.Node] = {node.outputs[0].name: node for node in graph.nodes if node.outputs}
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
         self.names = Names(names_in(graph))
@@ -103,6 +119,7 @@ class _Writer:
         self.before: dict[str, list[gs.Node]] = {}
         self.shared_weights: dict[tuple[str, int | None, bool], gs.Tensor] = {}
         self.dead: dict[str, int] = {}
+        self.weight_scales: dict[str, np.ndarray] = {}
 
     def opset(self, placement: Placement) -> int:
         """The opset the pairs need, or the higher one asked for."""
@@ -157,26 +174,47 @@ class _Writer:
         values = self.constants.value(tensor)
         if values is None:
             raise ModelError(f"weight {weight.tensor!r} is not constant")
-        found = weight_scales(values, weight.axis, weight.tensor)
+        limit = weight_limit(self.options.weight_bits)
+        found = weight_scales(values, weight.axis, weight.tensor, limit)
         if found.dead:
             self.dead[weight.tensor] = len(found.dead)
         dtype = self._scale_dtype(tensor)
-        scale = round_up(found.scales, dtype)
+        scale = round_up(self.given.scales.get(weight.tensor, found.scales), dtype)
+        self.weight_scales[weight.tensor] = scale
+        integers = self.given.integers.get(weight.tensor)
+        if integers is None and (weight.tensor in self.given.scales or limit != WEIGHT_MAX):
+            integers = quantize_weight(values, scale, weight.axis, limit)
         if weight.axis is None:
             scale = scale.reshape(())
         if weight.stays_float:
             source = tensor
-            if not isinstance(tensor, gs.Constant):
+            if integers is not None:
+                # Values of the grid, which Q rounds to these integers.
+                along = broadcast_scales(scale.astype(np.float32), weight.axis, values.ndim)
+                exact = (integers.astype(np.float32) * along).astype(values.dtype)
+                source = gs.Constant(self.names.fresh(f"{weight.tensor}_rounded"), exact)
+            elif not isinstance(tensor, gs.Constant):
                 source = gs.Constant(self.names.fresh(f"{weight.tensor}_constant"), values)
             nodes = list(self.make.pair(source, scale, weight.axis))
         else:
-            stored = gs.Constant(
-                self.names.fresh(f"{weight.tensor}_quantized"), quantize_weight(values, scale, weight.axis)
-            )
+            if integers is None:
+                integers = quantize_weight(values, scale, weight.axis)
+            stored = gs.Constant(self.names.fresh(f"{weight.tensor}_quantized"), integers)
             nodes = [self.make.dequantizer(weight.tensor, stored, scale, weight.axis)]
         self.before.setdefault(weight.read.node, []).extend(nodes)
         nodes[-1].outputs[0].dtype, nodes[-1].outputs[0].shape = values.dtype, list(values.shape)
         return nodes[-1].outputs[0]
+
+    def bias(self, name: str) -> None:
+        """Lets a node read a given bias."""
+        import onnx_graphsurgeon as gs
+
+        node, given = self.node[name], self.given.biases[name]
+        while len(node.inputs) <= given.index:
+            node.inputs.append(gs.Variable.empty())
+        old = node.inputs[given.index]
+        wanted = f"{old.name}_corrected" if old.name else f"{name}_bias"
+        node.inputs[given.index] = gs.Constant(self.names.fresh(wanted), given.value)
 
     def _scale_dtype(self, tensor: gs.Tensor) -> np.dtype:
         """The type of a tensor's scales, which is what its DQ makes."""

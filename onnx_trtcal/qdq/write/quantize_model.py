@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.qdq.export_target import with_metadata, with_opset, without_value_info
+from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.mixed_concats import mixed_concats
 from onnx_trtcal.qdq.place.place import place
@@ -26,7 +27,22 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.place.placement import Placement
 
-__all__ = ["Quantized", "quantize_model"]
+__all__ = ["Layer", "Quantized", "quantize_model"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weighted op.
+
+    Attributes:
+        name: the node's name, or its first output where it has none.
+        op: its op type.
+        reason: why it stays in floating point; empty when it is quantized.
+    """
+
+    name: str
+    op: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -38,12 +54,14 @@ class Quantized:
         model: what `graph` is exported against: the original with the new opset and the scale record.
         placement: where the pairs are, and which layers were left alone and why.
         inserted: the scales as written, and dead weight channels.
+        layers: every weighted op, in graph order.
     """
 
     graph: gs.Graph
     model: Model
     placement: Placement
     inserted: Inserted
+    layers: tuple[Layer, ...]
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
@@ -63,6 +81,7 @@ def quantize_model(
     scales: Mapping[str, float],
     options: QdqOptions = QdqOptions(),
     unseen: Collection[str] = (),
+    given: GivenWeights = GivenWeights(),
 ) -> Quantized:
     """The explicitly quantized form of a float model.
 
@@ -74,6 +93,7 @@ def quantize_model(
         options: which layers, and how weights are stored.
         unseen: tensors whose scale is made up, because no value of theirs was ever seen: a layer that reads one is
             left in floating point, too.
+        given: scales and integers of weights, and biases, that a search found.
 
     Raises:
         ModelError: nothing can be quantized, or the opset cannot be raised.
@@ -90,17 +110,22 @@ def quantize_model(
     mixed = mixed_concats(Flow(graph), kept)
     placement = place(graph, find_groups(graph, model.shapes), options, scales, unseen, mixed)
     if not placement.quantized:
-        reasons = (
+        why = (
             "; ".join(sorted(set(placement.left.values()))) or "it has no Conv, ConvTranspose, Gemm or MatMul"
         )
         raise ModelError(
-            f"no layer of the model can be quantized: {reasons}",
+            f"no layer of the model can be quantized: {why}",
             fix="see target, min_channels, gemv and exclude; do the scales belong to this model?",
         )
-    inserted = quantize_graph(graph, placement, scales, options)
+    # Found before float16 gives outputs other names and lets Casts make them.
+    reasons = {**dict.fromkeys(placement.quantized, ""), **placement.left}
+    outputs = [node.outputs[0].name if node.outputs else "" for node in graph.nodes]
+    layers = [(node, name) for node, name in zip(graph.nodes, outputs, strict=True) if name in reasons]
+    inserted = quantize_graph(graph, placement, scales, options, given)
     recorded = {name: float(np.float32(scale)) for name, scale in scales.items()}
     record = dump_record(Record(recorded, inserted.scales, tuple(name for name in scales if name in unseen)))
     target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
     if options.high_precision == "fp16":
         target = without_value_info(target)
-    return Quantized(graph, target, placement, inserted)
+    named = tuple(Layer(node.name or name, node.op, reasons[name]) for node, name in layers)
+    return Quantized(graph, target, placement, inserted, named)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from helpers import toys
@@ -9,6 +11,9 @@ from helpers.qdq_toys import conv, pairs, placed, pool_branch, weights
 
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.placement import Read
+
+if TYPE_CHECKING:
+    import onnx
 
 X = {"x": ["N", 16, 8, 8]}
 
@@ -293,7 +298,7 @@ def test_attention_products_are_quantized_unless_asked() -> None:
     ]
     inputs = {"q": ["N", 16, 32], "k": ["N", 32, 16], "v": ["N", 16, 32]}
     model = toys.model(nodes, inputs, ["y"], {"scale": np.float32(0.1)})
-    placement = placed(model, QdqOptions(attention=False))
+    placement = placed(model, QdqOptions(attention="float"))
     assert set(placement.left) == {"logits", "y"} and pairs(placement) == {}
     assert pairs(placed(model)) == {
         "q": [("logits", 0)],
@@ -301,6 +306,28 @@ def test_attention_products_are_quantized_unless_asked() -> None:
         "p": [("y", 0)],
         "v": [("y", 1)],
     }
+
+
+def attention_over(count: int | str, queries: int = 16) -> onnx.ModelProto:
+    nodes = [
+        toys.node("MatMul", "q k", "logits"),
+        toys.node("Softmax", "logits", "p", axis=-1),
+        toys.node("MatMul", "p v", "y"),
+    ]
+    return toys.model(nodes, {"q": ["N", queries, 32], "k": ["N", 32, count], "v": ["N", count, 32]}, ["y"])
+
+
+@pytest.mark.parametrize(("count", "left"), [(31, set()), (32, {"y"}), (320, {"y"}), ("tokens", {"y"})])
+def test_many_probabilities_stay_float(count: int | str, left: set[str]) -> None:
+    placement = placed(attention_over(count))
+    assert set(placement.left) == left
+    assert all("probabilities of an attention" in reason for reason in placement.left.values())
+    assert not placed(attention_over(count), QdqOptions(attention="int8")).left
+
+
+def test_in_float16_both_products_of_a_long_attention_are_float() -> None:
+    assert set(placed(attention_over(64), QdqOptions(high_precision="fp16")).left) == {"logits", "y"}
+    assert not placed(attention_over(16), QdqOptions(high_precision="fp16")).left
 
 
 def concat_model(*, nested: bool = False) -> object:

@@ -33,10 +33,10 @@ def test_a_quantized_model_has_them() -> None:
 
 
 def test_pairs_reach_products_through_ops_that_move_values() -> None:
-    layers = by_name(quantized(attention(), attention=True))
+    layers = by_name(quantized(attention(), attention="int8"))
     assert list(layers) == ["n_q", "n_k", "n_v", "n_qk", "n_pv", "n_out"]
     assert all(one.has_pairs for one in layers.values())
-    left = by_name(quantized(attention(), attention=False))
+    left = by_name(quantized(attention(), attention="float"))
     assert left["n_qk"].lacking == "its input 'q_turned' and its input 'k_turned'"
 
 

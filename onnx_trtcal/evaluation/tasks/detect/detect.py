@@ -35,11 +35,11 @@ _UNNAMED = re.compile(r"(^item \d+|^data|\[\d+\])$")
 class DetectOptions:
     """How detections are read and matched; fields as in `evaluation.request.SimulationOptions`."""
 
-    head: str = ""
-    output: str = ""
-    score_threshold: float = 0.25
-    iou: float = 0.5
-    nms_iou: float = 0.45
+    head: str
+    output: str
+    score_threshold: float
+    iou: float
+    nms_iou: float
 
 
 class Detect:

@@ -1,0 +1,1 @@
+"""Second-order rounding of weights and bias correction: `--round`, layer by layer on the quantized net so far."""
