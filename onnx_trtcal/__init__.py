@@ -11,9 +11,13 @@ imported when it is first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# The module `typing` takes time to import, in which an interrupt would be a traceback.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration

@@ -75,7 +75,7 @@ def read_coco(path: Path) -> dict[str, int]:
         shown: dict[Any, set[int]] = {}
         for box in content["annotations"]:
             shown.setdefault(box["image_id"], set()).add(numbers[box["category_id"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise DataError(
             f"the file does not hold COCO annotations: {type(error).__name__}: {error}",
             where=str(path),

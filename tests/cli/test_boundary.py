@@ -41,7 +41,7 @@ def failing(error: BaseException) -> Callable[[], int]:
     def work() -> NoReturn:
         local = SECRET
         try:
-            raise KeyError(local)  # noqa: TRY301 (its frame is what holds the data)
+            {}[local]
         except KeyError as cause:
             raise error from cause
 
@@ -57,7 +57,7 @@ def test_what_is_unforeseen_is_one_line_and_a_report(reports: Path, capsys: Capt
     (report,) = reports.iterdir()
     assert str(report) in said.err and stat.S_IMODE(report.stat().st_mode) == 0o600
     text = report.read_text(encoding="utf-8")
-    assert "raise KeyError(local)" in text and "builtins.KeyError" in text and "builtins.ValueError" in text
+    assert "{}[local]" in text and "builtins.KeyError" in text and "builtins.ValueError" in text
     assert f"numpy {__import__('numpy').__version__}" in text and r"'m\x1b.onnx'" in text
     assert SECRET not in text and SECRET not in said.err
 
@@ -193,10 +193,10 @@ def test_an_interrupt_at_any_time_is_no_error(tmp_path: Path) -> None:
         time.sleep(0.25 + 0.15 * step)
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=60)[1].decode()
-        # Before the first line of the package runs, the interrupt is Python's own to report.
-        ours = "onnx_trtcal" in said or run.returncode in (0, 130)
-        assert not ours or run.returncode in (0, 130), said
-        assert "Traceback" not in said or "<frozen" in said, said
+        # Before the program runs, while Python starts and looks for it, an interrupt is Python's own to report.
+        if "Traceback" not in said or "__main__.py" in said:
+            assert run.returncode in (0, 130), said
+            assert said in ("", "interrupted\n") or "warning" in said, said
 
 
 def test_misuse_is_printed_escaped(capsys: Capture) -> None:

@@ -24,10 +24,10 @@ READERS = (
 )
 
 
-@pytest.mark.parametrize(("readers", "inputs"), zip(READERS, (150, 150, 25), strict=True))
+@pytest.mark.parametrize(("readers", "inputs"), zip(READERS, (40, 40, 4), strict=True))
 def test_no_input_is_a_finding(readers: tuple[str, ...], inputs: int, tmp_path: Path) -> None:
     only = [word for reader in readers for word in ("--only", reader)]
-    command = [*FUZZ, "--inputs", str(inputs), "--seconds", "8", "--seed", "2026", "--jobs", "4", *only]
+    command = [*FUZZ, "--inputs", str(inputs), "--seed", "2026", "--jobs", "4", *only]
     done = subprocess.run(
         [*command, "--work", str(tmp_path / "work")],
         capture_output=True,
@@ -74,9 +74,9 @@ def test_inputs_are_the_same_wherever_they_are_made(campaign: Path) -> None:
     from fuzzing.targets import TARGETS
 
     for reader in TARGETS:
-        made = [input_of(reader, campaign / "good", 5, index) for index in range(40)]
-        assert made == [input_of(reader, campaign / "good", 5, index) for index in range(40)]
-        assert len({data for data, _ in made}) > 25, reader
+        made = [input_of(reader, campaign / "good", 5, index) for index in range(6)]
+        assert made == [input_of(reader, campaign / "good", 5, index) for index in range(6)]
+        assert len({data for data, _ in made}) > 3, reader
 
 
 MISBEHAVIOUR = {

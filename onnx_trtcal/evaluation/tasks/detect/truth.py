@@ -214,7 +214,7 @@ def _read_coco(path: Path) -> Truth:
         images = {names[number]: _coco_boxes(boxes, sizes[number]) for number, boxes in shown.items()}
         categories = {int(box["category_id"]): "" for box in content["annotations"]}
         categories |= {int(each["id"]): str(each.get("name", "")) for each in content.get("categories") or []}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"the file does not hold COCO annotations: {type(error).__name__}: {error}",
             where=str(path),
