@@ -103,6 +103,9 @@ def calibrate_for(
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
+    bounded = options.budget is not None or options.steps is not None
+    if bounded and all(method.name != "auto" for method in prepared.methods.values()):
+        listener.warn("--budget and --steps bound method auto, which no tensor has: they change nothing")
     path = Path(checkpoint) if checkpoint else None
     search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
     keeper = SampleKeeper(

@@ -339,6 +339,6 @@ def test_what_is_compared_ends_at_the_plugin_as_well() -> None:
     qdq = QdqOptions(min_channels=1)
     result = evaluate(model, DATA, EvaluationOptions(options=CPU, qdq=qdq), listener=listener)
     assert {each.name for each in result.outputs} == {"c", "r"}
-    assert any("what is compared are 'c', 'r'" in line for line in listener.said)
+    assert any("compared: 'c', 'r'" in line for line in listener.said)
     request = SensitivityOptions(options=CPU, qdq=qdq)
     assert [group.name for group in sensitivity(model, DATA, request).ranked] == ["c"]

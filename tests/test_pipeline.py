@@ -269,3 +269,10 @@ def test_data_that_goes_by_once_is_refused_for_a_method_of_two_passes() -> None:
     with pytest.raises(DataError, match="reads the data twice"):
         calibrate(network(), once(), replace(CPU, method_for=("x=mxnet",)))
     assert not read, "refused before anything was read"
+
+
+@pytest.mark.parametrize(("method", "warned"), [("mse", True), ("auto", False)])
+def test_a_budget_without_auto_is_warned_of(method: str, warned: bool) -> None:
+    listener = RecordingListener()
+    calibrate(network(), samples(4), replace(CPU, method=method, budget=60.0), listener=listener)
+    assert any("--budget" in text for text in listener.warned) is warned

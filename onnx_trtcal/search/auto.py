@@ -211,7 +211,8 @@ def _refine(setup: Setup, best: Contender, together: Assignment, order: Sequence
 
 def _changes(order: Sequence[Group]) -> Iterator[tuple[str, Group]]:
     """What is changed by one step: all thresholds, named by an empty group, then one after the other."""
-    return itertools.chain([("all", ())], ((names[0], names) for names in order))
+    # A tensor may be called `all`, too.
+    return itertools.chain([("all", ())], ((f"tensor {names[0]}", names) for names in order))
 
 
 def _proposals(setup: Setup, best: Contender, together: Assignment, names: Group) -> dict[str, Assignment]:

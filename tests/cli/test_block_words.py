@@ -24,6 +24,16 @@ def test_the_worst_block_is_the_verdict() -> None:
     assert verdict_lines((), 2)[0].startswith("verdict: none")
 
 
+def test_blocks_without_error_or_values() -> None:
+    same = BlockError(Block("s"), 0.0, 9.0, verdict=True, values=3)
+    empty = BlockError(Block("e"), 0.0, 0.0, verdict=False, values=0)
+    assert verdict_lines((same, empty), 1) == [
+        "verdict: exact in s, the worst of 2 blocks, 1 sample",
+        "  s: exact",
+        "  e: exact (no value in any sample)",
+    ]
+
+
 def test_very_many_blocks_are_cut_short() -> None:
     lines = verdict_lines((SCORES,) * 25, 4)
     assert len(lines) == 22 and lines[-1] == "  and 5 more"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from helpers.small import RecordingListener
 
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.evaluation.labels import read_labels
+from onnx_trtcal.evaluation.request import EvaluationOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,3 +217,8 @@ def test_a_label_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     labels = read_labels(tmp_path / "l.csv")
     with pytest.raises(DataError, match="not a class from 0 to 4"):
         labels.number(labels.of(["a.png"], 0)[0], 5, "a.png")
+
+
+def test_an_array_is_not_labels():
+    with pytest.raises(OptionError, match="labels is a ndarray, wanted the path"):
+        EvaluationOptions(labels=np.zeros(3, int))

@@ -328,3 +328,19 @@ def test_a_search_takes_ten_runs_a_sample_at_most(count: int, monkeypatch: pytes
     calibrate(convolutions("n"), images(count), Options(method="auto", provider="cpu"))
     # A tensor may take a few more thresholds than most do.
     assert 0 < max(used) <= 1.1 * 10 * max(count, 32)
+
+
+def test_a_tensor_may_be_called_as_a_step_is() -> None:
+    proto = toys.model(
+        [toys.node("MatMul", "x w", "all"), toys.node("MatMul", "all w", "y")],
+        {"x": ["n", 8]},
+        {"y": ["n", 8]},
+        {"w": np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)},
+    )
+    data = np.random.default_rng(1).normal(size=(6, 8)).astype(np.float32)
+    renamed = onnx.ModelProto.FromString(proto.SerializeToString())
+    renamed.graph.node[0].output[0] = renamed.graph.node[1].input[0] = "b"
+    named, other = (
+        calibrate(each, data, Options(method="auto", provider="cpu")).thresholds for each in (proto, renamed)
+    )
+    assert named["all"] == other["b"] and named["x"] == other["x"]

@@ -48,7 +48,7 @@ def compared_line(runnable: Runnable) -> str:
     if runnable.stops:
         parts.append(f"ONNX Runtime has no kernel for {listed(list(runnable.stops.values()))}")
     if runnable.beyond:
-        parts.append(f"what is compared are {listed([repr(name) for name in runnable.model.outputs])}")
+        parts.append(f"compared: {listed([repr(name) for name in runnable.model.outputs])}")
     return "; ".join(parts)
 
 

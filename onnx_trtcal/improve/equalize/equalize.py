@@ -222,8 +222,9 @@ class _Job:
         self.data, self.options, self.listener = data, options, listener
         # What is compared runs in float32, and its weights are rounded to the nearest.
         self.qdq = replace(qdq, high_precision="fp32", round=False)
-        # The samples of the trials are in memory, and all of them count.
-        self.trial_options = replace(options, max_samples=None, until_stable=None)
+        # The samples of the trials are in memory, and all of them count. NaN is left to the calibration that follows,
+        # which knows the samples' names.
+        self.trial_options = replace(options, max_samples=None, until_stable=None, allow_nonfinite=True)
         provider = choose_provider(options.provider)
         self.session_options: SessionOptions = (provider, options.threads, options.ort_custom_ops)
 

@@ -56,6 +56,11 @@ def round_on_data(found: ScaleSource, data: Any, qdq: QdqOptions, listener: List
     assert calibration is not None, "data is calibrated on"
     prepared, options = calibration.prepared, calibration.options
     if prepared.original is not prepared.model:
+        if options.until:
+            raise OptionError(
+                "round needs all of the model to run, and --until ends it early",
+                fix="leave --round or --until out",
+            )
         raise OptionError(
             "round needs all of the model to run in ONNX Runtime, and only a part of this one does",
             fix="leave --round out, or give ONNX Runtime the kernels that it lacks with --ort-custom-ops",
@@ -73,7 +78,7 @@ def round_on_data(found: ScaleSource, data: Any, qdq: QdqOptions, listener: List
     samples = read_again(source, hashes, most_samples(multiply_adds(prepared.folded)))
     if len(samples) < FEWEST_SAMPLES:
         raise DataError(
-            "round needs two samples at least, one of them to hold back",
+            "round needs two different samples at least, one of them to hold back",
             fix="give more data, or leave --round out",
         )
     session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)

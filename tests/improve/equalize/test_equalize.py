@@ -21,7 +21,7 @@ from onnx_trtcal import (
     lint,
     quantize,
 )
-from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.errors import DataError, NonFiniteError, OptionError
 from onnx_trtcal.evaluation.request import EvaluationOptions
 from onnx_trtcal.provenance import EQUALIZED_KEY
 
@@ -222,3 +222,11 @@ def test_no_more_kernels(tmp_path: Path) -> None:
         found.append(compile_model(path))
     plain, equalized = found
     assert len(equalized.kernels) <= len(plain.kernels)
+
+
+def test_nan_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+    for at, each in enumerate(samples()):
+        each["x"][0, 0, 0] = np.nan if at == 7 else 0
+        np.save(tmp_path / f"{at:02}.npy", each["x"])
+    with pytest.raises(NonFiniteError, match=r"first in sample 07\.npy"):
+        quantize(mobile("Relu", blocks=1), tmp_path, OPTIONS, QdqOptions(equalize="free"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -258,7 +259,7 @@ def test_without_samples_it_is_refused() -> None:
             quantize(proto, source, OPTIONS, ROUND)
     with pytest.raises(DataError, match="only once"):
         quantize(proto, iter(data), OPTIONS, ROUND)
-    with pytest.raises(DataError, match="two samples at least"):
+    with pytest.raises(DataError, match="two different samples at least"):
         quantize(proto, data[:1], OPTIONS, ROUND)
 
 
@@ -266,3 +267,8 @@ def test_how_samples_are_divided() -> None:
     assert held_back(2) == ([0], [1])
     assert held_back(7) == ([0, 1, 3, 4, 6], [2, 5])
     assert [most_samples(cost) for cost in (None, 10, 2**28, 2**40)] == [32, 96, 64, 16]
+
+
+def test_a_model_that_is_cut_short_is_refused() -> None:
+    with pytest.raises(OptionError, match="--until ends it early"):
+        quantize(net(), samples(4), replace(OPTIONS, until=("c",)), ROUND)
