@@ -99,12 +99,10 @@ class Quantization:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every weighted op, in graph order."""
-        placement = self.quantized.placement
-        wanted = {**dict.fromkeys(placement.quantized, ""), **placement.left}
+        left = self.quantized.placement.left
         return tuple(
-            Layer(node.name or node.outputs[0].name, node.op, wanted[node.outputs[0].name])
-            for node in self.quantized.graph.nodes
-            if node.outputs and node.outputs[0].name in wanted
+            Layer(node.name or output, node.op, left.get(output, ""))
+            for output, node in self.quantized.layers.items()
         )
 
     @property

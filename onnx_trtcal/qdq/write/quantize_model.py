@@ -39,12 +39,21 @@ class Quantized:
         model: what `graph` is exported against: the original with the new opset and the scale record.
         placement: where the pairs are, and which layers were left alone and why.
         inserted: the scales as written, and dead weight channels.
+        layers: first output of a weighted op, as in `placement` -> its node, in graph order. float16 may have given
+            the node another output.
     """
 
     graph: gs.Graph
     model: Model
     placement: Placement
     inserted: Inserted
+    layers: Mapping[str, gs.Node]
+
+    @property
+    def quantized_names(self) -> frozenset[str]:
+        """Names of the quantized layers in the model that is written; first outputs where they have none."""
+        nodes = (self.layers[output] for output in self.placement.quantized)
+        return frozenset(node.name or node.outputs[0].name for node in nodes)
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
@@ -100,10 +109,13 @@ def quantize_model(
             f"no layer of the model can be quantized: {reasons}",
             fix="see target, min_channels, gemv and exclude; do the scales belong to this model?",
         )
+    weighted = {*placement.quantized, *placement.left}
+    outputs = ((node.outputs[0].name, node) for node in graph.nodes if node.outputs)
+    layers = {output: node for output, node in outputs if output in weighted}
     inserted = quantize_graph(graph, placement, scales, options, given)
     recorded = {name: float(np.float32(scale)) for name, scale in scales.items()}
     record = dump_record(Record(recorded, inserted.scales, tuple(name for name in scales if name in unseen)))
     target = with_metadata(with_opset(model, graph.opset), RECORD_KEY, record)
     if options.high_precision == "fp16":
         target = without_value_info(target)
-    return Quantized(graph, target, placement, inserted)
+    return Quantized(graph, target, placement, inserted, layers)
