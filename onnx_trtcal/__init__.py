@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
     from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
     from onnx_trtcal.trt.compiler.options import CompileOptions
+    from onnx_trtcal.tuning.options import TuneOptions
+    from onnx_trtcal.tuning.tune import tune
+    from onnx_trtcal.tuning.tuning import Tuning
 
 __all__ = [
     "Cache",
@@ -59,6 +62,8 @@ __all__ = [
     "Quantization",
     "Sensitivity",
     "SensitivityOptions",
+    "TuneOptions",
+    "Tuning",
     "calibrate",
     "check",
     "check_end_result",
@@ -80,6 +85,7 @@ __all__ = [
     "sensitivity",
     "set_cache_version",
     "solve",
+    "tune",
     "write_cache",
 ]
 
@@ -107,6 +113,8 @@ _HOMES = {
     "Quantization": "quantization",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
+    "TuneOptions": "tuning.options",
+    "Tuning": "tuning.tuning",
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
@@ -128,6 +136,7 @@ _HOMES = {
     "sensitivity": "evaluation.ranking",
     "set_cache_version": "trt.cache_ops",
     "solve": "scale_source",
+    "tune": "tuning.tune",
     "write_cache": "trt.cache",
 }
 

@@ -56,15 +56,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal import check, read_cache
-    from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, write_followed
+    from onnx_trtcal.cli.cache.shared import cache_destinations
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.parser:
         return _run_parser(args, console)
-    if args.write_completed:
-        read = [args.model, args.cache, *([args.log] if args.log else [])]
-        check_targets([args.write_completed], read)
+    read = [args.model, args.cache, *([args.log] if args.log else [])]
+    with cache_destinations([args.write_completed] if args.write_completed else [], read):
+        return _check(args, console)
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from onnx_trtcal import check, read_cache
+    from onnx_trtcal.cli.cache.shared import known_sidecar, write_followed
+
     cache = read_cache(args.cache)
     sidecar = known_sidecar(args.cache, console)
     coverage = check(args.model, args.cache, args.log, args.ort_custom_ops)
@@ -74,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         )
         write_followed(args.write_completed, coverage.completed(cache), content)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         _print(coverage, sidecar, console, args)
     return 0 if coverage.complete else 1
@@ -93,7 +98,7 @@ def _run_parser(args: argparse.Namespace, console: Console) -> int:
     except CompilerMissingError as error:
         return report_missing(error)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         print_parser_coverage(coverage, console)
     return 0 if coverage.complete else 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
+
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.verification import Verification
@@ -38,7 +39,7 @@ def print_verification(found: Verification, console: Console) -> None:
     for name in found.absent:
         console.result(f"  {name}: the written model has no layer of this name")
     if found.lost:
-        flags = " ".join(f"--exclude {shlex.quote(layer.name)}" for layer in found.lost[:_MOST_NAMES])
+        flags = " ".join(f"--exclude {shell_word(layer.name)}" for layer in found.lost[:_MOST_NAMES])
         more = " …" if len(found.lost) > _MOST_NAMES else ""
         console.line(f"to leave them in floating point, add {flags}{more}")
     for layer in found.undecided:

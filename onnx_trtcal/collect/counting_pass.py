@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.checkpoint import Checkpoint
+from onnx_trtcal.collect.forecast import Forecast
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,19 +71,23 @@ class CountingPass:
         if not watch.resume(collection):
             checkpoint.ignore("it was not collected with the same --until-stable and methods")
             collection = fresh
+        forecast = Forecast(self.runs.source.count, len(fresh.histograms), path, self.listener)
         try:
-            self._count_into(collection, checkpoint, watch)
+            self._count_into(collection, checkpoint, watch, forecast)
         except OtherSamplesError as error:
             if not self.runs.source.countable:
                 raise  # the data may not be read again
             checkpoint.ignore(error.what)
             collection = fresh
-            self._count_into(collection, checkpoint, watch)
+            self._count_into(collection, checkpoint, watch, forecast)
         return collection, watch.movement
 
-    def _count_into(self, collection: Collection, checkpoint: Checkpoint, watch: Watch) -> None:
+    def _count_into(
+        self, collection: Collection, checkpoint: Checkpoint, watch: Watch, forecast: Forecast
+    ) -> None:
         watch.resume(collection)
         counted = collection.samples
+        done = len(counted)
 
         def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             collection.add(batch.names, batch.hashes, arrays, self.pool)
@@ -95,7 +101,10 @@ class CountingPass:
             )
             # The look is saved before the checkpoint that it belongs to.
             watch.look(collection, batch.count)
-            checkpoint.note(collection, batch.count)
+            checkpoint.note(collection, list(zip(batch.names, batch.hashes, strict=True)))
+            nonlocal done
+            done += batch.count
+            forecast.note(batch, done)
             return not watch.settled
 
         with self.listener.progress(self.runs.source.count) as advance:
@@ -111,6 +120,13 @@ class CountingPass:
                         counted,
                         self.scales.batch_ends,
                     )
+            except MemoryError as error:
+                checkpoint.save(collection)
+                raise CalibrationError(
+                    f"memory ran out with {many(done, 'sample')} counted",
+                    where=f"a batch of {self.batch_size}",
+                    fix="--memory-limit 2G or a smaller --batch-size takes less",
+                ) from error
             except CalibrationError:
                 checkpoint.save(collection)
                 raise

@@ -39,9 +39,9 @@ _LAST_WORDS = 2000  # characters of what a crashed compiler printed
 class CompilerMissingError(CalibrationError):
     """The package with NVIDIA's compiler is not installed, or cannot be loaded here."""
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
         """One line."""
-        return f"{self.what}: {self.fix}"
+        return [f"{self.what}: {self.fix}"]
 
 
 @dataclass(frozen=True)
