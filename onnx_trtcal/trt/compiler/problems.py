@@ -104,7 +104,7 @@ _RULES = (
     ),
     _Rule(
         "operator",
-        r"[Pp]lugin .*not found|No importer registered|^false$|^\w+ is not supported",
+        r"[Pp]lugin .*not found|No importer registered|^false$",
         "TensorRT for RTX has no such operator and no plugins: replace it by others; if TensorRT runs it as a plugin, "
         "compile the model without it",
     ),
