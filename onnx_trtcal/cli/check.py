@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.compiler_flags import report_missing
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
+from onnx_trtcal.cli.parser_report import already_quantized, print_parser_coverage
 from onnx_trtcal.errors import OptionError, listed
 from onnx_trtcal.trt.sidecar import completed_sidecar
 
@@ -87,7 +88,6 @@ def _check(args: argparse.Namespace, console: Console) -> int:
 def _run_parser(args: argparse.Namespace, console: Console) -> int:
     """Compares with the parser's network, and with nothing else."""
     from onnx_trtcal import check_parser
-    from onnx_trtcal.cli.parser_report import print_parser_coverage
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     for flag, given in (("--log", args.log), ("--write-completed", args.write_completed)):
@@ -133,8 +133,7 @@ def _print(coverage: Coverage, sidecar: Sidecar, console: Console, args: argpars
             "of it?"
         )
     if coverage.quantized:
-        found = ", ".join(coverage.quantized)
-        console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
+        console.warn(already_quantized(coverage.quantized))
     _warn_of_made_up(coverage, sidecar, console)
     offers = sum(gap.offer is not None for gap in coverage.gaps)
     if args.write_completed:

@@ -126,6 +126,8 @@ def _print_one(made: Compilation, console: Console) -> None:
 
 def _verdict(made: Compilation) -> str:
     if made.summary is None:
+        if any(problem.stage == "stopped" for problem in made.problems):
+            return "not known: NVIDIA's compiler was stopped before it was done"
         internal = all(problem.stage == "internal" for problem in made.problems)
         return "does not build: an internal error of NVIDIA's compiler" if internal else "does not build"
     count = made.summary
@@ -161,9 +163,10 @@ def _print_layers(layers: Sequence[Layer], console: Console) -> None:
         console.line(f"  {_counted(len(left), 'layer')} not in INT8, the most multiply-adds first:")
         _print_rows(left if console.verbose else left[:_ROWS], console)
         _print_hidden(len(left), console)
-    if console.verbose:
+    found = [layer for layer in layers if layer.int8]
+    if console.verbose and found:
         console.line("  in INT8:")
-        _print_rows([layer for layer in layers if layer.int8], console)
+        _print_rows(found, console)
 
 
 def _print_rows(layers: Sequence[Layer], console: Console) -> None:

@@ -123,8 +123,7 @@ def _verified(made: Quantization, path: Path, qdq: QdqOptions, args: argparse.Na
     calibration = made.source.calibration
     seen = calibration.seen_shapes if calibration else {}
     known = {name: each.smallest for name, each in dynamic_shapes(made.source.model.inputs, seen).items()}
-    quantized = {layer.name for layer in made.layers if not layer.reason}
-    return verify(path, quantized, qdq.target, compile_options(args, known))
+    return verify(path, made.quantized.quantized_names, qdq.target, compile_options(args, known))
 
 
 def print_quantization(
