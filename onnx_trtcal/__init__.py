@@ -11,9 +11,13 @@ imported when it is first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# The module `typing` takes time to import, in which an interrupt would be a traceback.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
     from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
     from onnx_trtcal.trt.compiler.options import CompileOptions
+    from onnx_trtcal.tuning.options import TuneOptions
+    from onnx_trtcal.tuning.tune import tune
+    from onnx_trtcal.tuning.tuning import Tuning
 
 __all__ = [
     "Cache",
@@ -59,6 +66,8 @@ __all__ = [
     "Quantization",
     "Sensitivity",
     "SensitivityOptions",
+    "TuneOptions",
+    "Tuning",
     "calibrate",
     "check",
     "check_end_result",
@@ -80,6 +89,7 @@ __all__ = [
     "sensitivity",
     "set_cache_version",
     "solve",
+    "tune",
     "write_cache",
 ]
 
@@ -107,6 +117,8 @@ _HOMES = {
     "Quantization": "quantization",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
+    "TuneOptions": "tuning.options",
+    "Tuning": "tuning.tuning",
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
@@ -128,6 +140,7 @@ _HOMES = {
     "sensitivity": "evaluation.ranking",
     "set_cache_version": "trt.cache_ops",
     "solve": "scale_source",
+    "tune": "tuning.tune",
     "write_cache": "trt.cache",
 }
 

@@ -27,23 +27,29 @@ class CalibrationError(Exception):
 
     Args:
         what: one sentence that says what happened, with the values concerned.
+        details: more about it, one line each.
         where: the file, tensor, node or sample concerned; empty when `what` already names it.
         fix: what the user can do about it; empty when there is nothing to suggest.
     """
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+    def __init__(self, what: str, *, details: Sequence[str] = (), where: str = "", fix: str = "") -> None:
         super().__init__(what)
         self.what = what
+        self.details = tuple(details)
         self.where = where
         self.fix = fix
 
-    def __str__(self) -> str:
-        lines = [self.what]
+    def lines(self) -> list[str]:
+        """The message, line by line; names in it are as they were found, line breaks and all."""
+        lines = [self.what, *(f"    {detail}" for detail in self.details)]
         if self.where:
             lines.append(f"  where: {self.where}")
         if self.fix:
             lines.append(f"  to fix: {self.fix}")
-        return "\n".join(lines)
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
 
 
 class ModelError(CalibrationError):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
+from onnx_trtcal.collect.forecast import memory_told
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
@@ -25,6 +26,7 @@ from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.samples import SampleKeeper
 from onnx_trtcal.search.search import Search
+from onnx_trtcal.support.output_lock import locked
 from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
@@ -115,7 +117,8 @@ def calibrate_for(
             search.keep(batch)
         keeper.offer(batch)
 
-    measured = measure(prepared, data, options, listener, path, keep)
+    with locked([path] if path else []), memory_told("before the first batch"):
+        measured = measure(prepared, data, options, listener, path, keep)
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
@@ -178,8 +181,8 @@ def check_finite(collection: Collection, options: Options) -> None:
     if bad and not options.allow_nonfinite:
         more = [f"… and {len(bad) - _MOST_NAMED} more"] if len(bad) > _MOST_NAMED else []
         raise NonFiniteError(
-            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:\n    "
-            + "\n    ".join(bad[:_MOST_NAMED] + more),
+            f"NaN or Inf in {len(bad)} of {len(collection.histograms)} observed tensors, in graph order:",
+            details=bad[:_MOST_NAMED] + more,
             fix="look at the first tensor and its sample; --allow-nonfinite ignores such values and continues",
         )
 

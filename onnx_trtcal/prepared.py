@@ -6,7 +6,6 @@ methods again.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from onnx_trtcal.graph.plan.parser_names import with_helpers, with_parser_names
 from onnx_trtcal.graph.plan.plan import Plan, plan
 from onnx_trtcal.graph.plan.products import add_products, typed_products
 from onnx_trtcal.methods.assign import assign_methods
+from onnx_trtcal.support.printable import shell_word
 from onnx_trtcal.support.progress import Listener, LoggingListener
 from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import check_name
@@ -287,7 +287,7 @@ def _say_what_runs(runnable: Runnable, whole: Model, options: Options, listener:
         listener.say(text)
         return
     before = reads_of(whole.proto, runnable.stops) & set(runnable.model.outputs)
-    cut = " ".join(f"--until {shlex.quote(name)}" for name in sorted(before)[:_MOST_NAMES])
+    cut = " ".join(f"--until {shell_word(name)}" for name in sorted(before)[:_MOST_NAMES])
     listener.warn(
         f"{text}. So {many(len(layers), 'layer')} behind {'stays' if len(layers) == 1 else 'stay'} in floating "
         f"point ({listed(layers, _MOST_NAMES)}). Two ways on: give ONNX Runtime the kernel, in a library of custom "

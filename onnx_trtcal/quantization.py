@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.write.quantize_model import Layer, Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Quantization", "dequantize", "lint", "quantize", "quantize_calibrated"]
+__all__ = ["Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
 
 # A Q/DQ model has no calibrator of TensorRT's to be faithful to.
 _METHOD_ON_DATA = "auto"
@@ -159,6 +159,15 @@ def quantize_calibrated(
     if qdq.equalize != "off":
         check_equalizable(calibration)
     return _quantized(from_calibration(calibration), qdq)
+
+
+def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:
+    """The same model by the same scales and weights, with its pairs placed by other options.
+
+    Raises:
+        ModelError: no layer can be quantized.
+    """
+    return replace(_quantized(made.source, qdq, made.rounding), equalization=made.equalization)
 
 
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:

@@ -30,6 +30,7 @@ MADE = (
     "Preprocess",
     "QdqOptions",
     "SensitivityOptions",
+    "TuneOptions",
 )
 CACHE_VERBS = {
     "show": "read_cache",

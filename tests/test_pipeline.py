@@ -159,9 +159,9 @@ class TestNonFinite:
     def test_is_refused_with_tensor_count_and_sample(self) -> None:
         with pytest.raises(NonFiniteError) as refusal:
             calibrate(network(), self.DATA, replace(CPU, batch_size=5))
-        assert "'x': 32 NaN, 32 Inf, first in sample " in refusal.value.what
+        assert "'x': 32 NaN, 32 Inf, first in sample " in refusal.value.details[0]
         assert "--allow-nonfinite" in refusal.value.fix
-        first = refusal.value.what.split("'x': 32 NaN, 32 Inf, first in sample ")[1].splitlines()[0]
+        first = refusal.value.details[0].split("'x': 32 NaN, 32 Inf, first in sample ")[1]
         assert "3" in first and "4" not in first
 
     def test_is_left_out_when_allowed(self) -> None:

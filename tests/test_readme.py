@@ -57,7 +57,7 @@ def test_the_tables_are_those_that_are_generated() -> None:
 
 def assert_prints(command: str, sample: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a command line in a folder that holds the bundled models; a `…` in the sample stands for anything."""
-    for name in ("digits_resnet.onnx", "digits_calib"):
+    for name in ("digits_resnet.onnx", "digits_calib", "digits_test"):
         source, target = ROOT / "models" / name, folder / "models" / name
         target.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
@@ -86,6 +86,14 @@ def test_the_verification_is_that_of_its_command(tmp_path: Path, monkeypatch: py
     command = block("verify command")[0].removeprefix("onnx-trtcal ")
     version = importlib.metadata.version("tensorrt-rtx-cu12")
     sample = [re.sub(r"RTX [0-9.]+ for", f"RTX {version} for", line) for line in block("verify output")]
+    assert_prints(command, sample, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_the_steps_are_those_of_the_tune_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = block("tune command")[0].removeprefix("onnx-trtcal ")
+    # Times differ, and the last digits of a figure may, from machine to machine.
+    sample = [re.sub(r"\d[\d.,]*", "…", line) for line in block("tune output")]
     assert_prints(command, sample, tmp_path, monkeypatch)
 
 

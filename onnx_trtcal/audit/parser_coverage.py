@@ -63,12 +63,20 @@ class ParserCoverage:
         covered: its float tensors that have a usable entry, in the order of the network.
         gaps: those that have none: what costs INT8 first, then by kind.
         strangers: entries that name no float tensor of the network -> what they are.
+        quantized: op types that show that the model is quantized already, so that no cache is read for it.
     """
 
     version: str
     covered: tuple[str, ...]
     gaps: tuple[ParserGap, ...]
     strangers: Mapping[str, str]
+    quantized: tuple[str, ...] = ()
+
+    @property
+    def looks_foreign(self) -> bool:
+        """Whether most entries name no tensor of the model, so that the cache looks like another model's."""
+        foreign = sum(why == NO_SUCH_TENSOR for why in self.strangers.values())
+        return 2 * foreign > len(self.covered) + len(self.strangers)
 
     @property
     def complete(self) -> bool:
@@ -112,6 +120,7 @@ def check_parser(
         covered=tuple(name for name in network.tensors if name in usable),
         gaps=tuple(gaps),
         strangers=_strangers(loaded, planned, entries, network.tensors),
+        quantized=planned.quantized,
     )
 
 

@@ -6,20 +6,20 @@ Only the module of the verb that is asked for is imported, so that `--help` answ
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from onnx_trtcal import __version__
-from onnx_trtcal.cli.console import raise_refusal
-from onnx_trtcal.errors import CalibrationError, did_you_mean
+from onnx_trtcal.cli.boundary import run_guarded
+from onnx_trtcal.cli.streams import print_line
+from onnx_trtcal.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from _typeshed import SupportsWrite
 
 __all__ = ["VERBS", "main", "parser_for"]
 
@@ -35,6 +35,7 @@ VERBS = {
     "compile": "build a model with NVIDIA's own compiler, without a GPU, and tell what runs in INT8",
     "dequantize": "turn a Q/DQ model into a float model and a calibration cache",
     "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
+    "tune": "quantize so that accuracy falls no further than asked for, by the cheapest engine that does",
     "sensitivity": "rank the groups of a model by the damage INT8 does there",
 }
 
@@ -53,7 +54,7 @@ _EPILOG = "\n".join(
 def parser_for(verb: str) -> argparse.ArgumentParser:
     """The parser of a verb's arguments, with the flags that every verb has."""
     default = verb == _DEFAULT
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="onnx-trtcal" if default else f"onnx-trtcal {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog=_EPILOG if default else None,
@@ -74,33 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
     Returns:
-        The exit status: 0 done; 1 refused, or a negative verdict; 128 + the signal's number for a run that was
-        interrupted or whose reader has gone. Misuse leaves with status 2, through SystemExit.
+        The exit status: 0 done; 1 refused, or a negative verdict; 70 an error that nobody foresaw; 128 + the
+        signal's number for a run that was interrupted or whose reader has gone. Misuse leaves with status 2, and a
+        run that was terminated with 128 + the signal's number, through SystemExit.
     """
     # From 1.29 on, ONNX Runtime keeps a telemetry database unless it is told not to before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_guarded(lambda: _run(list(arguments)), arguments)
+
+
+def _run(arguments: list[str]) -> int:
     verb = arguments.pop(0) if arguments and arguments[0] in VERBS else _DEFAULT
     if verb == _DEFAULT:
         _reject_mistyped_verb(arguments)
     args = _parsed(parser_for(verb), arguments)
-    try:
-        with _orderly_termination():
-            status = int(_module(verb).run(args))
-        raise_refusal()
-    except CalibrationError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader of a pipe such as `| head` has gone: nothing is left to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(f"cannot write to standard output: {error.strerror or error}")
-    return status
+    return int(_module(verb).run(args))
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -116,28 +106,20 @@ def _module(verb: str) -> Any:
     return importlib.import_module(f"{__name__}.{verb}")
 
 
-@contextlib.contextmanager
-def _orderly_termination() -> Iterator[None]:
-    """Lets a terminated run remove its temporary files."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Parser(argparse.ArgumentParser):
+    """Prints help and complaints as everything else is printed: escaped, to streams of any kind."""
 
-    def leave(number: int, _frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong with the arguments, below the usage."""
+        for line in self.format_usage().splitlines():
+            print_line(sys.stderr, line)
+        _usage(f"{self.prog}: error: {message}")
 
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _fail(message: str) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    sys.stderr.write(f"error: {message}\n")
-    return 1
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        # argparse writes to a closed standard output through standard error.
+        complaint = file is not None and file is sys.stderr
+        for line in message.removesuffix("\n").split("\n"):
+            print_line(sys.stderr if complaint else sys.stdout, line)
 
 
 def _reject_mistyped_verb(arguments: Sequence[str]) -> None:
@@ -145,9 +127,9 @@ def _reject_mistyped_verb(arguments: Sequence[str]) -> None:
     if first and not first.startswith("-") and not os.path.exists(first):
         guess = did_you_mean(first, VERBS)
         if guess and "." not in first and "/" not in first:
-            _usage(f"{first!r} is neither a model file nor a verb: {guess}")
+            _usage(f"error: {first!r} is neither a model file nor a verb: {guess}")
 
 
 def _usage(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    print_line(sys.stderr, message)
     raise SystemExit(2)

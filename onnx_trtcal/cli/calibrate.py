@@ -19,10 +19,12 @@ from onnx_trtcal.cli.outputs import (
     write_qdq,
     write_tables,
 )
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
+
+    from onnx_trtcal.options import Options
 
 __all__ = ["configure", "run"]
 
@@ -50,9 +52,21 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args)
     check_tables(args)
     extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args)) if path]
-    check_destinations([*table_files(args), *extra], [args.model, *args.data])
     console = Console(quiet=args.quiet, verbose=args.verbose)
+    checkpoint = Path(f"{output_path(args)}.checkpoint")
 
+    from onnx_trtcal.cli.unfinished import checkpoint_told
+    from onnx_trtcal.collect.checkpoint import checkpoint_files
+
+    outputs, inputs = [*table_files(args), *extra], [args.model, *args.data]
+    with (
+        destinations(outputs, inputs, checkpoint_files(checkpoint)),
+        checkpoint_told(checkpoint, options, console),
+    ):
+        return _calibrate(args, options, console, checkpoint)
+
+
+def _calibrate(args: argparse.Namespace, options: Options, console: Console, checkpoint: Path) -> int:
     from onnx_trtcal import calibrate, save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
     from onnx_trtcal.cli.compiler_flags import report_missing
@@ -60,8 +74,6 @@ def run(args: argparse.Namespace) -> int:
     from onnx_trtcal.collect.checkpoint import remove_checkpoints
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
-    output = output_path(args)
-    checkpoint = Path(f"{output}.checkpoint")
     try:
         model, written = equalized_model(args, options, console)
         calibration = calibrate(
@@ -69,12 +81,6 @@ def run(args: argparse.Namespace) -> int:
         )
     except CompilerMissingError as error:
         return report_missing(error)
-    except KeyboardInterrupt:
-        if checkpoint.exists():
-            console.warn(
-                f"{checkpoint} holds what was counted until then: the same command resumes from there"
-            )
-        raise
     tables, files = write_tables(calibration, args)
     written += files
     if args.save_stats:

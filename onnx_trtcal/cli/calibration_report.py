@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.support.printable import shell_command
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ def _print_next(calibration: Calibration, model: str, cache: str, console: Conso
         )
     console.line("TensorRT 11 has no calibrators and reads no cache: put the scales into the model instead:")
     words = ["onnx-trtcal", "quantize", model, cache, "-o", f"{Path(model).stem}.int8.onnx"]
-    console.line(f"  {shlex.join(words)}")
+    console.line(f"  {shell_command(words)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.cli.compiler_flags import report_missing
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
+from onnx_trtcal.cli.parser_report import already_quantized, print_parser_coverage
 from onnx_trtcal.errors import OptionError, listed
 from onnx_trtcal.trt.sidecar import completed_sidecar
 
@@ -55,15 +56,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the account; the exit status is 0 when nothing that is missing costs INT8, else 1."""
-    from onnx_trtcal import check, read_cache
-    from onnx_trtcal.cli.cache.shared import check_targets, known_sidecar, write_followed
+    from onnx_trtcal.cli.cache.shared import cache_destinations
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     if args.parser:
         return _run_parser(args, console)
-    if args.write_completed:
-        read = [args.model, args.cache, *([args.log] if args.log else [])]
-        check_targets([args.write_completed], read)
+    read = [args.model, args.cache, *([args.log] if args.log else [])]
+    with cache_destinations([args.write_completed] if args.write_completed else [], read):
+        return _check(args, console)
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from onnx_trtcal import check, read_cache
+    from onnx_trtcal.cli.cache.shared import known_sidecar, write_followed
+
     cache = read_cache(args.cache)
     sidecar = known_sidecar(args.cache, console)
     coverage = check(args.model, args.cache, args.log, args.ort_custom_ops)
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         )
         write_followed(args.write_completed, coverage.completed(cache), content)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         _print(coverage, sidecar, console, args)
     return 0 if coverage.complete else 1
@@ -82,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
 def _run_parser(args: argparse.Namespace, console: Console) -> int:
     """Compares with the parser's network, and with nothing else."""
     from onnx_trtcal import check_parser
-    from onnx_trtcal.cli.parser_report import print_parser_coverage
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     for flag, given in (("--log", args.log), ("--write-completed", args.write_completed)):
@@ -93,7 +98,7 @@ def _run_parser(args: argparse.Namespace, console: Console) -> int:
     except CompilerMissingError as error:
         return report_missing(error)
     if args.json:
-        console.result(json_text({"complete": coverage.complete, **asdict(coverage)}))
+        console.json(json_text({"complete": coverage.complete, **asdict(coverage)}))
     else:
         print_parser_coverage(coverage, console)
     return 0 if coverage.complete else 1
@@ -128,8 +133,7 @@ def _print(coverage: Coverage, sidecar: Sidecar, console: Console, args: argpars
             "of it?"
         )
     if coverage.quantized:
-        found = ", ".join(coverage.quantized)
-        console.warn(f"the model is quantized already ({found}): TensorRT reads no calibration cache for it")
+        console.warn(already_quantized(coverage.quantized))
     _warn_of_made_up(coverage, sidecar, console)
     offers = sum(gap.offer is not None for gap in coverage.gaps)
     if args.write_completed:

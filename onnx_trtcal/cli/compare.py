@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from onnx_trtcal.methods.compare import Row
+    from onnx_trtcal.options import Options
 
 __all__ = ["configure", "run"]
 
@@ -44,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
     """Prints the comparison, or writes it."""
     options = options_from(args)
     console = Console(quiet=args.quiet, verbose=args.verbose)
-    check_destinations([args.csv] if args.csv else [], [args.stats, args.model])
+    with destinations([args.csv] if args.csv else [], [args.stats, args.model]):
+        return _compare(args, options, console)
 
+
+def _compare(args: argparse.Namespace, options: Options, console: Console) -> int:
     from onnx_trtcal import compare
     from onnx_trtcal.cli.jsontext import json_text
     from onnx_trtcal.methods.compare import columns, comparable_methods, csv_text, sort_rows
@@ -63,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.csv:
         atomic_write(args.csv, csv_text(rows, known).encode())
     if args.json:
-        console.result(json_text([row.cells() for row in rows]))
+        console.json(json_text([row.cells() for row in rows]))
     else:
         _print(rows, [str(method) for method in methods], console)
     if args.csv and not args.json:

@@ -10,7 +10,7 @@ from onnx_trtcal.cli.compiler_flags import add_compiler, compile_options, report
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.errors import OptionError
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
@@ -40,14 +40,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Builds the models and prints the verdicts; 1 when one does not build, or loses INT8 with --require-int8."""
-    from onnx_trtcal.trt.compiler.build import CompilerMissingError
-
     if len(args.models) > 2:
         raise OptionError(f"compile takes one model or two, and these are {len(args.models)}")
-    if args.engine:
-        if len(args.models) > 1:
-            raise OptionError("--engine is for one model, and these are two")
-        check_destinations([args.engine], args.models)
+    if args.engine and len(args.models) > 1:
+        raise OptionError("--engine is for one model, and these are two")
+    with destinations([args.engine] if args.engine else [], args.models):
+        return _compile(args)
+
+
+def _compile(args: argparse.Namespace) -> int:
+    from onnx_trtcal.trt.compiler.build import CompilerMissingError
+
     options = compile_options(args)
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     try:
@@ -77,7 +80,7 @@ def _print(made: Sequence[Compilation], console: Console, args: argparse.Namespa
     differences = find_differences(*made) if len(made) == 2 and all(each.built for each in made) else ()
     if args.json:
         fields = {"models": [_fields(each) for each in made], "differences": [asdict(d) for d in differences]}
-        console.result(json_text(fields))
+        console.json(json_text(fields))
         return
     for each in made:
         _print_one(each, console)
@@ -123,6 +126,8 @@ def _print_one(made: Compilation, console: Console) -> None:
 
 def _verdict(made: Compilation) -> str:
     if made.summary is None:
+        if any(problem.stage == "stopped" for problem in made.problems):
+            return "not known: NVIDIA's compiler was stopped before it was done"
         internal = all(problem.stage == "internal" for problem in made.problems)
         return "does not build: an internal error of NVIDIA's compiler" if internal else "does not build"
     count = made.summary
@@ -158,9 +163,10 @@ def _print_layers(layers: Sequence[Layer], console: Console) -> None:
         console.line(f"  {_counted(len(left), 'layer')} not in INT8, the most multiply-adds first:")
         _print_rows(left if console.verbose else left[:_ROWS], console)
         _print_hidden(len(left), console)
-    if console.verbose:
+    found = [layer for layer in layers if layer.int8]
+    if console.verbose and found:
         console.line("  in INT8:")
-        _print_rows([layer for layer in layers if layer.int8], console)
+        _print_rows(found, console)
 
 
 def _print_rows(layers: Sequence[Layer], console: Console) -> None:

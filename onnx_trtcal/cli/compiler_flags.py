@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.cli.streams import print_error
 from onnx_trtcal.trt.compiler.options import GPUS, CompileOptions, parse_shapes
 
 if TYPE_CHECKING:
@@ -56,5 +56,5 @@ def compile_options(
 
 def report_missing(error: CompilerMissingError) -> int:
     """Prints how to install the compiler; returns the exit status."""
-    sys.stderr.write(f"error: {error}\n")
+    print_error(error)
     return _MISSING

@@ -1,4 +1,7 @@
-"""What a verb says: lines, tables, warnings and a progress bar; plain lines where there is no terminal."""
+"""What a verb says: lines, tables, warnings and a progress bar; plain lines where there is no terminal.
+
+Whatever is printed is escaped on its way out (see `streams`): callers pass names as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.streams import flush_output, print_line, raise_refusal
+from onnx_trtcal.support.printable import printable
 from onnx_trtcal.support.progress_bar import Progress, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Console", "Progress", "raise_refusal"]
+__all__ = ["Console", "Progress"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -37,7 +42,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """A line of explanation, unless quiet."""
         if not self.quiet:
-            _say(sys.stdout, text)
+            print_line(sys.stdout, text)
 
     def detail(self, text: str) -> None:
         """A line that only --verbose shows."""
@@ -45,26 +50,36 @@ class Console:
             self.line(text)
 
     def result(self, text: str) -> None:
-        """What the verb exists to print.
+        """A line of what the verb exists to print.
 
         Raises:
-            OSError: when standard output cannot take it.
+            OutputError: when standard output cannot take it.
         """
-        if sys.stdout is not None:
-            sys.stdout.write(text + "\n")
+        print_line(sys.stdout, text)
+        raise_refusal()
+
+    def json(self, text: str) -> None:
+        """A JSON document, as `json_text` makes it.
+
+        Raises:
+            OutputError: when standard output cannot take it.
+        """
+        for line in text.split("\n"):
+            print_line(sys.stdout, line)
+        raise_refusal()
 
     def warn(self, text: str) -> None:
         """A warning, on standard error; never silenced."""
-        _flush()
-        _say(sys.stderr, f"warning: {text}")
+        flush_output()
+        print_line(sys.stderr, f"warning: {text}")
 
-    def alarm(self, text: str) -> None:
-        """A warning that nobody overlooks: in bold red on a terminal, unless the environment has NO_COLOR set."""
-        _flush()
-        loud = f"WARNING: {text}"
-        if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-            loud = f"\x1b[1;31m{loud}\x1b[0m"
-        _say(sys.stderr, loud)
+    def alarm(self, lines: Sequence[str]) -> None:
+        """A warning that nobody overlooks: in bold red on a terminal, unless NO_COLOR or a dumb TERM is set."""
+        flush_output()
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        for line in (f"WARNING: {lines[0]}", *lines[1:]):
+            print_line(sys.stderr, line, "\x1b[1;31m" if terminal and not plain else "")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Aligned columns, the first to the left and the others to the right, unless quiet."""
@@ -72,7 +87,7 @@ class Console:
             return
         if title:
             self.line(title)
-        cells = [list(columns), *map(list, rows)]
+        cells = [list(map(printable, row)) for row in (columns, *rows)]
         widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
         for row in cells:
             first = row[0].ljust(widths[0])
@@ -89,43 +104,6 @@ class Console:
                 yield bar
         else:
             yield _Lines(title, total, unit)
-
-
-# What standard output answered when it could not take a line; kept until the work is done.
-_refusals: list[OSError] = []
-
-
-def raise_refusal() -> None:
-    """Raises what standard output answered to a line it could not take, if there was one.
-
-    Raises:
-        OSError: BrokenPipeError when its reader has gone.
-    """
-    refusals = list(_refusals)
-    _refusals.clear()
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    if refusals:
-        raise refusals[0]
-
-
-def _flush() -> None:
-    # In a log that takes both streams, a warning stands where it was said.
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        _refusals.append(error)
-
-
-def _say(stream: TextIO | None, text: str) -> None:
-    # The reader of a pipe may have gone, or the disk of a log may be full: the run's files are still wanted.
-    try:
-        if stream is not None:
-            stream.write(text + "\n")
-    except OSError as error:
-        if stream is sys.stdout:
-            _refusals.append(error)
 
 
 class _Silence:
@@ -147,4 +125,4 @@ class _Lines:
         self.said = now
         rate = self.done / (now - self.started)
         goal = f" of {self.total}, {(self.total - self.done) / rate:.0f} s left" if self.total else ""
-        _say(sys.stderr, f"{self.title}: {self.done}{goal}, {rate:.1f} {self.unit}/s")
+        print_line(sys.stderr, f"{self.title}: {self.done}{goal}, {rate:.1f} {self.unit}/s")

@@ -36,17 +36,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes what was asked for and says what could not be kept."""
+    from onnx_trtcal.errors import OptionError
+    from onnx_trtcal.support.destinations import destinations
+
+    if not (args.output or args.cache or args.layer_precisions):
+        raise OptionError("nothing to do", fix="give -o FILE, --cache FILE or --layer-precisions")
+    with destinations([path for path in (args.output, args.cache) if path], [args.model]):
+        return _dequantize(args)
+
+
+def _dequantize(args: argparse.Namespace) -> int:
     from onnx_trtcal import dequantize, write_cache
     from onnx_trtcal.cli.console import Console
-    from onnx_trtcal.errors import OptionError
     from onnx_trtcal.qdq.read.precisions import layer_precisions
-    from onnx_trtcal.support.destinations import check_destinations
     from onnx_trtcal.trt.cache import header_for
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
-    if not (args.output or args.cache or args.layer_precisions):
-        raise OptionError("nothing to do", fix="give -o FILE, --cache FILE or --layer-precisions")
-    check_destinations([path for path in (args.output, args.cache) if path], [args.model])
     header_for(args.trt_version)  # refuses a version before any work is done
     done = dequantize(args.model, symmetric_only=args.symmetric_only)
     for note in done.notes:

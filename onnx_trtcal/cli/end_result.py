@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.support.printable import shell_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def show_end_result(
         return _unchecked("the scales came without data to run", model, console, scales)
 
     from onnx_trtcal.evaluation.end_result import check_end_result
-    from onnx_trtcal.report.end_result import alarm_text, end_result_line
+    from onnx_trtcal.report.end_result import alarm_lines, end_result_line
 
     try:
         found = check_end_result(result, listener=ConsoleListener(console))
@@ -58,8 +58,8 @@ def show_end_result(
     cache = scales if "--cache" in scales else ()
     words = ["onnx-trtcal", "sensitivity", model, *data, *cache]
     of = f"{scales[-1]}: " if scales else ""
-    if text := alarm_text(found, calibration, shlex.join(words)):
-        console.alarm(f"{of}{text}")
+    if lines := alarm_lines(found, calibration, shell_command(words)):
+        console.alarm([f"{of}{lines[0]}", *lines[1:]])
     else:
         console.line(f"{of}{end_result_line(found)}")
     blocks = [{"name": each.block.name, "sqnr": each.sqnr, "verdict": each.verdict} for each in found.blocks]
@@ -69,7 +69,7 @@ def show_end_result(
 def _unchecked(why: str, model: str, console: Console, scales: Sequence[str]) -> Mapping[str, object]:
     """Says in one line that nobody knows what INT8 does to the outputs; returns the same for `--json`."""
     why = " ".join(why.split())
-    command = shlex.join(["onnx-trtcal", "evaluate", model, "DATA", *scales])
+    command = shell_command(["onnx-trtcal", "evaluate", model, "DATA", *scales])
     console.line()
     console.line(f"INT8 was not compared with FP32: {why}; to compare: {command}")
     return {"not_checked": why}

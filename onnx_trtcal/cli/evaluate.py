@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         warn_of_own_data(request, console)
     found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
-        console.result(json_text(_fields(found)))
+        console.json(json_text(_fields(found)))
     else:
         _print_outputs(found, console.never_quiet())
         _print_tensors(found, console)
@@ -162,12 +162,12 @@ def _print_outputs(found: Evaluation, console: Console) -> None:
         for name, score in found.scores.items()
     ]
     for name, score in found.metric.items():
-        error = "" if score.error is None else f" ± {score.error:.3g}"
+        error = "" if score.error is None else f" +/- {score.error:.3g}"
         rows.append(
             (name, f"{score.fp32:.6g}", f"{score.int8:.6g}", f"{score.int8 - score.fp32:+.3g}{error}")
         )
     if rows:
-        console.table(("accuracy", "FP32", "INT8", "difference ± standard error"), rows)
+        console.table(("accuracy", "FP32", "INT8", "difference +/- standard error"), rows)
 
 
 def _words(tensor: TensorError) -> str:
@@ -176,5 +176,5 @@ def _words(tensor: TensorError) -> str:
 
 
 def _points(score: Merit) -> str:
-    error = "" if score.error is None else f" ± {100 * score.error:.2f}"
+    error = "" if score.error is None else f" +/- {100 * score.error:.2f}"
     return f"{100 * (score.int8 - score.fp32):+.2f}{error} points"

@@ -22,6 +22,7 @@ __all__ = [
     "add_options",
     "add_preprocess",
     "add_qdq",
+    "checked",
     "data_from",
     "options_from",
     "qdq_from",
@@ -76,11 +77,12 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
         _add_flag(group, item, per_input=True)
 
 
-def add_qdq(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each field of QdqOptions."""
+def add_qdq(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """Adds a flag for each field of QdqOptions, but for fields that have no effect in the verb."""
     group = parser.add_argument_group("Q/DQ model")
     for item in dataclasses.fields(QdqOptions):
-        _add_flag(group, item)
+        if item.name not in without:
+            _add_flag(group, item)
 
 
 def qdq_from(args: argparse.Namespace) -> QdqOptions:
@@ -209,14 +211,20 @@ def _add_flag(group: Any, item: dataclasses.Field[Any], *, per_input: bool = Fal
     group.add_argument(flag, **arguments)
 
 
-def _argument_type(item: dataclasses.Field[Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
+def checked(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A conversion whose errors argparse prints with the flag that they are about."""
+
+    def converted(text: str) -> Any:
         try:
-            return _convert(item, text)
+            return convert(text)
         except (ValueError, OptionError) as error:
             raise argparse.ArgumentTypeError(str(error).replace("\n", "; ")) from error
 
-    return convert
+    return converted
+
+
+def _argument_type(item: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    return checked(lambda text: _convert(item, text))
 
 
 def _convert(item: dataclasses.Field[Any], text: str) -> Any:

@@ -12,7 +12,8 @@ __all__ = ["json_text"]
 
 def json_text(value: object) -> str:
     """The value as indented JSON; numbers that JSON does not know (infinity, NaN) become null."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False)
+    # JSON may hold the control character 0x7f as it is; a terminal should not get it.
+    return json.dumps(_plain(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

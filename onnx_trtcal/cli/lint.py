@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -26,13 +25,14 @@ def run(args: argparse.Namespace) -> int:
 
     from onnx_trtcal import lint
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.cli.jsontext import json_text
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     findings = lint(args.model)
     counts = Counter(finding.level for finding in findings)
     failed = bool(counts["error"] or counts["float"])
     if args.json:
-        console.result(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        console.json(json_text([asdict(finding) for finding in findings]))
         return 1 if failed else 0
     for finding in findings:
         console.result(f"{_LEVELS[finding.level]} [{finding.rule}] {finding.node}: {finding.what}")

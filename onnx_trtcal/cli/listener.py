@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.signals import raise_lost_interrupt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -27,6 +29,7 @@ class ConsoleListener:
 
     def say(self, text: str) -> None:
         """A line."""
+        raise_lost_interrupt()
         self.console.line(text)
 
     def warn(self, text: str) -> None:
@@ -37,4 +40,9 @@ class ConsoleListener:
     def progress(self, total: int | None, work: str = "") -> Iterator[Callable[[int], None]]:
         """A bar of samples."""
         with self.console.progress(work or self.work, total) as bar:
-            yield bar.advance
+
+            def advance(count: int) -> None:
+                raise_lost_interrupt()
+                bar.advance(count)
+
+            yield advance

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
@@ -25,13 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the sum of the files."""
-    check_destinations([args.output], args.stats)
-
     from onnx_trtcal import merge, save_statistics
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
-    total = merge(args.stats)
-    save_statistics(args.output, total)
+    with destinations([args.output], args.stats):
+        total = merge(args.stats)
+        save_statistics(args.output, total)
     size = Path(args.output).stat().st_size
     counted = f"{many(len(total.samples), 'sample')} of {many(len(args.stats), 'file')}"
     console.line(f"wrote {args.output} ({size:,} bytes): {counted}, {len(total.histograms)} tensors")

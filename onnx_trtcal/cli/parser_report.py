@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx_trtcal.audit.parser_coverage import ParserCoverage, ParserGap
     from onnx_trtcal.cli.console import Console
 
-__all__ = ["print_parser_coverage"]
+__all__ = ["already_quantized", "print_parser_coverage"]
 
 _ROWS = 10  # tensors shown, unless verbose
 _COSTS = {"yes": "which costs INT8", "maybe": "which may cost INT8", "no": "which costs nothing"}
@@ -38,6 +40,17 @@ def print_parser_coverage(coverage: ParserCoverage, console: Console) -> None:
         names = [name for name, reason in coverage.strangers.items() if reason == why]
         shown = listed(names, len(names) if console.verbose else 5)
         console.line(f"  {count} of the entries not in that network: {why}: {shown}")
+    if coverage.looks_foreign:
+        console.warn(
+            "this looks like another model's cache: most of its entries name no tensor of this model"
+        )
+    if coverage.quantized:
+        console.warn(already_quantized(coverage.quantized))
+
+
+def already_quantized(ops: Sequence[str]) -> str:
+    """What to say of a cache for a model that has Q/DQ pairs or quantized operators."""
+    return f"the model is quantized already ({', '.join(ops)}): TensorRT reads no calibration cache for it"
 
 
 def _print_rows(gaps: list[ParserGap], console: Console) -> None:

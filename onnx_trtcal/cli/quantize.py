@@ -21,7 +21,7 @@ from onnx_trtcal.cli.flags import (
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.verified import print_verification, verification_fields
 from onnx_trtcal.errors import listed
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.trt.compiler.build import CompilerMissingError, check_installed
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnx_trtcal.audit.verification import Verification
+    from onnx_trtcal.options import Options
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.scale_source import ScaleSource
@@ -74,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
             return report_missing(error)
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
-    check_destinations([output], [args.model, *args.data])
+    with destinations([output], [args.model, *args.data], [f"{output}.data"]):
+        return _quantize(args, options, qdq, output)
+
+
+def _quantize(args: argparse.Namespace, options: Options, qdq: QdqOptions, output: str) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
 
     from onnx_trtcal import quantize
@@ -106,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
             fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
-        console.result(json_text(fields))
+        console.json(json_text(fields))
     return 0 if verified is None or verified.holds else 1
 
 
@@ -118,8 +123,7 @@ def _verified(made: Quantization, path: Path, qdq: QdqOptions, args: argparse.Na
     calibration = made.source.calibration
     seen = calibration.seen_shapes if calibration else {}
     known = {name: each.smallest for name, each in dynamic_shapes(made.source.model.inputs, seen).items()}
-    quantized = {layer.name for layer in made.layers if not layer.reason}
-    return verify(path, quantized, qdq.target, compile_options(args, known))
+    return verify(path, made.quantized.quantized_names, qdq.target, compile_options(args, known))
 
 
 def print_quantization(

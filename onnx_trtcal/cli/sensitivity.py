@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
@@ -27,6 +26,7 @@ from onnx_trtcal.cli.simulation import (
     warn_of_own_data,
 )
 from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     warn_of_own_data(request, console)
     found = sensitivity(args.model, data_from(args), request, listener=ConsoleListener(console, "ranking"))
     if args.json:
-        console.result(json_text(_fields(found)))
+        console.json(json_text(_fields(found)))
     else:
         _print(found, console.never_quiet())
     return 0
@@ -112,12 +112,12 @@ def _print(found: Sensitivity, console: Console) -> None:
     if precisions:
         console.line("or, in an implicit build with the cache, pass to trtexec:")
         console.line(
-            f"  --int8 --fp16 --precisionConstraints=obey {shlex.quote(f'--layerPrecisions={precisions}')}"
+            f"  --int8 --fp16 --precisionConstraints=obey {shell_word(f'--layerPrecisions={precisions}')}"
         )
 
 
 def _flags(patterns: Sequence[str]) -> str:
-    return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
+    return " ".join(f"--exclude {shell_word(pattern)}" for pattern in patterns)
 
 
 def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:

@@ -15,10 +15,12 @@ from onnx_trtcal.cli.outputs import (
     write_qdq,
     write_tables,
 )
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
+
+    from onnx_trtcal.options import Options
 
 __all__ = ["configure", "run"]
 
@@ -47,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
     """Solves, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
-    check_destinations(table_files(args), [args.model, args.stats])
+    with destinations(table_files(args), [args.model, args.stats]):
+        return _solve(args, options)
+
+
+def _solve(args: argparse.Namespace, options: Options) -> int:
     console = Console(quiet=args.quiet, verbose=args.verbose)
 
     from onnx_trtcal import solve

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
+
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     from onnx_trtcal.audit.verification import Verification
@@ -19,7 +20,7 @@ def print_verification(found: Verification, console: Console) -> None:
     """The verdict, and every layer that is not in INT8 although it was quantized."""
     made = found.compilation
     console.line()
-    count = len(found.int8) + len(found.lost) + len(found.undecided)
+    count = len(found.int8) + len(found.lost) + len(found.undecided) + len(found.absent)
     if not made.built:
         console.result(f"not verified: NVIDIA's compiler does not build it for {made.gpu.upper()}")
         for problem in made.problems:
@@ -35,8 +36,10 @@ def print_verification(found: Verification, console: Console) -> None:
     )
     for layer in found.lost:
         console.result(f"  {layer.op} {layer.name}: {layer.why}")
+    for name in found.absent:
+        console.result(f"  {name}: the written model has no layer of this name")
     if found.lost:
-        flags = " ".join(f"--exclude {shlex.quote(layer.name)}" for layer in found.lost[:_MOST_NAMES])
+        flags = " ".join(f"--exclude {shell_word(layer.name)}" for layer in found.lost[:_MOST_NAMES])
         more = " …" if len(found.lost) > _MOST_NAMES else ""
         console.line(f"to leave them in floating point, add {flags}{more}")
     for layer in found.undecided:
@@ -54,6 +57,7 @@ def verification_fields(found: Verification) -> dict[str, object]:
         "problems": [f"{problem.node}: {problem.what}" for problem in made.problems],
         "int8": [layer.name for layer in found.int8],
         "lost": _with_reasons(found.lost),
+        "absent": list(found.absent),
         "undecided": _with_reasons(found.undecided),
     }
 

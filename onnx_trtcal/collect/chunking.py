@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
+from onnx_trtcal.support.wording import size as size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +125,7 @@ def chunk(
         return Chunking(
             smaller,
             (everything,),
-            f"batches of {smaller} instead of {batch_size}, so that the activations fit into {_size_text(limit)}",
+            f"batches of {smaller} instead of {batch_size}, so that the activations fit into {size_text(limit)}",
         )
     least = batch_size if batch_is_fixed else 1
     passes = _split(sizes, limit * samples // least)
@@ -132,7 +133,7 @@ def chunk(
         least,
         passes,
         f"{len(passes)} passes over the data with batches of {least}: the activations of one batch take "
-        f"{_size_text(whole * least // samples)}, more than {_size_text(limit)}",
+        f"{size_text(whole * least // samples)}, more than {size_text(limit)}",
     )
 
 
@@ -185,10 +186,3 @@ def _measured_sizes(
 def _itemsize(model: Model, name: str) -> int:
     """Bytes of one element of a tensor; tensors that folding adds are of float32."""
     return int(helper.tensor_dtype_to_np_dtype(model.elem_types.get(name) or TensorProto.FLOAT).itemsize)
-
-
-def _size_text(size: int) -> str:
-    for unit, bytes_of in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= bytes_of:
-            return f"{size / bytes_of:.1f} {unit}"
-    return f"{size} bytes"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,7 +141,7 @@ class Watch:
 
     def _read(self, samples: list[tuple[str, str]]) -> _Looks:
         try:
-            read = json.loads(self._path.read_bytes()) if self._path and samples else {}
+            read = parse_json(self._path.read_bytes()) if self._path and samples else {}
             taken = [(int(total), dict(thresholds)) for total, thresholds in read.get("looks", [])]
             noted = [(str(name), str(digest)) for name, digest in read.get("samples", [])]
         except (OSError, ValueError, TypeError, AttributeError):

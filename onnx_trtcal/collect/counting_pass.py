@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.collect.checkpoint import Checkpoint
+from onnx_trtcal.collect.forecast import Forecast, memory_told
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
@@ -69,19 +70,23 @@ class CountingPass:
         if not watch.resume(collection):
             checkpoint.ignore("it was not collected with the same --until-stable and methods")
             collection = fresh
+        forecast = Forecast(self.runs.source.count, len(fresh.histograms), path, self.listener)
         try:
-            self._count_into(collection, checkpoint, watch)
+            self._count_into(collection, checkpoint, watch, forecast)
         except OtherSamplesError as error:
             if not self.runs.source.countable:
                 raise  # the data may not be read again
             checkpoint.ignore(error.what)
             collection = fresh
-            self._count_into(collection, checkpoint, watch)
+            self._count_into(collection, checkpoint, watch, forecast)
         return collection, watch.movement
 
-    def _count_into(self, collection: Collection, checkpoint: Checkpoint, watch: Watch) -> None:
+    def _count_into(
+        self, collection: Collection, checkpoint: Checkpoint, watch: Watch, forecast: Forecast
+    ) -> None:
         watch.resume(collection)
         counted = collection.samples
+        done = len(counted)
 
         def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
             collection.add(batch.names, batch.hashes, arrays, self.pool)
@@ -95,10 +100,16 @@ class CountingPass:
             )
             # The look is saved before the checkpoint that it belongs to.
             watch.look(collection, batch.count)
-            checkpoint.note(collection, batch.count)
+            checkpoint.note(collection, list(zip(batch.names, batch.hashes, strict=True)))
+            nonlocal done
+            done += batch.count
+            forecast.note(batch, done)
             return not watch.settled
 
-        with self.listener.progress(self.runs.source.count) as advance:
+        with (
+            self.listener.progress(self.runs.source.count) as advance,
+            memory_told(f"with batches of {self.batch_size}"),
+        ):
             advance(len(counted))
             try:
                 if not watch.settled:
@@ -112,6 +123,7 @@ class CountingPass:
                         self.scales.batch_ends,
                     )
             except CalibrationError:
+                # Not where memory runs out: that may be in the middle of a batch's counts.
                 checkpoint.save(collection)
                 raise
         checkpoint.save(collection)

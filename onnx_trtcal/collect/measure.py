@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from onnx_trtcal.collect.chunking import choose_chunking
 from onnx_trtcal.collect.counting_pass import CountingPass
 from onnx_trtcal.collect.described import describe
+from onnx_trtcal.collect.forecast import check_fits
 from onnx_trtcal.collect.observed_runs import ObservedRuns
 from onnx_trtcal.collect.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
@@ -94,6 +95,9 @@ def measure(
         chunking = choose_chunking(prepared, source, options, provider, device)
     if chunking.reason:
         listener.say(chunking.reason)
+    check_fits(
+        chunking, device, batch_is_fixed=bool(source.feeding.verbatim) or source.feeding.batch is not None
+    )
     scales = ScaleWatch(prepared, options, source.count, len(chunking.passes))
     if options.until_stable and scales.obstacle:
         listener.warn(f"--until-stable is ignored: {scales.obstacle}")

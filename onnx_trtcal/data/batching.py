@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_trtcal.data.prefetch import prefetch
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import ModelError, StatisticsError
+from onnx_trtcal.support.memory import available_memory, free_swap
+from onnx_trtcal.support.wording import size as size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Generator, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "OtherSamplesError", "batch_of", "batches", "sample_hash"]
 
 _MOST_THREADS = 8
+_LARGE = 1 << 28  # bytes; what is smaller is there
 
 
 class OtherSamplesError(StatisticsError):
@@ -178,7 +181,7 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
     samples = [sample for sample, _ in hashed]
     count = len(samples)
     rows = count if feeding.verbatim else feeding.batch or count
-    filled = samples + [samples[-1]] * (rows - count)
+    _check_room(samples[0], rows, feeding)
     feeds = {}
     for name, array in samples[0].arrays.items():
         axis = feeding.axes[name]
@@ -187,7 +190,37 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
         elif rows == 1:
             feeds[name] = np.expand_dims(array, axis)
         else:
-            feeds[name] = np.stack([sample.arrays[name] for sample in filled], axis)
+            feeds[name] = _stacked([sample.arrays[name] for sample in samples], rows, axis)
     names, digests = tuple(sample.name for sample in samples), tuple(digest for _, digest in hashed)
     geometry = tuple(sample.geometry for sample in samples)
     return Batch(feeds, names, digests, count, rows, feeding, geometry)
+
+
+def _stacked(arrays: Sequence[np.ndarray], rows: int, axis: int) -> np.ndarray:
+    """Arrays of one shape side by side along a new axis, the last one repeated until there are `rows`."""
+    if rows == len(arrays):
+        return np.stack(arrays, axis)
+    shape = arrays[0].shape
+    stack = np.empty((*shape[:axis], rows, *shape[axis:]), arrays[0].dtype)
+    along = np.moveaxis(stack, axis, 0)
+    for row, array in enumerate(arrays):
+        along[row] = array
+    along[len(arrays) :] = arrays[-1]
+    return stack
+
+
+def _check_room(sample: Sample, rows: int, feeding: Feeding) -> None:
+    """Refuses to fill up a fixed batch that no memory can hold."""
+    needed = rows * sum(
+        array.nbytes for name, array in sample.arrays.items() if feeding.axes[name] is not None
+    )
+    if feeding.batch is None or needed < _LARGE:
+        return
+    free = available_memory()
+    if free is not None and needed > free + free_swap():
+        raise ModelError(
+            f"the model takes batches of {rows} and nothing else, which are {size_text(needed)} of this data, and "
+            f"{size_text(free)} of memory are free",
+            where=f"sample {sample.name}",
+            fix="export the model with a smaller batch, or one that is not fixed",
+        )

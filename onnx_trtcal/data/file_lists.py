@@ -131,7 +131,8 @@ def _is_header(row: Sequence[str], mark: str, folder: Path) -> bool:
 
 
 def _resolved(text: str, folder: Path) -> Path | None:
-    if not text or "\0" in text:
+    # Nobody means the root of the file system.
+    if not text.strip("\"'/\\") or "\0" in text:
         return None
     bare = text.strip("\"'")
     for each in dict.fromkeys((text, bare, bare.replace("\\", "/"))):

@@ -25,7 +25,7 @@ from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from onnx_trtcal.data.items import Item
     from onnx_trtcal.support.input_spec import InputSpec
@@ -46,6 +46,7 @@ class Source:
         max_samples: how many samples to give at most, None for all.
         countable: whether samples can be counted without running through the data.
         image_inputs: the inputs that are known to be fed from image files.
+        chosen: positions of the samples to give, from 0; None for all of them.
     """
 
     description: tuple[str, ...]
@@ -55,6 +56,7 @@ class Source:
     max_samples: int | None
     countable: bool
     image_inputs: tuple[InputSpec, ...] = ()
+    chosen: frozenset[int] | None = None
 
     @cached_property
     def count(self) -> int | None:
@@ -63,6 +65,8 @@ class Source:
         Raises:
             DataError: when a header does not fit the model.
         """
+        if self.chosen is not None:
+            return len(self.chosen)
         if not self.countable:
             return None
         total = 0
@@ -80,9 +84,10 @@ class Source:
                 not fit the model.
         """
         empty = True
-        for task in islice(self._all_tasks(), self.max_samples):
+        for at, task in enumerate(islice(self._all_tasks(), self.max_samples)):
             empty = False
-            yield task
+            if self.chosen is None or at in self.chosen:
+                yield task
         if empty:
             raise DataError(
                 "the data holds no samples", fix=f"if it is a generator that was used before, {AGAIN}"
@@ -104,6 +109,10 @@ class Source:
     def settled(self, feeding: Feeding) -> Source:
         """The same data fed in another way."""
         return replace(self, feeding=feeding)
+
+    def only(self, positions: Iterable[int]) -> Source:
+        """The same data, of which only the samples at these positions, from 0, are given."""
+        return replace(self, chosen=frozenset(positions))
 
     def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
         for item in self.items():

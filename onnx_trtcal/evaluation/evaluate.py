@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import FoldedModel
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["evaluate"]
+__all__ = ["comparable_pair", "evaluate"]
 
 
 def evaluate(
@@ -112,12 +113,8 @@ def _models(
 
     The last is what an item of the data is, where the same data was calibrated with.
     """
-    from onnx_trtcal.graph.model.exporter import export_model
-    from onnx_trtcal.graph.model.float32 import to_float32
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
-    from onnx_trtcal.graph.model.reach import restricted
-    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
     from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.quantization import quantize
 
@@ -133,15 +130,37 @@ def _models(
         target = load(request.quantized, options.ort_custom_ops)
         folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
         feeding = None
+    return (*comparable_pair(folded, graph, target, options, listener), feeding)
+
+
+def comparable_pair(
+    folded: FoldedModel, graph: gs.Graph, target: Model, options: Options, listener: Listener
+) -> tuple[FoldedModel, gs.Graph, Model]:
+    """A float model and its quantized form, both cut down to what ONNX Runtime runs.
+
+    Args:
+        folded: the float model.
+        graph: the quantized graph.
+        target: what `graph` is exported against.
+        options: where the models end, custom ops, the provider.
+        listener: receives what is cut off.
+    """
+    from onnx_trtcal.graph.model.exporter import export_model
+    from onnx_trtcal.graph.model.float32 import to_float32
+    from onnx_trtcal.graph.model.importer import import_graph
+    from onnx_trtcal.graph.model.reach import restricted
+    from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
+    from onnx_trtcal.prepared import fold_model
+
     gpu = options.provider != "cpu"
     runnable = find_runnable(folded.model, options.until, options.ort_custom_ops, gpu=gpu)
     if runnable.model is folded.model:
-        return folded, graph, target, feeding
+        return folded, graph, target
     listener.say(compared_line(runnable))
     target = dataclasses.replace(target, proto=export_model(graph, target))
     target = to_float32(target) if runnable.converted else target
     target, _ = restricted(target, options.until, runnable.stops)
-    return fold_model(runnable.model), import_graph(target), target, feeding
+    return fold_model(runnable.model), import_graph(target), target
 
 
 def _observed(folded: FoldedModel) -> tuple[tuple[str, ...], Mapping[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.label_tables import FORMS
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,13 +69,13 @@ def read_coco(path: Path) -> dict[str, int]:
         DataError: the file is not of that form, or an image shows several classes.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         numbers = {number: index for index, number in enumerate(sorted(_ids(content)))}
         shown: dict[Any, set[int]] = {}
         for box in content["annotations"]:
             shown.setdefault(box["image_id"], set()).add(numbers[box["category_id"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise DataError(
             f"the file does not hold COCO annotations: {type(error).__name__}: {error}",
             where=str(path),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Labels", "labels_of", "read_labels"]
 
+_MOST_DIGITS = 20
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -94,7 +96,8 @@ class Labels:
         """
         if isinstance(label, str) and len(self.names) == classes and label in self.names:
             return self.names.index(label)
-        if isinstance(label, str) and label.isdecimal():
+        # Python converts no number of thousands of digits, and no model has so many classes.
+        if isinstance(label, str) and label.isdecimal() and len(label) < _MOST_DIGITS:
             label = int(label)
         if isinstance(label, str):
             count = f": there are {len(self.names)} different names" if self.names else ""

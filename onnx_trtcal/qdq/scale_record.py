@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ def load_record(text: str) -> Record:
         ModelError: the text is damaged.
     """
     try:
-        read = json.loads(text)
+        read = parse_json(text)
         parts = [{str(k): _scale(v) for k, v in read[key].items()} for key in ("scales", "pairs")]
         unseen = tuple(map(str, read.get("unseen", ())))
     except (ValueError, KeyError, AttributeError, TypeError, struct.error) as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods import LEAST_ERROR, parse_method
 from onnx_trtcal.methods.score import score
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     from onnx_trtcal.calibration import Calibration
@@ -93,7 +93,7 @@ def flags_for(tensors: list[Overclipped], calibration: Calibration) -> str:
     """The flags, quoted for a shell, that give each of the tensors the method with the least error."""
     types = set(calibration.prepared.plan.op_types.values())
     rules = [f"{_pattern(each.tensor, types)}={LEAST_ERROR}" for each in tensors]
-    return " ".join(f"--method-for {shlex.quote(rule)}" for rule in rules)
+    return " ".join(f"--method-for {shell_word(rule)}" for rule in rules)
 
 
 def _pattern(tensor: str, op_types: set[str]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.end_result import EndResult
     from onnx_trtcal.fidelity.blocks import BlockError
 
-__all__ = ["alarm_text", "end_result_line"]
+__all__ = ["alarm_lines", "end_result_line"]
 
 _MOST_NAMED = 5
 
@@ -28,7 +28,7 @@ def end_result_line(found: EndResult) -> str:
     return f"{on}: {'worst of the outputs, ' if len(found.blocks) > 1 else ''}{_of(found.blocks[0])}"
 
 
-def alarm_text(found: EndResult, calibration: Calibration, sensitivity: str) -> str:
+def alarm_lines(found: EndResult, calibration: Calibration, sensitivity: str) -> list[str]:
     """What a result with lost blocks comes to, and what to run next; empty when no block is lost.
 
     Args:
@@ -37,15 +37,15 @@ def alarm_text(found: EndResult, calibration: Calibration, sensitivity: str) -> 
         sensitivity: the command that ranks the layers.
     """
     if not found.lost:
-        return ""
+        return []
     names = listed([_of(block) for block in found.lost], _MOST_NAMED)
     searched = any(method.needs == "model" for method in calibration.prepared.methods.values())
     auto = "" if searched else "the same command with --method auto, then "
     samples = many(found.samples, "sample")
-    return (
-        f"INT8 ruins what this model answers: under {LEAST:g} dB against FP32, on {samples}: {names}\n"
-        f"  to run next: {auto}{sensitivity}"
-    )
+    return [
+        f"INT8 ruins what this model answers: under {LEAST:g} dB against FP32, on {samples}: {names}",
+        f"  to run next: {auto}{sensitivity}",
+    ]
 
 
 def _of(each: BlockError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import listed
@@ -13,6 +12,7 @@ from onnx_trtcal.qdq.place.layer_rules import is_layer
 from onnx_trtcal.qdq.place.mixed_concats import MixedConcat, mixed_concats
 from onnx_trtcal.qdq.read.precisions import layer_precisions
 from onnx_trtcal.scales import QUANTIZED_MAX
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def mixed_in_model(placement: Placement, scales: Mapping[str, float]) -> list[st
 
 def _reader_line(mixed: MixedConcat, nodes: Sequence[str], scales: Mapping[str, float]) -> str:
     one = len(nodes) == 1
-    flags = " ".join(f"--exclude {shlex.quote(node)}" for node in nodes)
+    flags = " ".join(f"--exclude {shell_word(node)}" for node in nodes)
     return (
         f"{mixed.smallest!r} has {_levels(mixed, scales)} in Concat {mixed.tensor!r}, which "
         f"{listed([repr(node) for node in nodes])} {'reads' if one else 'read'} in INT8 with one scale; to keep "
@@ -97,7 +97,7 @@ def _cache_warning(
     precisions = layer_precisions({node.name: "fp16" for node in nodes if node.name})
     float_flags = (
         f"keep {'it and its readers' if layers else 'it'} in floating point with --fp16 "
-        f"--precisionConstraints=obey {shlex.quote(f'--layerPrecisions={precisions}')}"
+        f"--precisionConstraints=obey {shell_word(f'--layerPrecisions={precisions}')}"
         if precisions
         else "keep it in floating point"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from onnx_trtcal.errors import listed
 from onnx_trtcal.methods import NOTHING_CLIPPED
 from onnx_trtcal.methods.score import Score, score
 from onnx_trtcal.scales import unseen_text
+from onnx_trtcal.support.printable import shell_word
 from onnx_trtcal.trt.tables import names_with_colon
 from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
 from onnx_trtcal.trt.version import parse_version
@@ -164,7 +164,7 @@ def next_command(calibration: Calibration, model: str, cache: str) -> str:
 def _clipped_inputs(calibration: Calibration, advised: Container[str]) -> list[str]:
     return [
         f"input {spec.name!r} is clipped at {scale.threshold:.6g}, below its largest value {scale.amax:.6g}: "
-        f"if that value is real and not noise, pass --method-for {shlex.quote(f'{spec.name}={NOTHING_CLIPPED}')}"
+        f"if that value is real and not noise, pass --method-for {shell_word(f'{spec.name}={NOTHING_CLIPPED}')}"
         for spec in calibration.prepared.model.inputs
         if spec.name not in advised
         and (scale := calibration.scales.get(spec.name))

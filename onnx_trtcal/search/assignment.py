@@ -82,7 +82,14 @@ class Assignments:
         return pair_scales(placement, scales)
 
 
-def share_of_amax(threshold: float, amax: float) -> Chosen:
-    """A threshold, at most the largest magnitude, under the name `amax*0.8123` that gives it back."""
-    share = min(float(f"{threshold / amax:.4g}"), 1.0)
-    return Chosen(float(np.float32(amax * share)), "minmax" if share == 1 else f"amax*{share:.4g}")
+def share_of_amax(threshold: float, amax: float, most: float = 1.0) -> Chosen:
+    """A threshold under the name `amax*0.8123` that gives it back.
+
+    Args:
+        threshold: the threshold.
+        amax: the largest magnitude.
+        most: the largest share of it that the threshold may be.
+    """
+    share = min(float(f"{threshold / amax:.4g}"), most)
+    found = float(np.float32(min(amax * share, float(np.finfo(np.float32).max))))
+    return Chosen(found, "minmax" if share == 1 else f"amax*{share:.4g}")

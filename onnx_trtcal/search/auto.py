@@ -7,8 +7,12 @@
 3. What the tensors say together is compared with the best method, then changed as a whole and tensor by tensor, with
    everything in INT8. A change is kept where the error falls on the samples that chose it and on those held back.
 
-So on the samples compared no method alone is better. The error is that of the blocks of the outputs, each relative to
-its own power. Each tensor of (2) is a step and each change of (3) is one; steps that exceed the budget are left out.
+4. Tensors of which few values were seen get headroom for larger ones (`headroom`). Samples that were seen cannot
+   show what that is worth, so nothing is compared.
+
+So on the samples compared no method alone is better than (3). The error is that of the blocks of the outputs, each
+relative to its own power. Each tensor of (2) is a step and each change of (3) is one; steps that exceed the budget are
+left out.
 
 Tensors that no INT8 kernel reads, such as outputs of the network, are left to the fallback.
 """
@@ -26,6 +30,7 @@ import numpy as np
 from onnx_trtcal.methods import Chosen
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.search.assignment import Assignment, Group, share_of_amax
+from onnx_trtcal.search.headroom import headroom
 from onnx_trtcal.search.setup import Setup, set_up
 from onnx_trtcal.search.valley import lowest, lowest_for_all, walk_down
 from onnx_trtcal.search.workers import Workers
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.search.referee import Contender
     from onnx_trtcal.search.task import Task
+    from onnx_trtcal.support.progress import Listener
 
 __all__ = ["METHODS_TRIED", "solve"]
 
@@ -75,7 +81,22 @@ def solve(task: Task) -> dict[str, Chosen]:
         f"repeats the result); {_decibels(setup, best)} dB at the outputs, "
         f"{beginning.name} {_decibels(setup, beginning)} dB"
     )
-    found.update({name: chosen for names, chosen in best.assignment.items() for name in names})
+    assignment = _with_headroom(setup, best.assignment, task.listener)
+    found.update({name: chosen for names, chosen in assignment.items() for name in names})
+    return found
+
+
+def _with_headroom(setup: Setup, assignment: Assignment, listener: Listener) -> Assignment:
+    """Thresholds as the same share of the largest magnitude to expect as they were of the largest one seen."""
+    found = dict(assignment)
+    for names, chosen in assignment.items():
+        factor = headroom(setup.histograms[names[0]])
+        if factor > 1 and not setup.lattice_thresholds(names):
+            found[names] = share_of_amax(chosen.threshold * factor, setup.assignments.amax[names], factor)
+    if raised := sum(found[names] is not chosen for names, chosen in assignment.items()):
+        listener.say(
+            f"auto: headroom above the largest magnitude for {raised} tensors of which few values were seen"
+        )
     return found
 
 

@@ -59,15 +59,15 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
 def _held(graph: ExportedGraph) -> list[str]:
     """The tensors that the outputs that are not tensors are made from."""
     makers = {name: at for at, node in enumerate(graph.nodes) for name in node.output if name}
-    open_, seen = sorted(graph.other_outputs), set(graph.other_outputs)
+    pending, seen = sorted(graph.other_outputs), set(graph.other_outputs)
     found: list[str] = []
-    while open_:
-        at = makers.get(open_.pop())
+    while pending:
+        at = makers.get(pending.pop())
         for name in () if at is None else graph.reads(at):
             if name in seen or name not in makers:
                 continue
             seen.add(name)
-            (open_ if graph.nodes[makers[name]].op_type in _HOLDERS else found).append(name)
+            (pending if graph.nodes[makers[name]].op_type in _HOLDERS else found).append(name)
     return found
 
 

@@ -13,14 +13,8 @@ Layout, all numbers little-endian:
                  shapes   {input: [smallest, largest, item axis or null]} of one sample; missing where not known
                  tensors  [{name, amax, zeros, nan, inf, total, width, first_nonfinite, bytes}, …] in graph
                           order; `bytes` is the length of the tensor's counts
-    counts     of each tensor, in the header's order, packed
+    counts     of each tensor, in the header's order, packed (`onnx_trtcal.stats.packed_counts`)
     32 bytes   SHA-256 of all bytes before
-
-Packed counts: the bins in groups of 64, each group with as many hexadecimal digits as its largest count has.
-First those numbers of digits, four bits each (so a count stays below 16**15); then the lowest digits of all
-groups that have one, then the second lowest of those that have two, and so on; two digits to a byte, the
-first in the low half. Empty groups cost four bits. No general compressor is used: zlib's output differs
-between its implementations.
 """
 
 from __future__ import annotations
@@ -31,27 +25,34 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.header import check_header
+from onnx_trtcal.stats.packed_counts import pack, unpack
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["dumps", "load_statistics", "loads", "merge", "save_statistics"]
+__all__ = [
+    "dumps",
+    "dumps_checkpoint",
+    "load_statistics",
+    "loads",
+    "loads_checkpoint",
+    "merge",
+    "save_statistics",
+]
 
 MAGIC = b"\x89TCS\r\n\x1a\n"
+_CHECKPOINT = b"\x89TCK\r\n\x1a\n"
+_CALLED = {MAGIC: "statistics file", _CHECKPOINT: "checkpoint"}
 VERSION = 1
 _START = struct.Struct("<8sIQ")
 _CHECKSUM = 32
-_GROUP = 64
-_MOST_DIGITS = 15
 
 
 def save_statistics(path: str | Path, statistics: Collection) -> None:
@@ -135,12 +136,26 @@ def merge(paths: Sequence[str | Path]) -> Collection:
 
 def dumps(collection: Collection) -> bytes:
     """The bytes of a statistics file: equal collections give equal bytes."""
-    packed = [_pack(histogram.counts) for histogram in collection.histograms.values()]
+    return _dumps(collection, {"samples": collection.samples}, MAGIC)
+
+
+def dumps_checkpoint(collection: Collection, fields: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint: everything that a statistics file holds but the samples.
+
+    Args:
+        collection: what was counted.
+        fields: what else stands in the header, of types that JSON has.
+    """
+    return _dumps(collection, {"samples": [], **fields}, _CHECKPOINT)
+
+
+def _dumps(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> bytes:
+    packed = [pack(histogram.counts) for histogram in collection.histograms.values()]
     header = {
+        **fields,
         "model": collection.model,
         "rule": collection.rule,
         "options": collection.options,
-        "samples": collection.samples,
         "tensors": [
             {
                 "name": name,
@@ -162,7 +177,7 @@ def dumps(collection: Collection) -> bytes:
             for name, seen in collection.shapes.items()
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-    body = b"".join([_START.pack(MAGIC, VERSION, len(text)), text, *packed])
+    body = b"".join([_START.pack(magic, VERSION, len(text)), text, *packed])
     return body + hashlib.sha256(body).digest()
 
 
@@ -176,26 +191,49 @@ def loads(data: bytes, name: str = "") -> Collection:
     Raises:
         StatisticsError: when they are damaged, foreign or of a newer version.
     """
-    if not data.startswith(MAGIC) or len(data) < _START.size + _CHECKSUM:
+    if data.startswith(_CHECKPOINT):
+        raise StatisticsError(
+            "this is the checkpoint of a run that has not ended",
+            where=name,
+            fix="give the command of that run again, with --save-stats: it resumes from there",
+        )
+    return _loads(data, name, MAGIC)[1]
+
+
+def loads_checkpoint(data: bytes, name: str) -> tuple[dict[str, Any], Collection]:
+    """The header of a checkpoint, and its collection without the samples.
+
+    Args:
+        data: the bytes.
+        name: where they come from, for error messages.
+
+    Raises:
+        StatisticsError: when they are damaged, foreign or of a newer version.
+    """
+    return _loads(data, name, _CHECKPOINT)
+
+
+def _loads(data: bytes, name: str, magic: bytes) -> tuple[dict[str, Any], Collection]:
+    if not data.startswith(magic) or len(data) < _START.size + _CHECKSUM:
         raise _unusable(
-            "this is not a statistics file" if data[:4] != MAGIC[:4] else "the file is damaged", name
+            f"this is not a {_CALLED[magic]}" if data[:4] != magic[:4] else "the file is damaged", name
         )
     _, version, length = _START.unpack_from(data)
     if version > VERSION:
         raise StatisticsError(
-            f"the statistics file has layout {version}; this onnx_trtcal reads up to {VERSION}",
+            f"the {_CALLED[magic]} has layout {version}; this onnx_trtcal reads up to {VERSION}",
             where=name,
             fix="update onnx_trtcal",
         )
     body, checksum = memoryview(data)[:-_CHECKSUM], data[-_CHECKSUM:]
     if hashlib.sha256(body).digest() != checksum:
-        raise _unusable("the statistics file is damaged or cut short: its checksum does not match", name)
+        raise _unusable(f"the {_CALLED[magic]} is damaged or cut short: its checksum does not match", name)
     try:
         header = json.loads(bytes(body[_START.size : _START.size + length]))
         check_header(header)
-        return _collection(header, body[_START.size + length :])
+        return header, _collection(header, body[_START.size + length :])
     except (ValueError, RecursionError, MemoryError) as error:
-        raise _unusable(f"the statistics file contradicts itself: {error}", name) from error
+        raise _unusable(f"the {_CALLED[magic]} contradicts itself: {error}", name) from error
 
 
 def _unusable(what: str, name: str) -> StatisticsError:
@@ -232,44 +270,6 @@ def _restore(histogram: Histogram, tensor: dict[str, Any], counts: memoryview) -
     histogram.width = float(tensor["width"])
     for field in ("zeros", "nan", "inf", "total"):
         setattr(histogram, field, int(tensor[field]))
-    histogram.counts = _unpack(counts, histogram.counts.size)
+    histogram.counts = unpack(counts, histogram.counts.size)
     if int(histogram.counts.sum()) + histogram.zeros != histogram.total:
         raise ValueError(f"tensor {tensor['name']!r} does not have as many values as it says")
-
-
-def _pack(counts: np.ndarray) -> bytes:
-    groups = counts.reshape(-1, _GROUP)
-    largest = groups.max(axis=1)
-    digits = np.zeros(len(groups), np.uint8)
-    for digit in range(_MOST_DIGITS):
-        digits += (largest >> (4 * digit)) > 0
-    parts = [_pair(digits)]
-    for digit in range(int(digits.max())):
-        groups, digits = groups[digits > digit], digits[digits > digit]
-        parts.append(_pair(((groups >> (4 * digit)) & 15).astype(np.uint8).ravel()))
-    return b"".join(parts)
-
-
-def _unpack(data: memoryview, bins: int) -> np.ndarray:
-    table = bins // _GROUP // 2
-    digits = _unpair(np.frombuffer(data[:table], np.uint8))
-    groups = np.zeros((len(digits), _GROUP), np.int64)
-    begin = table
-    for digit in range(int(digits.max())):
-        here = digits > digit
-        size = int(here.sum()) * _GROUP // 2
-        values = _unpair(np.frombuffer(data[begin : begin + size], np.uint8)).reshape(-1, _GROUP)
-        groups[here] |= values.astype(np.int64) << (4 * digit)
-        begin += size
-    if begin != len(data) or groups.size != bins:
-        raise ValueError(f"{len(data)} bytes of counts where {begin} are used")
-    return groups.ravel()
-
-
-def _pair(digits: np.ndarray) -> bytes:
-    packed: np.ndarray = digits[0::2] | digits[1::2] << 4
-    return packed.tobytes()
-
-
-def _unpair(pairs: np.ndarray) -> np.ndarray:
-    return np.stack([pairs & 15, pairs >> 4], axis=1).ravel()

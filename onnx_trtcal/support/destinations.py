@@ -1,17 +1,42 @@
-"""Checks the files that a run is going to write, before it does any work."""
+"""The files that a run is going to write: checked and taken before it does any work."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.support.output_lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["check_destinations"]
+__all__ = ["check_destinations", "destinations"]
+
+_LONGEST_SHOWN = 200  # characters of a path in a message
+
+
+@contextlib.contextmanager
+def destinations(
+    outputs: Iterable[str | Path], inputs: Iterable[str | Path], beside: Iterable[str | Path] = ()
+) -> Iterator[None]:
+    """What a verb does all of its work in: its outputs are checked, and no other run writes them meanwhile.
+
+    Args:
+        outputs: as `check_destinations` takes them.
+        inputs: likewise.
+        beside: further files that the run may write beside its outputs, for itself.
+
+    Raises:
+        OptionError: when an output cannot be written, or would overwrite an input.
+        CalibrationError: when another run writes one of them; it is named.
+    """
+    files = list(outputs)
+    check_destinations([*files, *beside], inputs)
+    with locked(files):
+        yield
 
 
 def check_destinations(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
@@ -25,11 +50,28 @@ def check_destinations(outputs: Iterable[str | Path], inputs: Iterable[str | Pat
     Raises:
         OptionError: naming the path, and what is wrong with it.
     """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise OptionError(
+            "the working directory of this run has been deleted", fix="cd to a folder that exists"
+        ) from error
     read = [Path(os.path.realpath(path)) for path in inputs]
+    _check(map(Path, outputs), read)
+
+
+def _check(outputs: Iterable[Path], read: list[Path]) -> None:
     seen: set[Path] = set()
-    for output in map(Path, outputs):
+    for output in outputs:
         real = Path(os.path.realpath(output))
-        _check_place(output, real)
+        try:
+            _check_place(output, real)
+        except OSError as error:
+            raise OptionError(
+                f"this output cannot be written: {error.strerror or error}",
+                where=_shown(output),
+                fix="give another path",
+            ) from error
         if real in seen:
             raise OptionError(
                 "two outputs have the same path", where=str(output), fix="give each a path of its own"
@@ -37,13 +79,19 @@ def check_destinations(outputs: Iterable[str | Path], inputs: Iterable[str | Pat
         seen.add(real)
         for path in read:
             if real == path or (
-                real.exists() and real.suffix in _DATA and path.is_dir() and path in real.parents
+                real.exists() and real.suffix in _DATA and os.path.isdir(path) and path in real.parents
             ):
                 raise OptionError(
                     "this output would overwrite an input of the run",
                     where=str(output),
                     fix="give another path",
                 )
+
+
+def _shown(path: Path) -> str:
+    """The path, without its middle when it is as long as a mistake makes it."""
+    text, half = str(path), _LONGEST_SHOWN // 2
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}…{text[-half:]} ({len(text)} characters)"
 
 
 # Other files in a folder of data, such as the cache of the run before, are not data and may be replaced.

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from onnx_trtcal.support.printable import printable
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
@@ -53,15 +54,15 @@ def progress_bar(title: str, total: int | None, unit: str, *, transient: bool) -
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
     started = time.monotonic()
     with Bars(*columns, console=Terminal(stderr=True), transient=transient) as bars:
-        task = bars.add_task(title, total=total, rate="")
+        task = bars.add_task(printable(title), total=total, rate="")
 
         class Bar:
             done = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import DataError
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,7 @@ def parse_names(text: str, *, is_json: bool, name: str = "") -> dict[str, str]:
 def _json_pairs(text: str, name: str) -> Iterable[tuple[str, str, str]]:
     try:
         # As a list of pairs, for a plain dict would hide a key given twice.
-        pairs = json.loads(text, object_pairs_hook=list)
+        pairs = parse_json(text, list)
     except ValueError as error:
         raise DataError(f"the map of names is not JSON: {error}", where=name, fix=_FORMS) from error
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)

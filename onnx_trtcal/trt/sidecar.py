@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from onnx_trtcal.data.layout import DEFAULT_BATCH_SIZE, is_fixed
 from onnx_trtcal.data.seen_shapes import SeenShapes, in_batches
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.parsed_json import parse_json
+from onnx_trtcal.trt.sidecar_check import flaw_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,13 +124,17 @@ def read_sidecar(cache: str | Path) -> Sidecar:
     except (OSError, UnicodeDecodeError) as error:
         return Sidecar(problem=f"{path} cannot be read and is ignored: {error}")
     try:
-        content = json.loads(text)
+        content = parse_json(text)
+        # Half of a character may be written as an escape, and is not text that can be written again.
+        json.dumps(content, ensure_ascii=False).encode()
     except ValueError as error:
         return Sidecar(problem=f"{path} is not JSON and is ignored: {error}")
     if not isinstance(content, dict) or _table(content, "cache").get("sha256") != digest:
         return Sidecar(
             problem=f"{path} is not about this cache (it has the hash of other bytes) and is ignored"
         )
+    if flaw := flaw_of(content):
+        return Sidecar(problem=f"{path} is damaged and is ignored: {flaw}")
     return Sidecar(content)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.layout import is_fixed
 from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.support.printable import shell_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def trtexec_line(
     if version[0] == 7:
         # TensorRT 7 builds ONNX networks with an implicit batch unless told otherwise, and then fails.
         words.append("--explicitBatch")
-    return shlex.join([*words, *_shape_flags(dynamic)])
+    return shell_command([*words, *_shape_flags(dynamic)])
 
 
 def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, float32: bool) -> str:
@@ -66,7 +66,7 @@ def explicit_line(model: str, major: int, dynamic: Mapping[str, SeenShapes], *, 
     words = ["trtexec", f"--onnx={model}"]
     if major < 11:
         words += ["--int8", "--fp16"] if float32 or major < 10 else ["--stronglyTyped"]
-    return shlex.join([*words, *_shape_flags(dynamic)])
+    return shell_command([*words, *_shape_flags(dynamic)])
 
 
 def _shape_flags(dynamic: Mapping[str, SeenShapes]) -> list[str]:

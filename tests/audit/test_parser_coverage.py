@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 from helpers import toys
-from helpers.compiler import needs_compiler, values
+from helpers.compiler import needs_compiler, quantized, values
 
 from onnx_trtcal import Cache, Options, calibrate, check_parser, write_cache
 from onnx_trtcal.cli import main
@@ -104,6 +104,22 @@ def test_the_verb(tmp_path: Path, capsys: Capture) -> None:
     assert main(["check", "--parser", model, cache, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["complete"] and said["gaps"] == [] and len(said["covered"]) == 9
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_wrong_model_and_one_that_reads_no_cache(tmp_path: Path, capsys: Capture) -> None:
+    model, cache = str(tmp_path / "m.onnx"), str(tmp_path / "m.cache")
+    onnx.save(quantized(dense()), model)
+    write_cache(cache, cache_of("plain"))
+    main(["check", "--parser", model, cache])
+    said = capsys.readouterr().err
+    assert "quantized already (DequantizeLinear, QuantizeLinear)" in said and "another model" not in said
+    onnx.save(dense(), model)
+    write_cache(cache, Cache(HEADER, {"x": 1.0, "their": 1.0, "other": 1.0}))
+    assert main(["check", "--parser", model, cache]) == 1
+    said = capsys.readouterr().err
+    assert "looks like another model's cache" in said and "quantized already" not in said
 
 
 @pytest.mark.parametrize("verb", ["check", "calibrate"])

@@ -49,7 +49,7 @@ def test_a_q_dq_file_and_a_metric(tmp_path: Path, capsys: Capture) -> None:
     flags = ["--labels", str(MODELS / "digits_test_labels.csv"), "--metric", f"{tmp_path / 'm.py'}:right"]
     assert main(["evaluate", *ROWS, "--qdq", model, *flags, "--provider", "cpu", "-q"]) == 0
     said = capsys.readouterr()
-    assert "  right     0.983333  " in said.out and " ± " in said.out
+    assert "  right     0.983333  " in said.out and " +/- " in said.out
     assert said.err == ""
 
 

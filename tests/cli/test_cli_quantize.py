@@ -98,11 +98,21 @@ def test_flags_reach_the_model(cache: str, tmp_path: Path, capsys: Capture) -> N
     )
 
 
+def test_layers_keep_their_names_in_float16(cache: str, tmp_path: Path, capsys: Capture) -> None:
+    told = []
+    for precision in ("fp32", "fp16"):
+        flags = ["-o", str(tmp_path / "q.onnx"), "--high-precision", precision, "--json"]
+        assert main(["quantize", MODEL, cache, *flags]) == 0
+        told.append(json.loads(capsys.readouterr().out)["layers"])
+    assert told[0] == told[1]
+
+
 @needs_compiler
 @pytest.mark.slow
-def test_verifying_what_was_written(cache: str, tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_verifying_what_was_written(cache: str, precision: str, tmp_path: Path, capsys: Capture) -> None:
     path = str(tmp_path / "q.onnx")
-    assert main(["quantize", MODEL, cache, "-o", path, "--verify"]) == 0
+    assert main(["quantize", MODEL, cache, "-o", path, "--verify", "--high-precision", precision]) == 0
     assert "verified: 10 of 10 quantized layers run in INT8, by the compiler" in capsys.readouterr().out
     assert main(["quantize", MODEL, cache, "-o", path, "--verify", "--json", "--gpu", "sm89"]) == 0
     verified = json.loads(capsys.readouterr().out)["verified"]

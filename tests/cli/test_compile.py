@@ -147,7 +147,15 @@ def test_what_the_parser_refuses(tmp_path: Path, capsys: Capture) -> None:
     said = capsys.readouterr().out
     assert "m.onnx: does not build\n" in said
     assert "  parser [operator] NoSuchOp n_r: Plugin not found" in said
-    assert "    to fix: TensorRT has no such operator" in said
+    assert "    to fix: TensorRT for RTX has no such operator and no plugins" in said
+
+
+@needs_compiler
+def test_a_compiler_that_is_not_given_time(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["compile", saved(two_convs(), tmp_path), "--timeout", "0.01"]) == 1
+    said = capsys.readouterr().out
+    assert "m.onnx: not known: NVIDIA's compiler was stopped before it was done\n" in said
+    assert "to fix: give it more time: --timeout SECONDS" in said and "fault" not in said
 
 
 def test_a_crash_is_one_clear_message(
@@ -180,7 +188,7 @@ def test_without_the_package(tmp_path: Path, capsys: Capture, monkeypatch: pytes
         (["{m}", "--engine", "{m}"], "m.onnx"),
         (["{m}", "--shapes", "x=1x2"], "is not an input's shape"),
         (["{m}", "--timeout", "0"], "not a positive number of seconds"),
-        (["{folder}"], "cannot read the model"),
+        (["{folder}"], "this is a folder, not a model file"),
     ],
 )
 def test_flags_that_make_no_sense(flags: list[str], message: str, tmp_path: Path, capsys: Capture) -> None:

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path, remove_checkpoints
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path, remove_checkpoints, saved_at
+from onnx_trtcal.collect.checkpoint_file import CheckpointFile, samples_path
+from onnx_trtcal.errors import CalibrationError, DataError
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.support.files import natural_key
+from onnx_trtcal.support.temporary import host
 from onnx_trtcal.trt.cache import dumps
 
 if TYPE_CHECKING:
@@ -41,6 +44,20 @@ def cut_after(count: int) -> Callable[[], Iterator[np.ndarray]]:
 
 def whole() -> Iterator[np.ndarray]:
     return iter(DATA)
+
+
+def collected(data: list[np.ndarray]) -> Collection:
+    return calibrate(network(), data, OPTIONS).collection
+
+
+def in_order(count: int) -> list[tuple[str, str]]:
+    """(name, hash) of the first samples, as a run counts them."""
+    hashes = dict(collected(DATA[:count]).samples)
+    return sorted(hashes.items(), key=lambda pair: natural_key(pair[0]))
+
+
+def saved(path: Path) -> Collection:
+    return CheckpointFile(path).load()[0]
 
 
 def result(calibration: Calibration) -> tuple[bytes, bytes, object]:
@@ -93,7 +110,8 @@ def test_an_error_of_the_data_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         # A function's samples are not counted beforehand, so that the error comes in mid-run.
         calibrate(network(), lambda: bad, replace(OPTIONS, checkpoint_every=99), checkpoint=tmp_path / "c")
-    assert len(store.load_statistics(tmp_path / "c").samples) == 6
+    assert saved(tmp_path / "c").samples == collected(DATA[:6]).samples
+    assert saved_at(tmp_path / "c").samples == 6
 
 
 def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
@@ -104,6 +122,86 @@ def test_a_finished_run_is_solved_again_without_running(tmp_path: Path) -> None:
     assert again.seen_shapes["x"].largest == first.seen_shapes["x"].largest == (3, 2, 4, 4)
 
 
+def test_what_it_costs_does_not_grow_with_the_run(tmp_path: Path) -> None:
+    file, collection = CheckpointFile(tmp_path / "c"), collected(DATA[:3])
+    sizes = []
+    for number in range(40):
+        before = samples_path(tmp_path / "c").stat().st_size if number else 0
+        added = [(f"{number}-{each}", "0" * 64) for each in range(50)]
+        collection.restore_samples(added)
+        file.save(collection, [*collection.samples][:3] + added if not number else added, 1.0)
+        sizes.append(((tmp_path / "c").stat().st_size, samples_path(tmp_path / "c").stat().st_size - before))
+    written = [first + second for first, second in sizes[1:]]
+    assert max(written) < 1.02 * min(written)
+
+
+class TestTheFiles:
+    """The list of samples may be torn, or ahead of the histograms, wherever a run was killed."""
+
+    def saved_twice(self, folder: Path) -> tuple[bytes, bytes, bytes, bytes]:
+        """The two files after a first save, and after a second."""
+        file, found = CheckpointFile(folder / "c"), []
+        for count, begin in ((3, 0), (7, 3)):
+            collection = collected(DATA[:count])
+            file.save(collection, in_order(count)[begin:], float(count))
+            found += [(folder / "c").read_bytes(), samples_path(folder / "c").read_bytes()]
+        first, first_list, second, second_list = found
+        return first, first_list, second, second_list
+
+    def test_are_read_back(self, tmp_path: Path) -> None:
+        self.saved_twice(tmp_path)
+        got, seconds = CheckpointFile(tmp_path / "c").load()
+        assert got == collected(DATA[:7]) and seconds == 7
+        assert store.dumps(got) == store.dumps(collected(DATA[:7]))
+
+    def test_a_torn_tail_is_ignored_and_written_over(self, tmp_path: Path) -> None:
+        first, first_list, second, second_list = self.saved_twice(tmp_path)
+        for size in range(len(first_list), len(second_list) + 1, 37):
+            (tmp_path / "c").write_bytes(first)
+            samples_path(tmp_path / "c").write_bytes(second_list[:size])
+            file = CheckpointFile(tmp_path / "c")
+            assert file.load() == (collected(DATA[:3]), 3.0)
+            file.save(collected(DATA[:7]), in_order(7)[3:], 7.0)
+            assert (tmp_path / "c").read_bytes() == second
+            assert samples_path(tmp_path / "c").read_bytes() == second_list
+
+    @pytest.mark.parametrize("damage", ["missing", "short", "changed"])
+    def test_a_damaged_list_is_not_used(self, tmp_path: Path, damage: str) -> None:
+        second_list = self.saved_twice(tmp_path)[3]
+        path = samples_path(tmp_path / "c")
+        path.unlink()
+        if damage == "short":
+            path.write_bytes(second_list[:-1])
+        elif damage == "changed":
+            path.write_bytes(second_list.replace(b'"]', b'0"]', 1)[: len(second_list)])
+        listener = RecordingListener()
+        calibrate(network(), DATA[:9], OPTIONS, listener=listener, checkpoint=tmp_path / "c")
+        (said,) = listener.warned
+        assert str(tmp_path / "c") in said and ("the list of its samples" in said or "be read" in said)
+
+    def test_are_not_statistics(self, tmp_path: Path) -> None:
+        self.saved_twice(tmp_path)
+        with pytest.raises(CalibrationError, match="checkpoint of a run") as failure:
+            store.load_statistics(tmp_path / "c")
+        assert "--save-stats" in failure.value.fix
+
+    def test_a_full_disk_leaves_the_checkpoint_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = CheckpointFile(tmp_path / "c")
+        file.save(collected(DATA[:3]), in_order(3), 3.0)
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched, pytest.raises(CalibrationError, match="No space left"):
+            patched.setattr("os.fsync", full)
+            file.save(collected(DATA[:7]), in_order(7)[3:], 7.0)
+        assert CheckpointFile(tmp_path / "c").load() == (collected(DATA[:3]), 3.0)
+        file.save(collected(DATA[:7]), in_order(7)[3:], 7.0)
+        assert CheckpointFile(tmp_path / "c").load() == (collected(DATA[:7]), 7.0)
+
+
 class TestIgnored:
     def run(self, folder: Path, options: Options, data: list[np.ndarray]) -> list[str]:
         """Runs over the checkpoint that a run of the first 50 samples has left; gives the warnings."""
@@ -112,7 +210,7 @@ class TestIgnored:
         listener = RecordingListener()
         got = calibrate(network(), data, options, listener=listener, checkpoint=folder / "c")
         assert result(got) == result(calibrate(network(), data, options))
-        assert store.load_statistics(folder / "c") == got.collection
+        assert saved(folder / "c") == got.collection
         return listener.warned
 
     def test_of_another_range_rule(self, tmp_path: Path) -> None:
@@ -173,14 +271,14 @@ def test_saves_only_what_is_new(tmp_path: Path) -> None:
     keeper = Checkpoint(tmp_path / "c", 10, RecordingListener())
     collection = Collection(["t"], model="m")
     keeper.save(collection)
-    keeper.note(collection, 9)
+    keeper.note(collection, [(str(number), "") for number in range(9)])
     assert not (tmp_path / "c").exists()
-    keeper.note(collection, 1)
+    keeper.note(collection, [("9", "")])
     assert (tmp_path / "c").exists()
     (tmp_path / "c").unlink()
     keeper.save(collection)
     assert not (tmp_path / "c").exists()
-    Checkpoint(None, 1, RecordingListener()).note(collection, 5)
+    Checkpoint(None, 1, RecordingListener()).note(collection, [("a", "")])
 
 
 def test_everything_a_job_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -190,7 +288,9 @@ def test_everything_a_job_left_is_removed_and_nothing_else(tmp_path: Path) -> No
         looks_path(file),
         Path(f"{file}.1"),
         Path(f"{file}.12"),
-        tmp_path / f".{file.name}.a1b2c3d4",
+        samples_path(file),
+        Path(f"{file}.1.samples"),
+        tmp_path / f".{file.name}.{host()}.1.a1b2c3d4.tmp",
     ]
     others = [
         tmp_path / name for name in ("c1.checkpoint", f"{file.name}.txt", f".{file.name}.a", "model.onnx")

@@ -13,7 +13,7 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.collect.measure import Measured, measure, measure_again
 from onnx_trtcal.collect.trial import TRIAL
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.errors import DataError, ModelError
+from onnx_trtcal.errors import DataError, ModelError, OptionError
 from onnx_trtcal.methods.mxnet import SignedHistogram
 from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
@@ -98,9 +98,9 @@ class TestMemory:
         monkeypatch.setattr("onnx_trtcal.stats.host.available_memory", lambda: 428 * 4)
         measured(DATA)
         assert {rows for rows, *_ in runs[1:]} == {2}
-        runs.clear()
-        measured(DATA, replace(CPU, batch_size=8))
-        assert {rows for rows, *_ in runs} == {8, 4}
+        with pytest.raises(OptionError, match="activations of a batch of 8 take") as caught:
+            measured(DATA, replace(CPU, batch_size=8))
+        assert "--batch-size 2" in caught.value.fix
 
     def test_data_that_is_read_once_is_run_one_by_one_when_memory_is_short(
         self, runs: list[tuple[int, int, int]]

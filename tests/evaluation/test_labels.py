@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from helpers.small import RecordingListener
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.evaluation.labels import read_labels
 from onnx_trtcal.evaluation.request import EvaluationOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write(tmp_path, text: str):
@@ -206,6 +210,13 @@ def test_more_labels_by_position_than_samples_are_a_warning(tmp_path):
         labels.check_count(samples, listener)
         assert len(listener.warned) == warned
     assert read_labels(write(tmp_path, "a,4\nb,5\n")).check_count(1, listener) is None and not listener.warned
+
+
+def test_a_label_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"file,label\na.png,{'9' * 5000}\nb.png,x\n")
+    labels = read_labels(tmp_path / "l.csv")
+    with pytest.raises(DataError, match="not a class from 0 to 4"):
+        labels.number(labels.of(["a.png"], 0)[0], 5, "a.png")
 
 
 def test_an_array_is_not_labels():

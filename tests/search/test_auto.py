@@ -22,6 +22,7 @@ from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.search.auto import METHODS_TRIED
+from onnx_trtcal.search.headroom import headroom
 from onnx_trtcal.search.steps import Journal, Steps
 from onnx_trtcal.support.progress import LoggingListener
 
@@ -206,7 +207,11 @@ def errors_on(samples: list[np.ndarray], calibrated: Calibration, thresholds: di
 
 
 @pytest.mark.parametrize("steps", [0, 1, None])
-def test_no_method_alone_is_better_on_the_samples_compared(steps: int | None) -> None:
+def test_no_method_alone_is_better_on_the_samples_compared(
+    steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Headroom is for other samples, and costs something on these.
+    monkeypatch.setattr("onnx_trtcal.search.auto.headroom", lambda _: 1.0)
     proto, data = convolutions("n"), images()
     found = calibrate(proto, data, Options(method="auto", provider="cpu", steps=steps))
     own = errors_on(data, found, {name: item.threshold for name, item in found.scales.items()})
@@ -215,6 +220,27 @@ def test_no_method_alone_is_better_on_the_samples_compared(steps: int | None) ->
         other = errors_on(data, found, {name: item.threshold for name, item in single.scales.items()})
         # Scales of a tie, and rounding that ONNX Runtime does in another order, are all that may differ.
         assert own <= 1.001 * other
+
+
+def test_headroom_helps_on_other_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    others = [rng.laplace(size=(3, 8, 8)).astype(np.float32) for _ in range(500)]
+    errors = []
+    for factor in (headroom, lambda _: 1.0):
+        monkeypatch.setattr("onnx_trtcal.search.auto.headroom", factor)
+        found = calibrate(convolutions("n"), images(), Options(method="auto", provider="cpu"))
+        thresholds = {name: item.threshold for name, item in found.scales.items()}
+        errors.append(errors_on(others, found, thresholds))
+    assert errors[0] < 0.95 * errors[1]
+
+
+def test_headroom_is_a_share_of_the_largest_magnitude_in_the_sidecar() -> None:
+    found = calibrate(convolutions("n"), images(), Options(method="auto", provider="cpu"))
+    scale = found.scales["x"]
+    amax = found.collection.histograms["x"].amax
+    assert amax < scale.threshold <= 2 * amax
+    share = found.provenance.scales["x"].method.removeprefix("auto:amax*")
+    assert float(np.float32(amax * float(share))) == scale.threshold
 
 
 def test_the_number_of_steps_repeats_the_bytes(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onnx_trtcal.errors import OptionError
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.errors import CalibrationError, OptionError
+from onnx_trtcal.support.destinations import check_destinations, destinations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +61,39 @@ def test_a_pipe_is_no_place_for_a_file(folder):
     os.mkfifo(folder / "pipe")
     with pytest.raises(OptionError, match="not a regular file"):
         check(folder, "pipe")
+
+
+def test_a_name_that_the_system_does_not_take(folder):
+    with pytest.raises(OptionError, match="File name too long") as failure:
+        check(folder, "n" * 300)
+    assert len(failure.value.where) < 300
+    with pytest.raises(OptionError, match="File name too long"):
+        check(folder, "/".join(["n" * 200] * 30))
+    check_destinations([folder / "x"], ["n" * 300])  # an input is its reader's to refuse
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX working directories")
+def test_a_deleted_working_directory(folder, monkeypatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    with pytest.raises(OptionError, match="working directory of this run has been deleted"):
+        check_destinations(["x.cache"], [folder / "model.onnx"])
+    with pytest.raises(OptionError, match="has been deleted"):
+        check(folder, "x.cache")  # what reads the model needs one, whatever the path
+    monkeypatch.chdir(folder)
+
+
+def test_an_output_belongs_to_one_run_at_a_time(folder):
+    files = [folder / "x.cache", folder / "x.stats"]
+    with destinations(files, [folder / "model.onnx"], [folder / "x.cache.json"]):
+        with (
+            pytest.raises(CalibrationError, match=r"x\.stats is being written by another run \(process "),
+            destinations([folder / "a.cache", folder / "x.stats"], []),
+        ):
+            raise AssertionError
+        with destinations([folder / "y.cache"], [], [folder / "x.cache.json"]):
+            pass
+    with destinations(files, []):
+        pass
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "data"}

@@ -24,6 +24,8 @@ class Case:
     test: str
     labels: str = ""
     metric: str = ""
+    task: str = ""
+    head: str = ""
     batch: int = 8
     shape: tuple[int, ...] = ()
 

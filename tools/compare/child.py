@@ -29,7 +29,8 @@ class Job:
 
     Attributes:
         tool: `ours`, `ort` or `modelopt`.
-        method: the tool's own name of its calibration method.
+        method: the tool's own name of its calibration method; of ours, flags of `quantize` may follow, each after a
+            plus sign and without its dashes.
         model, calibration: paths.
         output: the Q/DQ model to write.
         batch: samples per run.
@@ -46,14 +47,15 @@ class Job:
 
 
 def run_child(text: str, report: str) -> None:
-    """Does a job given as JSON, and writes seconds and peak memory as JSON."""
+    """Does a job given as JSON, and writes what it took as JSON: see `rows.Cost`."""
     job = Job(**json.loads(text))
-    seconds = {"ours": _ours, "ort": _ort, "modelopt": _modelopt}[job.tool](job)
-    Path(report).write_text(json.dumps({"seconds": seconds, "peak": _peak(), "job": asdict(job)}))
+    seconds, cpu_seconds = {"ours": _ours, "ort": _ort, "modelopt": _modelopt}[job.tool](job)
+    cost = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak": _peak()}
+    Path(report).write_text(json.dumps({"job": asdict(job), "cost": cost}))
 
 
 def read_stack(path: str, shape: tuple[int, ...], multiple: int = 1) -> Any:
-    """The samples of a .npy file, one per row, read when they are used.
+    """The samples of a .npy file, one per row, read when they are used; of a .npz file, input name -> such an array.
 
     Args:
         path: of the file.
@@ -62,31 +64,43 @@ def read_stack(path: str, shape: tuple[int, ...], multiple: int = 1) -> Any:
     """
     import numpy as np
 
-    stack = np.load(path, mmap_mode="r")
-    stack = stack[: len(stack) // multiple * multiple]
+    if path.endswith(".npz"):
+        with np.load(path) as arrays:
+            return {name: _whole(arrays[name], multiple) for name in arrays.files}
+    stack = _whole(np.load(path, mmap_mode="r"), multiple)
     return stack.reshape(len(stack), *shape) if shape else stack
 
 
-def _ours(job: Job) -> float:
+def _whole(stack: Any, multiple: int) -> Any:
+    return stack[: len(stack) // multiple * multiple]
+
+
+def _ours(job: Job) -> tuple[float, float]:
     import onnxruntime  # noqa: F401
 
     import onnx_trtcal.methods.entropy
     import onnx_trtcal.qdq.write.quantize_model
     import onnx_trtcal.stats.sweep  # noqa: F401
-    from onnx_trtcal import Options, quantize
+    from onnx_trtcal import quantize
+    from onnx_trtcal.cli import parser_for
+    from onnx_trtcal.cli.flags import options_from, qdq_from
 
-    begin = time.perf_counter()
-    options = Options(method=job.method, provider="cpu", batch_size=job.batch)
-    quantize(job.model, read_stack(job.calibration, job.shape, _WHOLE_BATCHES), options).save(job.output)
-    return time.perf_counter() - begin
+    begin = _clocks()
+    method, *flags = job.method.split("+")
+    fixed = ["--method", method, "--provider", "cpu", "--batch-size", str(job.batch)]
+    asked = [job.model, job.calibration, *fixed, *(f"--{flag}" for flag in flags)]
+    args = parser_for("quantize").parse_args(asked)
+    data = read_stack(job.calibration, job.shape, _WHOLE_BATCHES)
+    quantize(job.model, data, options_from(args), qdq_from(args)).save(job.output)
+    return _since(begin)
 
 
-def _ort(job: Job) -> float:
+def _ort(job: Job) -> tuple[float, float]:
     """quantize_static as its documentation shows, on a model prepared by quant_pre_process."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    begin = time.perf_counter()
+    begin = _clocks()
     prepared = f"{job.output}.prepared.onnx"
     try:
         quant_pre_process(job.model, prepared)
@@ -105,13 +119,13 @@ def _ort(job: Job) -> float:
         calibration_providers=["CPUExecutionProvider"],
         extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
     )
-    return time.perf_counter() - begin
+    return _since(begin)
 
 
-def _modelopt(job: Job) -> float:
+def _modelopt(job: Job) -> tuple[float, float]:
     from modelopt.onnx.quantization import quantize
 
-    begin = time.perf_counter()
+    begin = _clocks()
     model = f"{job.output}.copy.onnx"
     shutil.copy(job.model, model)
     quantize(
@@ -122,21 +136,18 @@ def _modelopt(job: Job) -> float:
         high_precision_dtype="fp32",
         output_path=job.output,
     )
-    return time.perf_counter() - begin
+    return _since(begin)
 
 
 class _Reader:
-    """A CalibrationDataReader over a stack of samples."""
+    """A CalibrationDataReader over stacks of samples, one for each input."""
 
     def __init__(self, job: Job) -> None:
         import onnx
 
         graph = onnx.load(job.model, load_external_data=False).graph
         weights = {item.name for item in graph.initializer}
-        inputs = [item for item in graph.input if item.name not in weights]
-        if len(inputs) != 1:
-            raise SystemExit(f"{job.model} has {len(inputs)} inputs; models with one are compared")
-        self._name = inputs[0].name
+        self._inputs = [item.name for item in graph.input if item.name not in weights]
         self._job = job
         self.rewind()
 
@@ -144,11 +155,10 @@ class _Reader:
         self._batches = self._read()
 
     def get_next(self) -> dict[str, Any] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: batch}
+        return next(self._batches, None)
 
     def get_first(self) -> dict[str, Any]:
-        return {self._name: next(self._read())}
+        return next(self._read())
 
     def __iter__(self) -> _Reader:
         return self
@@ -159,12 +169,26 @@ class _Reader:
             raise StopIteration
         return batch
 
-    def _read(self) -> Iterator[Any]:
+    def _read(self) -> Iterator[dict[str, Any]]:
         import numpy as np
 
-        stack = read_stack(self._job.calibration, tuple(self._job.shape), _WHOLE_BATCHES)
-        for first in range(0, len(stack), self._job.batch):
-            yield np.array(stack[first : first + self._job.batch])
+        job = self._job
+        read = read_stack(job.calibration, tuple(job.shape), _WHOLE_BATCHES)
+        stacks = read if isinstance(read, dict) else {self._inputs[0]: read}
+        if missing := [name for name in self._inputs if name not in stacks]:
+            raise SystemExit(f"{job.calibration} holds nothing for the input {missing[0]} of {job.model}")
+        for first in range(0, len(stacks[self._inputs[0]]), job.batch):
+            yield {name: np.array(stacks[name][first : first + job.batch]) for name in self._inputs}
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds on the clock, and of this process's CPU time."""
+    return time.perf_counter(), time.process_time()
+
+
+def _since(begin: tuple[float, float]) -> tuple[float, float]:
+    now = _clocks()
+    return now[0] - begin[0], now[1] - begin[1]
 
 
 def _peak() -> int:

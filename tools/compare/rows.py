@@ -40,12 +40,20 @@ class Row:
     """What came out: nothing but a reason in `failed` where the tool gave up."""
 
     name: str
-    found: Evaluation | None
-    quantized: int
-    weighted: int
-    seconds: float
-    peak: int
+    found: Evaluation | None = None
+    quantized: int = 0
+    weighted: int = 0
+    cost: Cost | None = None
     failed: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What making a Q/DQ model took: seconds on the clock and of CPU time, and most bytes in memory."""
+
+    seconds: float
+    cpu_seconds: float
+    peak: int
 
 
 def contenders(ours: Sequence[str], modelopt: str | None, wanted: Sequence[str] | None) -> list[Contender]:
@@ -72,7 +80,9 @@ def compare_case(
             continue
         say(f"{case.name}: {contender.name}")
         python = modelopt if contender.tool == "modelopt" and modelopt else sys.executable
-        name = "".join(sign if sign.isalnum() else "-" for sign in f"{case.name}-{contender.name}")
+        name = "".join(
+            sign if sign.isalnum() or sign in ".+=" else "-" for sign in f"{case.name}-{contender.name}"
+        )
         output = folder / f"{name}.onnx"
         job = Job(
             contender.tool,
@@ -88,31 +98,55 @@ def compare_case(
 
 
 def _row(case: Case, contender: Contender, job: Job, python: str) -> Row:
-    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
-        report = Path(scratch, "report.json")
-        done = subprocess.run(
-            [python, str(ENTRY), "--child", json.dumps(asdict(job)), str(report)],
-            capture_output=True,
-            text=True,
-            cwd=scratch,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        if done.returncode or not Path(job.output).exists():
-            return Row(contender.name, None, 0, 0, 0.0, 0, _last_error(done.stderr))
-        read = json.loads(report.read_text())
+    made = _kept(job) or _made(job, python)
+    if isinstance(made, str):
+        return Row(contender.name, failed=made)
     try:
         request = EvaluationOptions(
             options=Options(provider="cpu"),
             quantized=job.output,
             labels=case.labels or None,
             metric=case.metric,
+            task=case.task,
+            head=case.head,
         )
         found = evaluate(case.model, read_stack(case.test, case.shape), request)
     except CalibrationError as error:
-        return Row(contender.name, None, 0, 0, read["seconds"], read["peak"], str(error).splitlines()[0])
+        return Row(contender.name, cost=made, failed=str(error).splitlines()[0])
     quantized, weighted = _share(case.model, job.output)
-    return Row(contender.name, found, quantized, weighted, read["seconds"], read["peak"])
+    return Row(contender.name, found, quantized, weighted, made)
+
+
+def _kept(job: Job) -> Cost | None:
+    """What the job took, where an earlier run did it and its model is still there."""
+    report = _report(job)
+    if not report.exists() or not Path(job.output).exists():
+        return None
+    read = json.loads(report.read_text())
+    same = read["job"] == json.loads(json.dumps(asdict(job)))
+    return Cost(**read["cost"]) if same else None
+
+
+def _made(job: Job, python: str) -> Cost | str:
+    """Lets a process of its own do the job; what it took, or why there is no model."""
+    report = _report(job)
+    report.unlink(missing_ok=True)
+    Path(job.output).unlink(missing_ok=True)
+    command = [python, str(ENTRY), "--child", json.dumps(asdict(job)), str(report)]
+    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd=scratch, timeout=TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"it was given up after {TIMEOUT} seconds"
+    if done.returncode or not Path(job.output).exists():
+        return _last_error(done.stderr)
+    return Cost(**json.loads(report.read_text())["cost"])
+
+
+def _report(job: Job) -> Path:
+    return Path(f"{job.output}.json")
 
 
 def _last_error(stderr: str) -> str:

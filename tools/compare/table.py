@@ -10,64 +10,67 @@ if TYPE_CHECKING:
     from compare.cases import Case
     from compare.rows import Row
     from onnx_trtcal.evaluation.accuracy import Merit
+    from onnx_trtcal.evaluation.comparison import Evaluation
 
 __all__ = ["case_table"]
 
-_COLUMNS = (
-    "accuracy",
-    "against FP32",
-    "same answer",
-    "output SQNR dB",
-    "layers INT8",
-    "seconds",
-    "peak MiB",
-)
+_SCORE = "accuracy"
 
 
 def case_table(case: Case, rows: Sequence[Row]) -> str:
-    """FP32 first, then every contender; failures below the table."""
-    evaluated = [row for row in rows if row.found is not None]
-    lines = [
-        f"### {case.name}",
-        "",
-        f"| tool | {' | '.join(_COLUMNS)} |",
-        "| --- |" + " --: |" * len(_COLUMNS),
-    ]
-    scores = [_score(row) for row in evaluated]
-    first = next((score for score in scores if score is not None), None)
-    if first is not None:
-        lines.append(f"| FP32 | {_number(first[0], first[1].fp32)} | | | | | | |")
-    for row, score in zip(evaluated, scores, strict=True):
-        lines.append(f"| {row.name} | {' | '.join(_cells(row, score))} |")
-    failures = [f"{row.name} failed: {row.failed}" for row in rows if row.failed]
-    return "\n".join([*lines, "", *failures, ""])
+    """FP32 first, then every contender; failures below the table. Columns that are empty are left out."""
+    evaluated = [_cells(row) for row in rows if row.found is not None]
+    text = [f"### {case.name}", ""]
+    if evaluated:
+        fp32 = _fp32(rows)
+        columns = [name for name in evaluated[0] if any(cells[name] for cells in evaluated)]
+        text += [f"| {' | '.join(columns)} |", "| --- |" + " --: |" * (len(columns) - 1)]
+        text += [
+            f"| {' | '.join(cells.get(name, '') for name in columns)} |"
+            for cells in ([fp32] if len(fp32) > 1 else []) + evaluated
+        ]
+        text.append("")
+    return "\n".join([*text, *(f"{row.name} failed: {row.failed}" for row in rows if row.failed), ""])
 
 
-def _score(row: Row) -> tuple[str, Merit] | None:
+def _fp32(rows: Sequence[Row]) -> dict[str, str]:
+    """The float model's line: nothing but its name where there is no score and no detection."""
+    line = {"tool": "FP32"}
+    found = next((row.found for row in rows if row.found is not None), None)
+    if found is None:
+        return line
+    if (score := _score(found)) is not None:
+        line[_SCORE] = _number(score[0], score[1].fp32)
+    if found.detection is not None:
+        line["detections kept"] = str(found.detection.fp32)
+    return line
+
+
+def _score(found: Evaluation) -> tuple[str, Merit] | None:
     """The metric's first figure, or else top-1."""
-    assert row.found is not None
-    named = {**row.found.metric, **row.found.scores}
-    return next(iter(named.items()), None)
+    return next(iter({**found.metric, **found.scores}.items()), None)
 
 
-def _cells(row: Row, score: tuple[str, Merit] | None) -> list[str]:
-    assert row.found is not None
-    found = row.found
-    accuracy, difference = "", ""
-    if score is not None:
-        name, value = score
-        accuracy = _number(name, value.int8)
-        difference = _difference(name, value)
-    agreement = "" if found.agreement is None or found.metric else f"{found.agreement:.2%}"
-    return [
-        accuracy,
-        difference,
-        agreement,
-        f"{found.outputs[0].sqnr:.1f}" if found.outputs else "",
-        f"{row.quantized} of {row.weighted}",
-        f"{row.seconds:.1f}",
-        f"{row.peak / (1 << 20):.0f}",
-    ]
+def _cells(row: Row) -> dict[str, str]:
+    found, cost = row.found, row.cost
+    assert found is not None
+    assert cost is not None
+    score, counts = _score(found), found.detection
+    agreement = None if found.metric else found.agreement
+    return {
+        "tool": row.name,
+        _SCORE: _number(score[0], score[1].int8) if score else "",
+        "against FP32": _difference(*score) if score else "",
+        "same answer": "" if agreement is None else f"{agreement:.2%}",
+        "detections kept": str(counts.kept) if counts else "",
+        "invented": str(counts.invented) if counts else "",
+        "output SQNR dB": f"{min(each.sqnr for each in found.outputs):.1f}" if found.outputs else "",
+        "worst block dB": f"{found.worst.sqnr:.1f}" if found.worst else "",
+        "layers INT8": f"{row.quantized} of {row.weighted}",
+        "seconds": f"{cost.seconds:.1f}",
+        "CPU s": f"{cost.cpu_seconds:.1f}",
+        "peak MiB": f"{cost.peak / (1 << 20):.0f}",
+    }
 
 
 def _number(name: str, value: float) -> str:

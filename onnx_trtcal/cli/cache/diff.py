@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         warn_of_made_up(file, cache.scales, known_sidecar(file, console).content, console)
     found = diff_caches(*caches)
     if args.json:
-        console.result(json_text(_fields(found, args)))
+        console.json(json_text(_fields(found, args)))
     else:
         _print(found, args, console.never_quiet())
     return 1 if args.exit_code and not found.same else 0

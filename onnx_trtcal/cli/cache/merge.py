@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.cache.shared import (
-    check_targets,
+    cache_destinations,
     known_sidecar,
     numbers,
     warn_of_made_up,
@@ -38,7 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Writes the merged cache and its sidecar, and prints where its sources disagree."""
-    check_targets([args.output], args.files)
+    with cache_destinations([args.output], args.files):
+        return _merge(args, console)
+
+
+def _merge(args: argparse.Namespace, console: Console) -> int:
     caches = [read_cache(file) for file in args.files]
     merged = merge_caches(caches, args.prefer)
     headers = dict.fromkeys(cache.header for cache in caches)

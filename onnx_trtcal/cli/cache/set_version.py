@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.cache.shared import add_target, check_targets, known_sidecar, write_followed
+from onnx_trtcal.cli.cache.shared import add_target, cache_destinations, known_sidecar, write_followed
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.cache_ops import set_cache_version
@@ -33,17 +33,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise OptionError(
             "several files cannot be written to one -o", fix="use --in-place, or one file at a time"
         )
-    if args.output:
-        check_targets([args.output], args.files)
-    changed = [
-        (
-            file,
-            set_cache_version(read_cache(file), args.trt_version, args.algorithm),
-            versioned_sidecar(known_sidecar(file, console), args.trt_version),
-        )
-        for file in args.files
-    ]
-    for file, cache, content in changed:
-        written = write_followed(args.output or file, cache, content)
-        console.line(f"wrote {written}: {cache.header}, {len(cache.scales)} tensors")
+    targets = [args.output] if args.output else dict.fromkeys(args.files)
+    with cache_destinations(targets, args.files if args.output else []):
+        changed = [
+            (
+                file,
+                set_cache_version(read_cache(file), args.trt_version, args.algorithm),
+                versioned_sidecar(known_sidecar(file, console), args.trt_version),
+            )
+            for file in args.files
+        ]
+        for file, cache, content in changed:
+            written = write_followed(args.output or file, cache, content)
+            console.line(f"wrote {written}: {cache.header}, {len(cache.scales)} tensors")
     return 0

@@ -6,13 +6,14 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.support.destinations import check_destinations
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.trt.cache import dumps
 from onnx_trtcal.trt.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     import argparse
+    import contextlib
     from collections.abc import Iterable, Mapping
 
     from onnx_trtcal.cli.console import Console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_target",
     "bits",
-    "check_targets",
+    "cache_destinations",
     "known_sidecar",
     "numbers",
     "warn_of_made_up",
@@ -46,15 +47,18 @@ def numbers(*values: float) -> tuple[str, ...]:
     return tuple(f"{value:.6g}" for value in values)
 
 
-def check_targets(outputs: Iterable[str], inputs: Iterable[str]) -> None:
-    """Refuses caches to write that would overwrite an input, or whose sidecar would; see `check_destinations`.
+def cache_destinations(
+    outputs: Iterable[str], inputs: Iterable[str]
+) -> contextlib.AbstractContextManager[None]:
+    """The `destinations` of a verb that writes caches, each with its sidecar.
 
     Raises:
         OptionError: naming the path, and what is wrong with it.
+        CalibrationError: when another run writes one of them.
     """
     written, read = list(outputs), list(inputs)
     sidecars = [path for name in read if (path := sidecar_path(name)).exists()]
-    check_destinations([path for name in written for path in (name, sidecar_path(name))], [*read, *sidecars])
+    return destinations(written, [*read, *sidecars], map(sidecar_path, written))
 
 
 def known_sidecar(file: str, console: Console) -> Sidecar:
@@ -102,6 +106,8 @@ def write_followed(path: str, cache: Cache, content: Mapping[str, Any]) -> str:
         CalibrationError: when a file cannot be written.
     """
     table = dumps(cache)
-    atomic_write(path, table)
+    # The sidecar first: when a run that writes over its input is killed between the two, the same command finds the
+    # input as it was, and beside it the sidecar of what it is about to write.
     sidecar = write_sidecar(path, table, content)
+    atomic_write(path, table)
     return f"{path} and {Path(sidecar)}" if sidecar else path

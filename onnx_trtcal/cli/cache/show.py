@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     cache = read_cache(args.file)
     warn_of_made_up(args.file, cache.scales, known_sidecar(args.file, console).content, console)
     if args.json:
-        console.result(json_text(_fields(args.file, cache)))
+        console.json(json_text(_fields(args.file, cache)))
         return 0
     rows = [
         (name, *numbers(scale, dynamic_range(scale)), bits(scale)) for name, scale in cache.scales.items()

@@ -7,11 +7,11 @@ Two places are known: the metadata that ultralytics writes into its models (imgs
 from __future__ import annotations
 
 import ast
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.options import Preprocess
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def _hugging_face(folder: Path | None) -> tuple[Preprocess, str] | None:
     if path is None:
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
         return _from_config(config), path.name
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # a hint only: what cannot be read says nothing

@@ -10,8 +10,10 @@ import logging
 import onnx
 from onnx import helper, inliner
 
+from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.inference import infer_types
 from onnx_trtcal.graph.model.order import bodies
+from onnx_trtcal.support.ort_message import plain_message
 
 __all__ = ["count_function_calls", "inline_functions"]
 
@@ -34,6 +36,9 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     Tensors and nodes of the main graph keep their names. Those of a function get a number at the end that
     differs from call to call, as `onnx.inliner` gives it. A function for another opset than the model's is
     converted; where that cannot be done, its calls stay.
+
+    Raises:
+        ModelError: a function cannot be inlined, as one that calls itself.
     """
     if not count_function_calls(proto):
         return proto
@@ -42,7 +47,13 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     light.CopyFrom(proto)
     for tensor in light.graph.initializer:
         tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims))
-    inlined = inliner.inline_local_functions(light)
+    try:
+        inlined = inliner.inline_local_functions(light)
+    except Exception as error:
+        raise ModelError(
+            f"the functions that the model defines cannot be inlined: {plain_message(str(error))}",
+            fix="check the model with onnx.checker, and export it again",
+        ) from error
     if count_function_calls(inlined):
         inlined = _converted(proto, light) or inlined
     del inlined.graph.initializer[:]

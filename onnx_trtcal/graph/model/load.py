@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import onnx
 from onnx import helper
 
 from onnx_trtcal.errors import ModelError
@@ -17,8 +18,6 @@ from onnx_trtcal.support.input_spec import InputSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    import onnx
 
 __all__ = ["Model", "load", "model_inputs"]
 
@@ -128,7 +127,14 @@ def model_inputs(
                 where=name,
                 fix="calibration feeds tensors only: export the model with tensor inputs",
             )
-        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        elem_type = value.type.tensor_type.elem_type
+        if elem_type not in helper.get_all_tensor_dtypes():
+            raise ModelError(
+                f"the input {value.name!r} is of element type {elem_type}, which onnx {onnx.__version__} does not know",
+                where=name,
+                fix="export the model again, or update onnx if the type is newer",
+            )
+        dtype = helper.tensor_dtype_to_np_dtype(elem_type)
         shape = shapes.get(value.name)
         specs.append(InputSpec(value.name, dtype, shape or (), ranked=shape is not None))
     return tuple(specs)

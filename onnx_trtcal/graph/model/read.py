@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from onnx_trtcal.errors import ModelError, did_you_mean
 from onnx_trtcal.graph.model.external import external_files
+from onnx_trtcal.graph.model.signatures import check_signatures
 from onnx_trtcal.graph.model.stored import check_stored
 from onnx_trtcal.graph.model.text import check_text
 from onnx_trtcal.support.files import natural_key
@@ -63,11 +64,12 @@ def read_model(model: str | Path | onnx.ModelProto) -> ModelSource:
 
     Raises:
         ModelError: when there is no such file, it is not an ONNX model, or what it stores cannot be what it says,
-            see `check_stored`.
+            see `check_stored`, or a node is not what its operator is defined as.
     """
     if isinstance(model, onnx.ModelProto):
         check_text(model, "the ModelProto")
         check_stored(model, None, "the ModelProto")
+        check_signatures(model, "the ModelProto")
         return ModelSource(None, None, "the ModelProto", model, hashlib.sha256(_serialised(model)))
     if not isinstance(model, (str, os.PathLike)):
         raise ModelError(
@@ -79,6 +81,7 @@ def read_model(model: str | Path | onnx.ModelProto) -> ModelSource:
     proto = _parsed(data, str(path))
     check_text(proto, str(path))
     check_stored(proto, path, str(path))
+    check_signatures(proto, str(path))
     return ModelSource(path, path.parent, str(path), proto, hashlib.sha256(data))
 
 

@@ -55,6 +55,8 @@ class Quantized:
         placement: where the pairs are, and which layers were left alone and why.
         inserted: the scales as written, and dead weight channels.
         layers: every weighted op, in graph order.
+        quantized_names: names of the quantized layers in the model that is written, where float16 may have given a node
+            another output; first outputs where they have no name.
     """
 
     graph: gs.Graph
@@ -62,6 +64,7 @@ class Quantized:
     placement: Placement
     inserted: Inserted
     layers: tuple[Layer, ...]
+    quantized_names: frozenset[str]
 
     def proto(self) -> onnx.ModelProto:
         """The model in memory; external weights that were not quantized stay external."""
@@ -128,4 +131,5 @@ def quantize_model(
     if options.high_precision == "fp16":
         target = without_value_info(target)
     named = tuple(Layer(node.name or name, node.op, reasons[name]) for node, name in layers)
-    return Quantized(graph, target, placement, inserted, named)
+    written = frozenset(node.name or node.outputs[0].name for node, name in layers if not reasons[name])
+    return Quantized(graph, target, placement, inserted, named, written)

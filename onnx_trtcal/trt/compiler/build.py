@@ -39,9 +39,9 @@ _LAST_WORDS = 2000  # characters of what a crashed compiler printed
 class CompilerMissingError(CalibrationError):
     """The package with NVIDIA's compiler is not installed, or cannot be loaded here."""
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
         """One line."""
-        return f"{self.what}: {self.fix}"
+        return [f"{self.what}: {self.fix}"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Build:
         seconds: how long the builder took.
         messages: the log, in order.
         crash: how the compiler's process ended when it did not end well; empty otherwise.
+        timed_out: whether that is because it was stopped after the time it was given.
         network: inputs and layers of the parser's network, as the worker writes them, where only that was asked for.
     """
 
@@ -97,6 +98,7 @@ class Build:
     seconds: float
     messages: tuple[Message, ...]
     crash: str = ""
+    timed_out: bool = False
     network: Mapping[str, Any] | None = None
 
 
@@ -135,8 +137,7 @@ def build(
             "shapes": {key: list(shape) for key, shape in shapes.items()},
             "engine": str(folder / "engine") if engine else None,
         }
-        crash = _run(request, folder, timeout)
-        built = _read(folder, crash)
+        built = _run(request, folder, timeout)
         if engine is not None and built.engine_bytes is not None:
             with open(folder / "engine", "rb") as source, atomic_file(engine) as target:
                 shutil.copyfileobj(source, target)
@@ -156,8 +157,7 @@ def parse(model: Path, timeout: float) -> Build:
     check_installed()
     with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
         folder = Path(name)
-        crash = _run({**_request(model, folder), "parse_only": True}, folder, timeout)
-        return _read(folder, crash)
+        return _run({**_request(model, folder), "parse_only": True}, folder, timeout)
 
 
 def _request(model: Path, folder: Path) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def _request(model: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def _run(request: Mapping[str, Any], folder: Path, timeout: float) -> str:
-    """Runs the worker; returns how it failed, or nothing."""
+def _run(request: Mapping[str, Any], folder: Path, timeout: float) -> Build:
+    """Runs the worker and reads what it left."""
     # -P keeps the worker's own folder off the path, whose modules would hide others of the same name.
     command = [sys.executable, "-P", str(_WORKER)]
     with open(folder / "printed", "wb") as printed:
@@ -184,11 +184,15 @@ def _run(request: Mapping[str, Any], folder: Path, timeout: float) -> str:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return f"it was still at work after {timeout:g} s and was stopped"
+            return _failed(
+                folder, f"it was still at work after {timeout:g} s and was stopped", timed_out=True
+            )
     if ended.returncode == 0:
-        return ""
+        return _read(folder)
     said = (folder / "printed").read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
-    return f"it ended with {_ending(ended.returncode)}" + (f": {said.splitlines()[-1]}" if said else "")
+    return _failed(
+        folder, f"it ended with {_ending(ended.returncode)}" + (f": {said.splitlines()[-1]}" if said else "")
+    )
 
 
 def _ending(status: int) -> str:
@@ -200,19 +204,21 @@ def _ending(status: int) -> str:
         return f"signal {-status}"
 
 
-def _read(folder: Path, crash: str) -> Build:
-    messages = tuple(_messages(folder / "log"))
-    if crash:
-        return Build(
-            version="",
-            parsed=False,
-            errors=(),
-            missing_shapes=(),
-            engine_bytes=None,
-            seconds=0.0,
-            messages=messages,
-            crash=crash,
-        )
+def _failed(folder: Path, crash: str, *, timed_out: bool = False) -> Build:
+    return Build(
+        version="",
+        parsed=False,
+        errors=(),
+        missing_shapes=(),
+        engine_bytes=None,
+        seconds=0.0,
+        messages=tuple(_messages(folder / "log")),
+        crash=crash,
+        timed_out=timed_out,
+    )
+
+
+def _read(folder: Path) -> Build:
     answer = json.loads((folder / "answer").read_text(encoding="utf-8"))
     if "unusable" in answer:
         raise CompilerMissingError(
@@ -226,7 +232,7 @@ def _read(folder: Path, crash: str) -> Build:
         missing_shapes=tuple(answer["missing_shapes"]),
         engine_bytes=answer["engine_bytes"],
         seconds=answer["seconds"],
-        messages=messages,
+        messages=tuple(_messages(folder / "log")),
         network=answer.get("network"),
     )
 

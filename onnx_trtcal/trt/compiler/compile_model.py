@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnx_trtcal.errors import OptionError, did_you_mean, listed
+from onnx_trtcal.graph.model.external import external_files
+from onnx_trtcal.graph.model.functions import inline_functions
 from onnx_trtcal.graph.model.nodes import layer_name, nodes_of
 from onnx_trtcal.graph.model.read import read_model
 from onnx_trtcal.trt.compiler.build import build
@@ -96,14 +98,17 @@ def compile_model(
 
     Raises:
         CompilerMissingError: when the package `tensorrt-rtx-cu12` is not installed.
-        ModelError: when there is no such model, or it is not an ONNX model.
+        ModelError: when there is no such model, it is not an ONNX model, or its external weights are missing.
         OptionError: when a shape is missing or does not fit.
         CalibrationError: when the engine cannot be written, or the log cannot be read.
     """
-    with on_disk(model) as path:
-        name = "the ModelProto" if isinstance(model, onnx.ModelProto) else str(model)
-        proto = read_model(model).proto
-        shapes = _fitting(proto, options.shapes)
+    source = read_model(model)
+    # Nodes inside functions have no names of their own before they are inlined, as quantize does, too.
+    proto = inline_functions(source.proto)
+    files = external_files(proto, source.directory, source.name)
+    external = {file.relative_to(source.directory): file for file in files if source.directory}
+    shapes = _fitting(proto, options.shapes)
+    with on_disk(model if proto is source.proto else proto, external) as path:
         built = build(path, options.gpu, shapes, options.timeout, Path(engine) if engine else None)
     problems = find_problems(built)
     kernels: tuple[Kernel, ...] = ()
@@ -115,7 +120,7 @@ def compile_model(
         ops = {layer_name(node): node.op_type for node in nodes_of(proto.graph)}
         summary = summarize(kernels, layers, ops)
     return Compilation(
-        model=name,
+        model=source.name,
         gpu=options.gpu,
         version=built.version,
         built=not problems,
@@ -167,8 +172,10 @@ def _check_fit(name: str, given: tuple[int, ...], sizes: list[int], written: str
     if not sizes:
         return
     fits = len(given) == len(sizes) and all(size in (0, one) for size, one in zip(sizes, given, strict=True))
+    wanted = "x".join(map(str, given))
+    if not all(given):
+        raise OptionError(f"--shapes makes the input {name!r} empty: {wanted}", fix="give sizes of 1 or more")
     if not fits:
-        wanted = "x".join(map(str, given))
         raise OptionError(f"the input {name!r} is {written} in the model, and --shapes makes it {wanted}")
 
 

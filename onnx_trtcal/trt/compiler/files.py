@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,18 @@ from google.protobuf.message import EncodeError
 from onnx_trtcal.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["on_disk"]
 
 
 @contextlib.contextmanager
-def on_disk(model: str | Path | onnx.ModelProto) -> Iterator[Path]:
+def on_disk(model: str | Path | onnx.ModelProto, external: Mapping[Path, Path] = {}) -> Iterator[Path]:
     """The path of a model; one in memory is in a temporary file meanwhile.
+
+    Args:
+        model: an ONNX file, or a model in memory.
+        external: where a model in memory expects a file with weights, relative to itself -> where that file is.
 
     Raises:
         ModelError: when a model in memory is too large to be written.
@@ -30,6 +35,9 @@ def on_disk(model: str | Path | onnx.ModelProto) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
         path = Path(folder) / "model.onnx"
+        for place, file in external.items():
+            (path.parent / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, path.parent / place)
         try:
             onnx.save(model, path)
         except (EncodeError, ValueError) as error:

@@ -15,6 +15,7 @@ __all__ = ["GPUS", "CompileOptions", "parse_shapes"]
 # The compute capabilities that the compiler targets and that have its INT8 kernels: Ampere, Ada and Blackwell
 # GeForce and RTX cards. On SM75 and SM80 it runs next to nothing in INT8, which says nothing about TensorRT there.
 GPUS = ("sm86", "sm89", "sm120")
+_LONGEST = 1e6  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class CompileOptions:
     def __post_init__(self) -> None:
         if self.gpu not in GPUS:
             raise OptionError(f"gpu is {self.gpu!r}", fix=f"choose one of {', '.join(GPUS)}")
-        if not self.timeout > 0:
-            raise OptionError(f"timeout is {self.timeout}, which is not a positive number of seconds")
+        if not 0 < self.timeout <= _LONGEST:
+            raise OptionError(
+                f"timeout is {self.timeout:g}, which is not a positive number of seconds up to {_LONGEST:,.0f}"
+            )
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:

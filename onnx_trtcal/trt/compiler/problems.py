@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.trt.compiler.build import Build, Message, ParserError
 
-__all__ = ["INTERNAL", "Problem", "find_problems"]
+__all__ = ["Problem", "find_problems"]
 
-PARSER, BUILDER, INTERNAL, INPUTS = "parser", "builder", "internal", "inputs"
+PARSER, BUILDER, INTERNAL, INPUTS, STOPPED = "parser", "builder", "internal", "inputs", "stopped"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Problem:
     """Why there is no engine.
 
     Attributes:
-        stage: who refuses: `parser`, `builder`, `inputs` (a shape is missing), or `internal`, a fault of the
-            compiler itself.
+        stage: who refuses: `parser`, `builder`, `inputs` (a shape is missing), `stopped` (it was not done in
+            time), or `internal`, a fault of the compiler itself.
         node: name of the ONNX node, or its position where it has no name; empty when the message names none.
         op: its op type.
         rule: short name of the rule that is broken.
@@ -104,13 +104,19 @@ _RULES = (
     ),
     _Rule(
         "operator",
-        r"Plugin not found|No importer registered|^false$|not supported",
-        "TensorRT has no such operator: replace it by others",
+        r"[Pp]lugin .*not found|No importer registered|^false$",
+        "TensorRT for RTX has no such operator and no plugins: replace it by others; if TensorRT runs it as a plugin, "
+        "compile the model without it",
+    ),
+    _Rule(
+        "unsupported",
+        r"not supported",
+        "TensorRT has the operator, but not in this use: change what the message names",
     ),
 )
 
 _ASSERTION = re.compile(r"^Assertion failed: [^:]*(?:::[^:]*)*: (.+)", re.DOTALL)
-_QUOTED = re.compile(r'^\w+ && "(.+)"$')
+_QUOTED = re.compile(r'^.+ && "(.+)"$')
 _USAGE = re.compile(r"Error Code \d+: [\w ]+ \((.*?)(?: In \w+ at \S+)?\)$", re.DOTALL)
 _SOURCE = re.compile(r"^\[[\w.:]+ ?\w+\] ")
 _CUDA = "Cuda Runtime"  # there is no GPU, and none is needed
@@ -139,6 +145,9 @@ def _shape_fix(name: str) -> str:
 
 
 def _crash(build: Build) -> Problem:
+    if build.timed_out:
+        what = f"the compiler did not finish: {build.crash}"
+        return Problem(STOPPED, "", "", "timeout", what, "give it more time: --timeout SECONDS")
     errors = _errors(build.messages)
     node = _last_node(build.messages)
     last = f"; its last error was: {_plain(errors[-1])}" if errors else ""

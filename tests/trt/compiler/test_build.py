@@ -55,7 +55,7 @@ def test_a_crash_is_an_answer(
 ) -> None:
     stand_in(code, tmp_path, monkeypatch)
     made = build(model, "sm86", {}, timeout=2)
-    assert made.crash.endswith(crash)
+    assert made.crash.endswith(crash) and made.timed_out == ("was stopped" in crash)
     assert made.engine_bytes is None and not made.parsed
     assert made.messages == (Message("VERBOSE", "Parsing node: n_a [Conv]"),)
 

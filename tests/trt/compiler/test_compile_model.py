@@ -186,6 +186,31 @@ def test_external_weights_are_found_beside_the_model(tmp_path: Path) -> None:
     assert set(types(compile_model(tmp_path / "m.onnx"))) == {"n_a", "n_c"}
 
 
+def test_external_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    onnx.save(two_convs(), tmp_path / "m.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    (tmp_path / "w").unlink()
+    with pytest.raises(ModelError, match="the model's weights are missing: w"):
+        compile_model(tmp_path / "m.onnx")
+
+
+@needs_compiler
+@pytest.mark.parametrize("external", [False, True])
+def test_layers_inside_functions_are_counted(tmp_path: Path, external: bool) -> None:
+    nodes = [toys.node("Conv", "a k", "t", name="conv"), toys.node("Relu", "t", "o")]
+    imports = [onnx.helper.make_opsetid("", 17)]
+    calls = [toys.node("Block", "x w", "h", domain="mine"), toys.node("Block", "h w", "y", domain="mine")]
+    weights = {"w": values(24, 24, 1, 1)}
+    model = toys.model(calls, {"x": (1, 24, 5, 6)}, {"y": (1, 24, 5, 6)}, weights, opset=17)
+    model.opset_import.append(onnx.helper.make_opsetid("mine", 1))
+    model.functions.append(onnx.helper.make_function("mine", "Block", ["a", "k"], ["o"], nodes, imports))
+    path = tmp_path / "m.onnx"
+    (tmp_path / "weights").mkdir()
+    onnx.save(model, path, save_as_external_data=external, location="weights/all", size_threshold=0)
+    made = compile_model(path)
+    assert types(made) == {"conv__1": "float", "conv__2": "float"}
+    assert [layer.macs for layer in made.layers] == [24 * 24 * 5 * 6] * 2
+
+
 @needs_compiler
 def test_what_the_builder_refuses_is_a_verdict() -> None:
     nodes = [
@@ -234,6 +259,11 @@ def test_shapes_that_do_not_fit(shape: tuple[int, ...]) -> None:
         compile_model(open_sides(), CompileOptions(shapes={"x": shape}))
 
 
+def test_an_empty_batch_says_nothing_of_a_model() -> None:
+    with pytest.raises(OptionError, match="makes the input 'x' empty: 0x24x5x6"):
+        compile_model(open_sides(), CompileOptions(shapes={"x": (0, 24, 5, 6)}))
+
+
 def test_shapes_of_unknown_inputs() -> None:
     with pytest.raises(OptionError, match="no input 'y'"):
         compile_model(two_convs(), CompileOptions(shapes={"y": (1,)}))
@@ -256,7 +286,9 @@ def test_shapes_as_trtexec_writes_them() -> None:
         parse_shapes(["a:1", "a:2"])
 
 
-@pytest.mark.parametrize("fields", [{"gpu": "sm75"}, {"timeout": 0.0}])
+@pytest.mark.parametrize(
+    "fields", [{"gpu": "sm75"}, {"timeout": 0.0}, {"timeout": float("inf")}, {"timeout": float("nan")}]
+)
 def test_bad_options(fields: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         CompileOptions(**fields)

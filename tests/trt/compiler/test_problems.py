@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onnx_trtcal.trt.compiler.build import Build, Message, ParserError
@@ -87,6 +89,16 @@ def test_an_engine_has_no_problems_whatever_was_logged() -> None:
             "operator",
             "Plugin not found, are the plugin name, version, and namespace correct?",
         ),
+        (
+            "NonZero plugin creator version 1 was not found in plugin registry.",
+            "operator",
+            "NonZero plugin creator version 1 was not found",
+        ),
+        (
+            '(antialias == 0) && "Antialiasing is not supported currently."',
+            "unsupported",
+            "Antialiasing is not supported currently.",
+        ),
     ],
 )
 def test_what_the_parser_refuses(text: str, rule: str, what: str) -> None:
@@ -152,6 +164,15 @@ def test_a_crash_names_the_node_that_the_parser_was_at() -> None:
     log += [("VERBOSE", "Graph construction completed in 0.1 seconds."), ("ERROR", "Error Code 2: bad (sad)")]
     (problem,) = find_problems(build(*log, crash="it ended with SIGABRT", parsed=False))
     assert problem.node == "" and problem.what.endswith("its last error was: sad")
+
+
+def test_a_compiler_that_was_stopped_is_not_at_fault() -> None:
+    crash = replace(
+        build(crash="it was still at work after 2 s and was stopped", parsed=False), timed_out=True
+    )
+    (problem,) = find_problems(crash)
+    assert (problem.stage, problem.rule, problem.node) == ("stopped", "timeout", "")
+    assert "--timeout" in problem.fix and "fault" not in problem.fix
 
 
 def test_missing_shapes() -> None:

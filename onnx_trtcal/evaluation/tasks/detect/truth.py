@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.labels import Labels
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,7 +201,7 @@ def read_truth(path: str | Path) -> Truth:
 
 def _read_coco(path: Path) -> Truth:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         sizes = {
             image["id"]: (int(image.get("height") or 0), int(image.get("width") or 0))
@@ -214,7 +214,7 @@ def _read_coco(path: Path) -> Truth:
         images = {names[number]: _coco_boxes(boxes, sizes[number]) for number, boxes in shown.items()}
         categories = {int(box["category_id"]): "" for box in content["annotations"]}
         categories |= {int(each["id"]): str(each.get("name", "")) for each in content.get("categories") or []}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"the file does not hold COCO annotations: {type(error).__name__}: {error}",
             where=str(path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from onnx_trtcal.data.images.geometry import Geometry
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.tasks.detect.truth import by_position, read_truth
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A letterbox: an image of 100x200 (height x width) in an input of 64x64, halved by 0.32, 16 below the top.
 LETTERBOX = Geometry((100, 200), (32, 64), (64, 64), (16, 0), (0, 0), (64, 64))
@@ -133,3 +137,11 @@ def test_files_that_hold_no_boxes(tmp_path) -> None:
     ):
         with pytest.raises(DataError, match=said):
             read_truth(tmp_path / name)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", '"x"', "[]", "null"])
+def test_a_category_that_is_no_number_is_refused(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    path.write_text(f'{{"images": [], "annotations": [], "categories": [{{"id": {number}, "name": "a"}}]}}')
+    with pytest.raises(DataError, match="does not hold COCO annotations"):
+        read_truth(path)

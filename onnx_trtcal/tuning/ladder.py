@@ -1,0 +1,76 @@
+"""What is tried and in which order: what costs the engine nothing first, layers in floating point last.
+
+A method and the rounding of weights cost no time in the engine, nor do factors that go into weights; a per-channel Mul
+may move more bytes; a layer in floating point is slower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onnx_trtcal.tuning.float_layers import keep_layers
+from onnx_trtcal.tuning.setting import Setting
+
+if TYPE_CHECKING:
+    from onnx_trtcal.tuning.step import Step
+    from onnx_trtcal.tuning.trials import Trials
+
+__all__ = ["climb"]
+
+_FROM_HISTOGRAMS = ("mse", "percentile", "entropy", "minmax")
+"""Tried first: one run over the data gives all of them."""
+
+
+def climb(trials: Trials) -> None:
+    """Tries one step after the other until the target is met or nothing is left to try.
+
+    Raises:
+        OutOfTimeError: the budget is used up; `trials` has the best so far.
+        CalibrationError: one of its family.
+    """
+    if _methods(trials) or _channels(trials, "free") or _rounding(trials) or _channels(trials, "full"):
+        return
+    keep_layers(trials)
+
+
+def _methods(trials: Trials) -> bool:
+    if any(_reached(trials, Setting(method)) for method in _FROM_HISTOGRAMS):
+        return True
+    return trials.has_time_for("auto") and _reached(trials, Setting("auto"))
+
+
+def _channels(trials: Trials, level: str) -> bool:
+    """Equalization, by the best method and by the best of another kind: evened out, ranges ask for other thresholds."""
+    best = _best(trials)
+    if _reached(trials, replace(best.setting, equalize=level)):
+        return True
+    if _best(trials).setting.equalize != level:
+        return False
+    other = _other_method(trials, best.setting.method)
+    if not trials.has_time_for(other):
+        return False
+    return _reached(trials, replace(_best(trials).setting, method=other))
+
+
+def _rounding(trials: Trials) -> bool:
+    return _reached(trials, replace(_best(trials).setting, round=True))
+
+
+def _other_method(trials: Trials, taken: str) -> str:
+    """The best method that reads histograms, for one that searches, and the other way around."""
+    if taken != "auto":
+        return "auto"
+    plain = [step for step in trials.steps if step.setting.method in _FROM_HISTOGRAMS]
+    return min(plain, key=lambda step: step.score.rank).setting.method
+
+
+def _reached(trials: Trials, setting: Setting) -> bool:
+    """Whether the target is met with this setting, or was before."""
+    trials.attempt_or_skip(setting)
+    return trials.met
+
+
+def _best(trials: Trials) -> Step:
+    assert trials.best is not None
+    return trials.best

@@ -1,0 +1,225 @@
+"""Makes the Q/DQ model of a setting, scores it, notes what came out, and remembers the best."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.pipeline import calibrate
+from onnx_trtcal.quantization import quantize, requantized
+from onnx_trtcal.scale_source import solve
+from onnx_trtcal.tuning.clock import StepListener
+from onnx_trtcal.tuning.cost import compiler_missing, cost_of, engine_of
+from onnx_trtcal.tuning.score import Score
+from onnx_trtcal.tuning.step import Step, amount, figure_and_drop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+    from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.quantization import Quantization
+    from onnx_trtcal.support.progress import Listener
+    from onnx_trtcal.tuning.clock import Clock
+    from onnx_trtcal.tuning.notes import Notes
+    from onnx_trtcal.tuning.options import TuneOptions
+    from onnx_trtcal.tuning.scorer import Scorer
+    from onnx_trtcal.tuning.setting import Setting
+
+__all__ = ["Trials"]
+
+_SEARCH_RUNS = 12
+"""A search takes about ten runs over the data for the one that collects histograms, and something around them."""
+_SEARCHED = ("auto", "easyquant")
+"""Methods that run the model: they are given the data, and not the histograms of a run before."""
+
+
+class Trials:
+    """Every step of a run.
+
+    Args:
+        model: the float model.
+        data: what to calibrate on.
+        request: the target and the options that all steps share.
+        scorer: scores models.
+        notes: what an earlier run found out, and this one.
+        clock: the budget.
+        listener: receives a line per step.
+
+    Attributes:
+        steps: what was done, in order.
+        best: the best of them; None before the first.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | onnx.ModelProto,
+        data: Any,
+        request: TuneOptions,
+        scorer: Scorer,
+        notes: Notes,
+        clock: Clock,
+        listener: Listener,
+    ) -> None:
+        self.request = request
+        self.scorer = scorer
+        self.notes = notes
+        self.clock = clock
+        self.listener = StepListener(listener, clock)
+        self.steps: list[Step] = []
+        self.best: Step | None = None
+        self._model = model
+        self._data = data
+        self._told = listener
+        self._last: tuple[Setting, Quantization] | None = None
+        self._of_best: tuple[Setting, Quantization] | None = None
+        self._collecting = 0.0
+        self._collected: Calibration | None = None
+        self._scores: dict[str, Score] = {}
+        self._compiles = request.compile
+        if self._compiles and (missing := compiler_missing()):
+            listener.say(missing)
+            self._compiles = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the best step meets the target."""
+        return self.best is not None and self.best.score.meets(self.request.max_drop)
+
+    def attempt(self, setting: Setting) -> Step:
+        """Tries a setting, or takes what an earlier run noted of it.
+
+        Raises:
+            OutOfTimeError: the budget is used up.
+            CalibrationError: one of its family.
+        """
+        self.clock.check()
+        step = Step.of(self.notes.once(f"step: {setting}", lambda: self._tried(setting).record()))
+        better = self.best is None or step.score.rank < self.best.score.rank
+        self.steps.append(step)
+        self._told.say(self._line(step, better=better))
+        if better:
+            self.best = step
+            self._of_best = self._last if self._last and self._last[0] == setting else None
+        self._scores[step.digest] = step.score
+        self.clock.armed = True
+        return step
+
+    def attempt_or_skip(self, setting: Setting) -> None:
+        """Tries a setting; one that cannot be done here is left out, unless nothing is done yet.
+
+        Raises:
+            OutOfTimeError: the budget is used up.
+            CalibrationError: there is no step to fall back on.
+        """
+        try:
+            self.attempt(setting)
+        except CalibrationError as error:
+            if self.best is None:
+                raise
+            self._told.say(f"- {setting.name}: left out: {error.what}")
+
+    def has_time_for(self, method: str) -> bool:
+        """Whether a search is likely to end within the budget; what it would have come to is not known otherwise."""
+        left = self.clock.left
+        if method not in _SEARCHED or left is None or left > _SEARCH_RUNS * self._collecting:
+            return True
+        self._told.say(f"- {method}: left out: it would take longer than the {left:.0f} s that are left")
+        return False
+
+    def made(self, setting: Setting) -> Quantization:
+        """The Q/DQ model of a setting, which is made again unless it is the best so far or was the last one made."""
+        for kept in (self._last, self._of_best):
+            if kept is not None and kept[0] == setting:
+                return kept[1]
+        self._last = None  # one model less while the next one is made
+        self._last = (setting, self._make(setting))
+        return self._last[1]
+
+    def estimate(self, base: Setting, exclude: tuple[str, ...]) -> Score:
+        """The score of a setting with more nodes in floating point, by the scales and weights that it has.
+
+        That is the setting's own score where neither equalization nor rounding looks at what is quantized.
+        """
+        self.clock.check()
+
+        def work() -> dict[str, Any]:
+            made = self.made(base)
+            qdq = replace(base, exclude=(*base.exclude, *exclude)).qdq(self.request.qdq)
+            score, _ = self._scored(requantized(made, qdq))
+            return asdict(score)
+
+        return Score.of(self.notes.once(f"estimate: {base} {exclude}", work))
+
+    def reported(self, made: Quantization) -> Score:
+        """The score on the half that no step was chosen on."""
+        self.listener.step = "the other half"
+        return self.scorer.score(made, self.scorer.halves.reporting, self._told)
+
+    def _tried(self, setting: Setting) -> Step:
+        started = time.monotonic()
+        self.listener.step = setting.name
+        made = self.made(setting)
+        score, digest = self._scored(made)
+        engine = engine_of(made) if self._compiles else None
+        return Step(setting, score, cost_of(made), digest, time.monotonic() - started, engine)
+
+    def _scored(self, made: Quantization) -> tuple[Score, str]:
+        digest = _digest(made.proto())
+        if digest not in self._scores:
+            halves = self.scorer.halves
+            self._scores[digest] = self.scorer.score(made, halves.choosing, self.listener)
+        return self._scores[digest], digest
+
+    def _make(self, setting: Setting) -> Quantization:
+        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
+        if setting.equalize == "off" and not setting.round:
+            if setting.method not in _SEARCHED:
+                return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
+            if setting.exclude:
+                # What is quantized plays no part in the search for thresholds.
+                return requantized(self.made(replace(setting, exclude=())), qdq)
+        return quantize(self._model, self._data, options, qdq, listener=self.listener)
+
+    def _solved(self, setting: Setting) -> Calibration:
+        """The calibration by a method that needs histograms alone: the data is read once for all of them."""
+        options = setting.options(self.request.options)
+        if self._collected is None:
+            started = time.monotonic()
+            self._collected = calibrate(self._model, self._data, options, listener=self.listener)
+            self._collecting = time.monotonic() - started
+            return self._collected
+        solved = solve(self._collected.collection, self._model, options, listener=self.listener)
+        return replace(solved, seen_shapes=self._collected.seen_shapes)
+
+    def _line(self, step: Step, *, better: bool) -> str:
+        score, best = step.score, self.best
+        parts = [figure_and_drop(score)]
+        if best is not None:
+            gain = best.score.rank[0] - score.rank[0]
+            parts.append(f"gains {amount(score, gain)}" if gain > 0 else "gains nothing")
+            if better and gain <= 0:
+                parts[-1] = "gains less noise"
+        parts.append(f"{step.cost.share:.1%} of multiply-adds in float")
+        if step.engine is not None:
+            parts.append(
+                f"{step.engine.kernels} kernels, {step.engine.float_bytes / 1e6:.2f} MB of floats moved"
+            )
+        parts.append(f"{step.seconds:.0f} s")
+        left = self.clock.left
+        parts += [] if left is None else [f"{left:.0f} s left"]
+        mark = "+" if better else "-"
+        return f"{mark} {step.setting.name}: {', '.join(parts)}"
+
+
+def _digest(proto: onnx.ModelProto) -> str:
+    """SHA-256 of what a model computes; part by part, for one that is larger than protobuf writes at once."""
+    found = hashlib.sha256()
+    for parts in (proto.graph.input, proto.graph.output, proto.graph.node, proto.graph.initializer):
+        for part in parts:
+            found.update(part.SerializeToString(deterministic=True))
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""Damaged and forged inputs for every reader; see `tools/fuzz.py`."""
