@@ -23,6 +23,7 @@ from onnx_trtcal.qdq.given_weights import GivenWeights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.support.progress_bar import listener_for
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -166,7 +167,7 @@ def sensitivity(
         metadata_of(found.folded.model), tensor_outputs(switched.source), listener, counted=rows
     )
     variants = Variants(switched, choose_provider(options.provider), options, counted, tasks)
-    listener.say(f"{len(groups)} groups, {len(tried) + 2} runs of every batch")
+    listener.say(f"{many(len(groups), 'group')}, {len(tried) + 2} runs of every batch")
     source = open_source(
         data, switched.model.inputs, options.preprocess, options.max_samples, item_axis=options.item_axis
     )
