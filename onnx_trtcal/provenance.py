@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.options import with_method
 from onnx_trtcal.support.ort_install import runtime_versions
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def equalization_of(model: Model) -> dict[str, Any]:
     for entry in model.proto.metadata_props:
         if entry.key == EQUALIZED_KEY:
             try:
-                found = json.loads(entry.value)
+                found = parse_json(entry.value)
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}

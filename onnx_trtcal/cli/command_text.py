@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from typing import TYPE_CHECKING, Any
+
+from onnx_trtcal.support.printable import shell_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ def quantize_text(model: str, data: Sequence[str], options: Options, qdq: QdqOpt
         output: path of the Q/DQ model.
     """
     words = ["onnx-trtcal", "quantize", model, *data, *flags_text(options, qdq), "-o", output]
-    return shlex.join(words)
+    return shell_command(words)
 
 
 def flags_text(options: Options, qdq: QdqOptions) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.simulation import add_answers, answers_from
 from onnx_trtcal.options import parse_time
 from onnx_trtcal.support.destinations import destinations
+from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
     import argparse
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
         notes.unlink(missing_ok=True)
     command = quantize_text(args.model, args.data, tuned.options, tuned.qdq, str(output))
     if args.json:
-        console.result(json_text(_fields(tuned, command, written)))
+        console.json(json_text(_fields(tuned, command, written)))
     else:
         _print(tuned, command, written, Path(output), console.never_quiet())
     return 0 if tuned.met else 1
@@ -203,7 +203,7 @@ def _print_cache(tuned: Tuning, output: Path, console: Console) -> None:
     version = parse_version(tuned.options.trt_version)
     line = f"{trtexec_line(model, str(cache), version[:2], shapes)} --fp16"
     if tuned.layer_precisions:
-        line += f' --precisionConstraints=obey "--layerPrecisions=$(cat {shlex.quote(str(precisions))})"'
+        line += f' --precisionConstraints=obey "--layerPrecisions=$(cat {shell_word(str(precisions))})"'
     console.line("TensorRT up to 10, from the cache instead:")
     console.line(f"  {line}")
     if tuned.rewritten:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,7 @@ def _ignore(_: int) -> None:
 def _read(path: Path, key: str) -> dict[str, Any]:
     """What another search, or nobody, has left there counts as nothing."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(content, dict) or content.get("search") != key:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ class Notes:
 def _read(path: Path, key: str) -> dict[str, Any]:
     """What the file holds, if it is of the same run."""
     try:
-        noted = json.loads(path.read_bytes())
+        noted = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     fits = isinstance(noted, dict) and noted.get("version") == _VERSION and noted.get("key") == key
