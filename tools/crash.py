@@ -201,8 +201,13 @@ class Campaign:
         counts["kills"] += 1
         counts["hung"] += status is None
         counts["too late"] += status == 0
-        died = -number if number == signal.SIGKILL else 128 + number
-        counts["wrong exit"] += status not in (None, 0, died)
+        # Before a run handles SIGTERM, and after that, it dies of it; a shell says 143 of both.
+        died = {signal.SIGKILL: (-number,), signal.SIGINT: (128 + number,)}.get(
+            number, (-number, 128 + number)
+        )
+        if status not in (None, 0, *died):
+            self.note(job, number, f"exits with {status}")
+            counts["wrong exit"] += 1
         counts["tracebacks"] += b"Traceback" in said.read_bytes()
         for path in self.folder.iterdir():
             if path.name in job.after:
