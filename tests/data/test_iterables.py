@@ -108,10 +108,11 @@ def test_what_the_users_generator_raises_is_not_dressed_up():
 
 
 def test_paths_as_elements(tmp_path):
-    Image.fromarray(np.full((4, 4, 3), 255, np.uint8)).save(tmp_path / "a.png")
+    for name, grey in (("a.png", 255), ("b.png", 127)):
+        Image.fromarray(np.full((4, 4, 3), grey, np.uint8)).save(tmp_path / name)
     inputs = (InputSpec("x", np.dtype(np.float32), (1, 3, 4, 4)),)
-    source = open_source([tmp_path / "a.png", str(tmp_path / "a.png")], inputs, Preprocess(scale=1))
-    assert [sample.arrays["x"].max() for sample in source] == [255, 255]
+    source = open_source([tmp_path / "a.png", str(tmp_path / "b.png")], inputs, Preprocess(scale=1))
+    assert [sample.arrays["x"].max() for sample in source] == [255, 127]
     assert source.description[-1] == "images: RGB, no resize, *1, NCHW"
 
 

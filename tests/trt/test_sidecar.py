@@ -70,12 +70,24 @@ def test_a_file_that_is_not_about_the_cache_is_ignored_with_a_reason(cache: Path
     assert read_sidecar(cache).problem == ""
 
 
-def test_odd_entries_are_passed_over(cache: Path) -> None:
-    said = content(cache)
-    said["shapes"] = {"x": {"min": "?"}, "z": [], "w": {"min": [1], "max": [None]}}
-    said["tensors"] = {"x": None, "y": {"values": 0}}
-    sidecar_path(cache).write_text(json.dumps(said))
-    assert read_sidecar(cache).shapes(load(network()).inputs) == {} and read_sidecar(cache).unseen == {"y"}
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("shapes", {"x": {"min": "?"}}, "the shapes of 'x' are not two lists of sizes"),
+        ("shapes", {"z": []}, "the shapes of 'z' are not two lists of sizes"),
+        ("shapes", {"w": {"min": [1], "max": [None]}}, "the shapes of 'w' are not two lists of sizes"),
+        ("tensors", {"x": None}, "the entry of tensor 'x' is not an object"),
+        ("skipped", {"x": 3}, "the reason why 'x' was skipped is not text"),
+        ("data", {"samples": "many"}, "the number of samples is not one"),
+    ],
+)
+def test_a_sidecar_with_entries_of_another_form_is_ignored(
+    cache: Path, key: str, value: object, what: str
+) -> None:
+    sidecar_path(cache).write_text(json.dumps({**content(cache), key: value}))
+    sidecar = read_sidecar(cache)
+    assert what in sidecar.problem and "is ignored" in sidecar.problem
+    assert not sidecar.content
 
 
 def test_set_version_gives_the_files_that_a_run_for_that_version_gives(cache: Path, tmp_path: Path) -> None:

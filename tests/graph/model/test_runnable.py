@@ -49,7 +49,7 @@ def test_unknown_operators_of_any_kind_end_the_part(domains):
     assert next(iter(found.stops.items())) == ("t2", "'t2' (acme:Odd)")
     assert set(found.beyond) == {"t2", "t3", "t4"}
     assert runnable_up_to(load(proto), (), tuple(found.stops)) == found
-    assert "compared are 't1'" in compared_line(found)
+    assert "compared: 't1'" in compared_line(found)
 
 
 def test_an_operator_that_only_has_no_kernel_is_found_by_its_node():
