@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.evaluation.tasks.names import HEADS, IOU, NMS_IOU, SCORE_THRESHOLD, TASKS
 from onnx_trtcal.options import DEFAULT_METHOD, Options, with_method
 from onnx_trtcal.qdq.options import QdqOptions
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from onnx_trtcal.evaluation.labels import Labels
     from onnx_trtcal.support.progress import Listener
 
 __all__ = [
@@ -84,11 +84,15 @@ class SimulationOptions:
         for name in ("score_threshold", "iou", "nms_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is {getattr(self, name)}, wanted a number from 0 to 1")
-        if self.labels is not None and not isinstance(self.labels, (str, os.PathLike, Labels)):
-            raise OptionError(
-                f"labels is {with_article(type(self.labels).__name__)}, wanted the path of a file or folder",
-                fix="save an array as a .npy file with one label per sample, in the order of the data",
-            )
+        if self.labels is not None and not isinstance(self.labels, (str, os.PathLike)):
+            # The help of the verbs needs the defaults above, and nothing that reads labels.
+            from onnx_trtcal.evaluation.labels import Labels
+
+            if not isinstance(self.labels, Labels):
+                raise OptionError(
+                    f"labels is {with_article(type(self.labels).__name__)}, wanted the path of a file or folder",
+                    fix="save an array as a .npy file with one label per sample, in the order of the data",
+                )
 
 
 @dataclass(frozen=True)
