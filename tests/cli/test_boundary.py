@@ -195,7 +195,7 @@ def test_an_interrupt_at_any_time_is_no_error(tmp_path: Path) -> None:
         said = run.communicate(timeout=60)[1].decode()
         # Before the program runs, while Python starts and looks for it, an interrupt is Python's own to report.
         if "Traceback" not in said or "__main__.py" in said:
-            assert run.returncode in (0, 130), said
+            assert run.returncode in (0, 130, -signal.SIGINT), said
             assert said in ("", "interrupted\n") or "warning" in said, said
 
 
