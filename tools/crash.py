@@ -121,6 +121,8 @@ def run_and_leave(job: Job, folder: Path, said: Path, begins: int, at: tuple[int
             status = main(job.arguments)
         except SystemExit as left:
             status = left.code
+        # The run is over: what an interrupt of Python's own end prints is not the package's.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
         sys.stderr.flush()
         # os._exit leaves out what the end of a process does.
@@ -208,7 +210,9 @@ class Campaign:
         if status not in (None, 0, *died):
             self.note(job, number, f"exits with {status}")
             counts["wrong exit"] += 1
-        counts["tracebacks"] += b"Traceback" in said.read_bytes()
+        if "Traceback" in (text := said.read_text(errors="replace")):
+            self.note(job, number, f"prints {text[text.index('Traceback') :]}")
+            counts["tracebacks"] += 1
         for path in self.folder.iterdir():
             if path.name in job.after:
                 whole = (job.after[path.name], job.before.get(path.name))
