@@ -66,7 +66,9 @@ def main() -> None:
     names = contenders(args.ours.split(","), args.modelopt, args.tool)
     for case in read_cases(Path(args.cases), args.only):
         with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
-            rows = compare_case(case, names, args.modelopt, Path(args.keep or scratch), _say)
+            # The processes that make the models work in folders of their own.
+            folder = Path(args.keep or scratch).resolve()
+            rows = compare_case(case, names, args.modelopt, folder, _say)
         print(case_table(case, rows), flush=True)
 
 
