@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "tools" / "examples"
 
 # Example -> the files it leaves, and a line it prints.
 EXPECTED = {
-    "01_images": ({"digits_resnet.calibration.cache"}, "TRT-100300-EntropyCalibration2: 34 tensors"),
+    "01_images": ({"digits_resnet.calibration.cache"}, "TRT-100300-EntropyCalibration2: 37 tensors"),
     "02_methods": ({"minmax.cache", "mixed.cache"}, "128 samples of shape"),
     "03_qdq": ({"digits_resnet.int8.onnx"}, "layers are quantized"),
     "04_cache_to_qdq": ({"calibration.cache", "digits_mlp.int8.onnx"}, "0 tensors without one"),
