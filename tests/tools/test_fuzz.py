@@ -24,7 +24,7 @@ READERS = (
 )
 
 
-@pytest.mark.parametrize(("readers", "inputs"), zip(READERS, (40, 40, 4), strict=True))
+@pytest.mark.parametrize(("readers", "inputs"), list(zip(READERS, (40, 40, 4), strict=True)))
 def test_no_input_is_a_finding(readers: tuple[str, ...], inputs: int, tmp_path: Path) -> None:
     only = [word for reader in readers for word in ("--only", reader)]
     command = [*FUZZ, "--inputs", str(inputs), "--seed", "2026", "--jobs", "4", *only]
