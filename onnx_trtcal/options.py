@@ -30,6 +30,7 @@ __all__ = [
     "check_fields",
     "parse_size",
     "parse_time",
+    "percent",
     "with_method",
 ]
 
@@ -336,6 +337,15 @@ def with_method(options: Options, method: str = DEFAULT_METHOD) -> Options:
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def percent(text: str) -> float:
+    """A share from `1%` or `0.01`.
+
+    Raises:
+        ValueError: when the text is not a number.
+    """
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
 
 
 def parse_size(text: str) -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["NO_SUCH_TENSOR", "OF_THE_FOLDED", "Coverage", "Gap", "check", "folded_names"]
+__all__ = ["NO_SUCH_TENSOR", "OF_THE_FOLDED", "Coverage", "Gap", "check", "with_folded"]
 
 NO_SUCH_TENSOR = "the model has no such tensor"
 OF_THE_FOLDED = "a tensor of the model with BatchNorm folded, as --save-folded writes it"
@@ -181,12 +181,18 @@ def _unknown(model: Model, planned: Plan, cache: Cache, constants: Mapping[str, 
             unknown[name] = "a tensor inside a layer, as TensorRT's parser names it"
         else:
             unknown[name] = NO_SUCH_TENSOR
-    if NO_SUCH_TENSOR in unknown.values():
-        folded = folded_names(model)
-        unknown.update(dict.fromkeys([name for name in unknown if name in folded], OF_THE_FOLDED))
-    return unknown
+    return with_folded(unknown, model)
 
 
-def folded_names(model: Model) -> set[str]:
+def with_folded(strangers: Mapping[str, str], model: Model) -> dict[str, str]:
+    """Names that no tensor of a model has -> what is known of them, the folded model's told from nobody's."""
+    found = dict(strangers)
+    if NO_SUCH_TENSOR in found.values():
+        folded = _folded_names(model)
+        found.update(dict.fromkeys([name for name in found if name in folded], OF_THE_FOLDED))
+    return found
+
+
+def _folded_names(model: Model) -> set[str]:
     """The tensors of a model with BatchNorm folded."""
     return {tensor.name for node in fold_model(model).folded.nodes for tensor in node.outputs}

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR, OF_THE_FOLDED, folded_names
+from onnx_trtcal.audit.coverage import NO_SUCH_TENSOR, with_folded
 from onnx_trtcal.audit.gaps import WHY_NONE_NEEDED, Costs, Gap, behind_plugin, model_gaps
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.load import load
@@ -153,7 +153,4 @@ def _strangers(model: Model, planned: Plan, cache: Cache, network: Collection[st
             found[name] = "a helper layer's tensor, numbered by another version of the parser"
         else:
             found[name] = NO_SUCH_TENSOR
-    if NO_SUCH_TENSOR in found.values():
-        folded = folded_names(model)
-        found.update(dict.fromkeys([name for name in found if name in folded], OF_THE_FOLDED))
-    return found
+    return with_folded(found, model)

@@ -14,7 +14,7 @@ from typing import Any
 
 from onnx_trtcal.cli.method_rows import methods_help
 from onnx_trtcal.errors import OptionError, did_you_mean
-from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time
+from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time, percent
 from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = [
@@ -234,7 +234,7 @@ def _convert(item: dataclasses.Field[Any], text: str) -> Any:
     if item.name == "budget":
         return parse_time(text)
     if item.name == "until_stable":
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+        return percent(text)
     if kind == "int":
         return int(text)
     if kind == "float":

@@ -18,9 +18,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.errors import CalibrationError, StatisticsError
+from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
-from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.files import atomic_write, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,22 +85,14 @@ class CheckpointFile:
 
     def _append(self, lines: bytes) -> None:
         path = samples_path(self._path)
-        try:
-            with open(
-                os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b"
-            ) as file:
-                # Not at its end: what a save that was not completed left there is written over.
-                file.seek(self._bytes)
-                file.write(lines)
-                file.truncate()
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CalibrationError(
-                f"cannot write the file: {error.strerror or error}",
-                where=str(path),
-                fix="check that the folder exists, is writable, and has room",
-            ) from error
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        with writing(path), open(os.open(path, flags, 0o666), "r+b") as file:
+            # Not at its end: what a save that was not completed left there is written over.
+            file.seek(self._bytes)
+            file.write(lines)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def samples_path(path: Path) -> Path:

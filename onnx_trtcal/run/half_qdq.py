@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import TensorProto, helper
 
+from onnx_trtcal.graph.model.nodes import bodies
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
@@ -58,15 +60,8 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
     yield from (each.name for each in graph.initializer)
     for node in graph.node:
         yield from (*node.input, *node.output)
-        for inner in _subgraphs(node):
+        for inner in bodies(node):
             yield from _names(inner)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _rewrite(graph: onnx.GraphProto, outer: ChainMap[str, int], names: _Fresh) -> bool:
@@ -74,7 +69,7 @@ def _rewrite(graph: onnx.GraphProto, outer: ChainMap[str, int], names: _Fresh) -
     nodes: list[onnx.NodeProto] = []
     changed = False
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in bodies(node):
             changed |= _rewrite(inner, types, names)
         if _is_half(node, types):
             nodes += _in_float32(node, names)

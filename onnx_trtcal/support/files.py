@@ -15,7 +15,7 @@ from onnx_trtcal.support.temporary import temporary_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_file", "atomic_write", "natural_key", "sha256_file"]
+__all__ = ["atomic_file", "atomic_write", "natural_key", "sha256_file", "writing"]
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -35,7 +35,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         CalibrationError: when the folder is missing or not writable, the disk is full, the name is too long, or the
             path is that of something other than a regular file.
     """
-    try:
+    with writing(path):
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             # A rename would replace a device or a pipe by a file.
@@ -51,6 +51,17 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
             if os.name == "nt":
                 file.close()  # elsewhere it stays locked until it has its name
             os.replace(temporary, target)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """The boundary of whatever writes a file: what the system refuses becomes an error that names it.
+
+    Raises:
+        CalibrationError: when the folder is missing or not writable, the disk is full, or the name is too long.
+    """
+    try:
+        yield
     except OSError as error:
         raise CalibrationError(
             f"cannot write the file: {error.strerror or error}",

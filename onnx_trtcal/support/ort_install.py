@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import metadata
 
 __all__ = ["PACKAGES", "clash", "runtime_versions"]
@@ -14,12 +15,7 @@ PACKAGES = ("onnxruntime-gpu", "onnxruntime")
 
 def runtime_versions() -> dict[str, str]:
     """Package -> version of the ONNX Runtime that runs, also where both packages are installed."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    found = _installed()
     if len(found) < 2:
         return found
     import onnxruntime as ort
@@ -30,13 +26,18 @@ def runtime_versions() -> dict[str, str]:
 
 def clash() -> str:
     """What is wrong and how to mend it where both packages are installed; an empty string otherwise."""
-    for package in PACKAGES:
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return ""
+    if len(_installed()) < 2:
+        return ""
     both = " and ".join(PACKAGES)
     return (
         f"{both} are both installed and overwrite each other's files; to mend it: "
         f"pip uninstall -y {' '.join(PACKAGES)} && pip install onnxruntime-gpu"
     )
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.evaluation.request import SimulationOptions
+from onnx_trtcal.options import percent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,10 +82,7 @@ def parse_drop(text: str) -> float:
     Raises:
         OptionError: when the text is not a number.
     """
-    try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
-    except ValueError as error:
-        raise OptionError(f"{text!r} is not a drop", fix="write 1% or 0.01") from error
+    return _percent(text, "a drop", "1% or 0.01")
 
 
 def parse_share(text: str) -> float:
@@ -93,7 +91,11 @@ def parse_share(text: str) -> float:
     Raises:
         OptionError: when the text is not a number.
     """
+    return _percent(text, "a share", "50% or 0.5")
+
+
+def _percent(text: str, what: str, such_as: str) -> float:
     try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+        return percent(text)
     except ValueError as error:
-        raise OptionError(f"{text!r} is not a share", fix="write 50% or 0.5") from error
+        raise OptionError(f"{text!r} is not {what}", fix=f"write {such_as}") from error

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.nodes import bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,10 +123,8 @@ def _node_sparse(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.SparseTensorP
             if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
                 yield attribute.sparse_tensor
             yield from attribute.sparse_tensors
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graph_sparse(attribute.g)
-            for graph in attribute.graphs:
-                yield from _graph_sparse(graph)
+        for body in bodies(node):
+            yield from _graph_sparse(body)
 
 
 def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
@@ -137,10 +136,8 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS):
                     yield from (sparse.values, sparse.indices)
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graph_tensors(attribute.g)
-            for graph in attribute.graphs:
-                yield from _graph_tensors(graph)
+        for body in bodies(node):
+            yield from _graph_tensors(body)
 
 
 def external_files(proto: onnx.ModelProto, directory: Path | None, name: str) -> tuple[Path, ...]:

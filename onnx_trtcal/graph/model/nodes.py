@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnx
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import onnx
 
 __all__ = ["bodies", "layer_name", "nodes_of"]
 
@@ -28,6 +28,6 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs inside a node: of an If, Loop or Scan."""
     for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
+        if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from onnx import AttributeProto, GraphProto, defs, helper
+from onnx import AttributeProto, defs, helper
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.nodes import bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,13 +67,8 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], opsets: Mapping[str, int], nam
         fault = _fault(node, schema) if schema else ""
         if fault:
             raise ModelError(fault, where=f"{name}, node {node.name or ', '.join(node.output)!r}", fix=_FIX)
-        for attribute in node.attribute:
-            for graph in _graphs(attribute):
-                _check_graph(graph, opsets, name)
-
-
-def _graphs(attribute: AttributeProto) -> Iterable[GraphProto]:
-    return [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+        for graph in bodies(node):
+            _check_graph(graph, opsets, name)
 
 
 @cache

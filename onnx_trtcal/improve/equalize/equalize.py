@@ -8,18 +8,17 @@ What is taken is made anew from the ranges of all the data, and calibrated on al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.data.transform import Transformed, transformed
-from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.data.transform import transformed
+from onnx_trtcal.errors import OptionError
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.model.save import save_model
+from onnx_trtcal.improve.data_only import check_rereadable
 from onnx_trtcal.improve.equalize.choose import Choice, SiteGain, choose_factors
 from onnx_trtcal.improve.equalize.equalized import Changes, Equalized, equalized
 from onnx_trtcal.improve.equalize.factors import FactorMaker, input_channels_first
@@ -45,7 +44,7 @@ from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import onnx
@@ -193,16 +192,13 @@ def check_equalizable(source: Any) -> None:
         DataError: the data can be read only once.
     """
     kind = source_kind(source)
-    if kind != "data":
-        raise OptionError(
-            f"equalize changes the model before it is calibrated, and a {kind} source belongs to the model as it was",
-            fix="give data as the source (and the same --method), or leave --equalize out",
-        )
-    inner = source.data if isinstance(source, Transformed) else source
-    if isinstance(inner, Iterator):
-        raise DataError(
-            "equalize reads the data several times, and an iterator gives it only once", fix=AGAIN
-        )
+    check_rereadable(
+        source,
+        kind,
+        "equalize",
+        f"changes the model before it is calibrated, and a {kind} source belongs to the model as it was",
+        "several times",
+    )
 
 
 class _Job:

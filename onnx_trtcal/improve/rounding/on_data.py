@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.sources import open_source
-from onnx_trtcal.data.transform import Transformed
 from onnx_trtcal.errors import DataError, OptionError
+from onnx_trtcal.improve.data_only import check_rereadable
 from onnx_trtcal.improve.rounding.round_model import FEWEST_SAMPLES, Rounding, most_samples, round_weights
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.search.budget import multiply_adds
@@ -29,14 +27,8 @@ def check_roundable(source: Any, kind: SourceKind) -> None:
         OptionError: the scales come from statistics, a cache or a calibration.
         DataError: the data can be read only once.
     """
-    if kind != "data":
-        raise OptionError(
-            f"round runs the model on samples, and a {kind} source has none",
-            fix="give data as the source (and the same --method), or leave --round out",
-        )
-    inner = source.data if isinstance(source, Transformed) else source
-    if isinstance(inner, Iterator):
-        raise DataError("round reads the data once more, and an iterator gives it only once", fix=AGAIN)
+    why = f"runs the model on samples, and a {kind} source has none"
+    check_rereadable(source, kind, "round", why, "once more")
 
 
 def round_on_data(found: ScaleSource, data: Any, qdq: QdqOptions, listener: Listener) -> Rounding:
