@@ -12,6 +12,8 @@ from random import Random
 
 import pytest
 
+from onnx_trtcal.data.formats import FORMATS
+
 ROOT = Path(__file__).resolve().parents[2]
 FUZZ = [sys.executable, str(ROOT / "tools" / "fuzz.py")]
 
@@ -128,6 +130,14 @@ def test_every_reader_is_in_the_short_form() -> None:
     from fuzzing.targets import TARGETS
 
     assert {reader for readers in READERS for reader in readers} == TARGETS.keys() - {"torch"}
+
+
+def test_every_format_of_data_has_a_good_file() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    from fuzzing.targets import TARGETS
+
+    good = {Path(seed).suffix for target in TARGETS.values() for seed in target.seeds}
+    assert [form.name for form in FORMATS if not good & set(form.suffixes)] == []
 
 
 def test_damaged_statistics_keep_their_checksum(campaign: Path) -> None:
