@@ -15,19 +15,30 @@ _INTERRUPTED = 130  # 128 + SIGINT
 def main() -> int:
     """Runs the command line of this process; returns the exit status."""
     try:
-        import signal
-
         from onnx_trtcal.cli import main as run
 
-        status = run()
-        # The work is done: a late interrupt ends the process without a traceback.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            status = run()
+        except SystemExit as leaving:
+            status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        _ignore_interrupts()
     except KeyboardInterrupt:
-        if sys.stderr is not None:
-            sys.stderr.write("interrupted\n")
+        _ignore_interrupts()
+        try:
+            if sys.stderr is not None:
+                sys.stderr.write("interrupted\n")
+        except (OSError, ValueError):
+            pass  # it cannot take anything
         return _INTERRUPTED
     return status
+
+
+def _ignore_interrupts() -> None:
+    """The exit status is settled: an interrupt while Python shuts down would change nothing but print a traceback."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

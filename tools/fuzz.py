@@ -59,6 +59,11 @@ def main() -> int:
         print(work / f"input{suffix}")
         return 0
 
+    asked = args.only or list(TARGETS)
+    missing = [each for each in asked if not any((good / name).exists() for name in TARGETS[each].seeds)]
+    if missing:
+        print(f"not run, as the package that writes good files is missing: {', '.join(missing)}\n")
+
     def one(target: str) -> Result:
         folder = work / target.replace(" ", "-")
         make_work(folder, good)
@@ -68,7 +73,7 @@ def main() -> int:
         return result
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        results = list(pool.map(one, args.only or TARGETS))
+        results = list(pool.map(one, [each for each in asked if each not in missing]))
     print("\n".join(table(results)))
     found = any(each.findings for each in results)
     if found:

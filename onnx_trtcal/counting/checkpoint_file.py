@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
 from onnx_trtcal.support.files import atomic_write, writing
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ def _fields(header: dict[str, Any], path: Path) -> tuple[int, str, int, float]:
 
 def _samples(lines: bytes, count: int) -> list[tuple[str, str]]:
     try:
-        samples = [(str(name), str(digest)) for name, digest in map(json.loads, lines.splitlines())]
+        samples = [(str(name), str(digest)) for name, digest in map(parse_json, lines.splitlines())]
     except (ValueError, TypeError) as error:
         raise StatisticsError("the list of its samples contradicts itself") from error
     if len(samples) != count:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.support.parsed_json import parse_json
+from onnx_trtcal.support.noted import read_noted, write_noted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,12 +139,9 @@ class Watch:
             self.movement = moved(before, after, total - first, total)
 
     def _read(self, samples: list[tuple[str, str]]) -> _Looks:
-        try:
-            read = parse_json(self._path.read_bytes()) if self._path and samples else {}
-            taken = [(int(total), dict(thresholds)) for total, thresholds in read.get("looks", [])]
-            noted = [(str(name), str(digest)) for name, digest in read.get("samples", [])]
-        except (OSError, ValueError, TypeError, AttributeError):
-            return _Looks()
+        read = read_noted(self._path) if self._path and samples else {}
+        taken = [(int(total), dict(thresholds)) for total, thresholds in read.get("looks", [])]
+        noted = [(str(name), str(digest)) for name, digest in read.get("samples", [])]
         # Both are the first samples of the same data, so the shorter one must be part of the longer.
         shorter, longer = sorted((set(noted), set(samples)), key=len)
         if read.get("job") != self._job or not shorter <= longer:
@@ -154,8 +150,8 @@ class Watch:
 
     def _write(self) -> None:
         if self._path is not None:
-            content = {"job": self._job, "looks": self._looks.taken, "samples": self._looks.samples}
-            atomic_write(self._path, json.dumps(content).encode())
+            looks = {"job": self._job, "looks": self._looks.taken, "samples": self._looks.samples}
+            write_noted(self._path, looks)
 
 
 def _change(old: float, new: float) -> float:

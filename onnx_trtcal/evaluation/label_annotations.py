@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.data.readers.lazy_array import reading
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.label_tables import FORMS
 from onnx_trtcal.support.parsed_json import parse_json
@@ -53,10 +54,11 @@ def read_yolo(root: Path, files: list[Path]) -> dict[str, int]:
     """
     found = {}
     for file in files:
-        rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if any(not row[0].isdecimal() or len(row) < 5 for row in rows):
-            raise DataError("a line does not read `class x y width height`", where=str(file), fix=FORMS)
-        classes = {int(row[0]) for row in rows}
+        with reading(str(file), "the labels cannot be read", FORMS):
+            rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            if any(not row[0].isdecimal() or len(row) < 5 for row in rows):
+                raise DataError("a line does not read `class x y width height`", where=str(file), fix=FORMS)
+            classes = {int(row[0]) for row in rows}
         if classes:
             found[file.relative_to(root).with_suffix("").as_posix()] = _only(classes, file.stem, str(file))
     return found

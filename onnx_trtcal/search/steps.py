@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.support.parsed_json import parse_json
+from onnx_trtcal.support.noted import read_noted, write_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +41,7 @@ class Journal:
         if name not in self._found:
             self._found[name] = measure()
             if self._path is not None:
-                content = {"search": self._key, "found": self._found}
-                atomic_write(self._path, json.dumps(content).encode())
+                write_noted(self._path, {"search": self._key, "found": self._found})
         return self._found[name]
 
 
@@ -128,11 +125,5 @@ def _ignore(_: int) -> None:
 
 def _read(path: Path, key: str) -> dict[str, Any]:
     """What another search, or nobody, has left there counts as nothing."""
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict) or content.get("search") != key:
-        return {}
-    found = content.get("found")
-    return found if isinstance(found, dict) else {}
+    noted = read_noted(path)
+    return dict(noted["found"]) if noted.get("search") == key else {}

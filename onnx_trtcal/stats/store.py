@@ -31,6 +31,7 @@ from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.stats.packed_counts import pack, unpack
 from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,10 +230,10 @@ def _loads(data: bytes, name: str, magic: bytes) -> tuple[dict[str, Any], Collec
     if hashlib.sha256(body).digest() != checksum:
         raise _unusable(f"the {_CALLED[magic]} is damaged or cut short: its checksum does not match", name)
     try:
-        header = json.loads(bytes(body[_START.size : _START.size + length]))
+        header = parse_json(bytes(body[_START.size : _START.size + length]))
         check_header(header)
         return header, _collection(header, body[_START.size + length :])
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, MemoryError) as error:
         raise _unusable(f"the {_CALLED[magic]} contradicts itself: {error}", name) from error
 
 

@@ -10,10 +10,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["cleaned_up"]
+__all__ = ["Cleanup", "cleaned_up"]
+
+
+class Cleanup:
+    """Something to clean up, at the end of the process at the latest.
+
+    Args:
+        clean: may be called twice, and before there is anything.
+    """
+
+    def __init__(self, clean: Callable[[], None]) -> None:
+        self._clean = clean
+        _pending[self] = os.getpid()
+
+    def run(self) -> None:
+        """Cleans up; when an interrupt comes in between, that is done again at the end of the process."""
+        self._clean()
+        _pending.pop(self, None)
+
 
 # What is still to be done, and by which process: a fork inherits the list, not the duty.
-_pending: dict[object, tuple[int, Callable[[], None]]] = {}
+_pending: dict[Cleanup, int] = {}
 
 
 @contextlib.contextmanager
@@ -23,18 +41,16 @@ def cleaned_up(clean: Callable[[], None]) -> Iterator[None]:
     Args:
         clean: may be called twice, and before the block has done anything.
     """
-    key = object()
-    _pending[key] = (os.getpid(), clean)
+    cleanup = Cleanup(clean)
     try:
         yield
     finally:
-        clean()
-        _pending.pop(key, None)
+        cleanup.run()
 
 
 @atexit.register
 def _clean_up() -> None:
     while _pending:
-        _, (process, clean) = _pending.popitem()
+        cleanup, process = _pending.popitem()
         if process == os.getpid():
-            clean()
+            cleanup.run()

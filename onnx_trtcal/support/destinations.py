@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.support.output_lock import locked
+from onnx_trtcal.support.temporary_folder import remove_abandoned_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ def destinations(
 ) -> Iterator[None]:
     """What a verb does all of its work in: its outputs are checked, and no other run writes them meanwhile.
 
+    What killed runs have left among the temporary files of the system is removed.
+
     Args:
         outputs: as `check_destinations` takes them.
         inputs: likewise.
@@ -33,6 +36,7 @@ def destinations(
         OptionError: when an output cannot be written, or would overwrite an input.
         CalibrationError: when another run writes one of them; it is named.
     """
+    remove_abandoned_folders()
     files = list(outputs)
     check_destinations([*files, *beside], inputs)
     with locked(files):

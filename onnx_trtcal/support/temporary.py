@@ -19,7 +19,15 @@ from onnx_trtcal.support.file_lock import try_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["hidden_name", "host", "is_there", "remove_if_abandoned", "remove_leftovers", "temporary_file"]
+__all__ = [
+    "hidden_name",
+    "host",
+    "is_of_the_dead",
+    "is_there",
+    "remove_if_abandoned",
+    "remove_leftovers",
+    "temporary_file",
+]
 
 _LONGEST_NAME = 60  # of which a hidden file shows all
 _OPEN = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -68,7 +76,7 @@ def remove_if_abandoned(path: Path) -> None:
         try:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 free = try_lock(descriptor)
-                if free or (free is None and _is_of_the_dead(path.name)):
+                if free or (free is None and is_of_the_dead(path.name)):
                     path.unlink()
         finally:
             os.close(descriptor)
@@ -100,8 +108,8 @@ def is_there(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _is_of_the_dead(name: str) -> bool:
-    """Without locks: whether a process of this machine has made it that is not there any more."""
+def is_of_the_dead(name: str) -> bool:
+    """Without locks: whether a process of this machine that is not there any more has made what has this name."""
     _, where, process, *_ = name.removesuffix(".tmp").rsplit(".", 3)
     if where != host() or os.name == "nt":  # where signal 0 is not a question
         return False

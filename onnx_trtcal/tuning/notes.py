@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.support.parsed_json import parse_json
+from onnx_trtcal.support.noted import read_noted, write_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,16 +46,11 @@ class Notes:
 
     def _write(self) -> None:
         if self._path:
-            noted = {"version": _VERSION, "key": self._key, "results": self._results}
-            atomic_write(self._path, json.dumps(noted, indent=1).encode())
+            write_noted(self._path, {"version": _VERSION, "key": self._key, "results": self._results})
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:
     """What the file holds, if it is of the same run."""
-    try:
-        noted = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    fits = isinstance(noted, dict) and noted.get("version") == _VERSION and noted.get("key") == key
-    results = noted.get("results") if fits else None
-    return results if isinstance(results, dict) else {}
+    noted = read_noted(path)
+    fits = noted.get("version") == _VERSION and noted.get("key") == key
+    return dict(noted["results"]) if fits else {}

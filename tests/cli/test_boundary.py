@@ -199,6 +199,42 @@ def test_an_interrupt_at_any_time_is_no_error(tmp_path: Path) -> None:
             assert said in ("", "interrupted\n") or "warning" in said, said
 
 
+LATE = """
+import atexit, signal, sys
+import onnx_trtcal.cli
+from onnx_trtcal.__main__ import main
+
+def interrupted():
+    raise KeyboardInterrupt
+
+if sys.argv[1] == "interrupted":
+    onnx_trtcal.cli.main = interrupted
+for _ in range(2):
+    atexit.register(signal.raise_signal, signal.SIGINT)
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["--version"], 0), (["lint", "gone.onnx"], 1), (["lint", "--no"], 2), (["interrupted"], 130)],
+)
+def test_an_interrupt_while_python_shuts_down_changes_nothing(
+    arguments: list[str], status: int, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    assert done.returncode == status, done.stderr
+    assert "KeyboardInterrupt" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_misuse_is_printed_escaped(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["check", "--no\x1b[31m"])

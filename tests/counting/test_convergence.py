@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from onnx_trtcal.counting.convergence import (
     moved,
 )
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.support.noted import read_noted, write_noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,9 +137,9 @@ class TestLooksThatAreNotItsOwn:
     def test_of_other_samples(self, tmp_path: Path) -> None:
         path = tmp_path / "looks"
         grow(watch(path, until=0.5), VALUES)
-        content = json.loads(path.read_text())
+        content = read_noted(path)
         content["samples"][0][1] = "another hash"
-        path.write_text(json.dumps(content))
+        write_noted(path, content)
         assert not self.resumed(path, VALUES)
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"looks": 3}', '{"looks": [["x", 1]]}'])

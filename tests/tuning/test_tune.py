@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_resumes(demanding: TuneOptions, tmp_path: Path, a
 
     with pytest.raises(KilledError):
         tune(MODEL, DATA, TEST, request, listener=Killer())
-    noted = json.loads((tmp_path / "notes.json").read_text())["results"]
+    noted = json.loads((tmp_path / "notes.json").read_text())["noted"]["results"]
     assert len(noted) == after
     listener = RecordingListener()
     resumed = tune(MODEL, DATA, TEST, request, listener=listener)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from typing import TYPE_CHECKING
@@ -77,6 +78,18 @@ def make_good(folder: Path) -> None:
     data = np.random.default_rng(2).normal(size=(4, 3, 8, 8)).astype(np.float32)
     np.save(folder / "data.npy", data)
     np.savez(folder / "data.npz", x=data)
+    saving = api.Options(
+        provider="cpu",
+        threads=1,
+        check_samples=0,
+        method="auto",
+        checkpoint_every=2,
+        batch_size=1,
+        max_samples=2,
+    )
+    api.calibrate(
+        str(folder / "model.onnx"), str(folder / "data.npy"), saving, checkpoint=folder / "run.checkpoint"
+    )
     options = api.Options(provider="cpu", threads=1, check_samples=0)
     done = api.calibrate(str(folder / "model.onnx"), str(folder / "data.npy"), options)
     done.write_cache(folder / "good.cache")
@@ -92,9 +105,24 @@ def _write_data(folder: Path, data: np.ndarray) -> None:
     pixels = (np.clip(data[0].transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
     for name in ("png", "jpg", "bmp", "gif", "tiff", "webp", "ppm"):
         Image.fromarray(pixels).save(folder / f"image.{name}")
+    Image.fromarray(pixels[..., 0]).save(folder / "mask.png")
+    Image.fromarray(pixels).quantize(4).save(folder / "palette.png")
     (folder / "data.pb").write_bytes(numpy_helper.from_array(data, "x").SerializeToString())
     rows = [{"x": each.tolist()} for each in data]
     (folder / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    _write_packages(folder, data)
+
+
+def _write_packages(folder: Path, data: np.ndarray) -> None:
+    """The formats whose writers may not be installed."""
+    try:
+        import torch
+
+        rows = [{"x": torch.from_numpy(each)} for each in data]
+        torch.save(rows, folder / "data.pt")
+        torch.save(rows, folder / "old.pt", _use_new_zipfile_serialization=False)
+    except ImportError:
+        pass
     try:
         from safetensors.numpy import save_file
 
@@ -126,6 +154,10 @@ def _write_texts(folder: Path) -> None:
         "labels.csv": "file,label\na.png,1\nb.png,3\nc/d.png,0\n",
         "labels.txt": "a.png 1\nb.png 3\nc/d.png 0\n",
         "labels.json": json.dumps(coco),
+        "yolo.txt": "0 0.5 0.5 0.25 0.25\n0 0.1 0.2 0.1 0.1 0.9\n0 0.1 0.1 0.5 0.1 0.5 0.5\n",
+        "preprocessor_config.json": json.dumps(_PROCESSOR, indent=1),
+        "names.txt": "{0: 'cat', 1: 'dog', 2: 'größe'}",
+        "inputs.json": json.dumps([_polygraphy(), _polygraphy()]),
         "map.csv": "x,images\ny,logits\n",
         "map.json": json.dumps({"x": "images", "y": "logits"}),
         "options.toml": _TOML,
@@ -136,6 +168,13 @@ def _write_texts(folder: Path) -> None:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     np.save(folder / "labels.npy", np.arange(4))
+
+
+def _polygraphy() -> dict[str, dict[str, str]]:
+    """One iteration's inputs as Polygraphy saves them."""
+    out = io.BytesIO()
+    np.save(out, np.ones((1, 3, 8, 8), np.float32))
+    return {"x": {"array": base64.b64encode(out.getvalue()).decode(), "polygraphy_class": "ndarray"}}
 
 
 def _model(
@@ -150,6 +189,18 @@ def _model(
 def _value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
+
+_PROCESSOR = {
+    "do_resize": True,
+    "size": {"shortest_edge": 256},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": 8, "width": 8},
+    "rescale_factor": 0.00392156862745098,
+    "do_normalize": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+}
 
 _TOML = """
 method = "percentile:99.9"

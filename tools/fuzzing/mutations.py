@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NUMBERS", "OUTSIDE", "WORDS", "mutate_bytes", "mutate_text"]
 
+# Repeats multiply: an input of this many characters is not made longer, and one repeat makes no more than this.
+_LONG = 1 << 18
+
 # Where no reader may look: the folder of the inputs has a neighbour of this name, in which opening anything blocks.
 OUTSIDE = "../outside/secret"
 
@@ -86,6 +89,8 @@ def mutate_text(data: bytes, other: bytes, random: Random) -> bytes:
     text = data.decode("utf-8", "replace")
     for _ in range(random.choice((1, 1, 2, 5))):
         text = random.choice(_TEXT)(text, random)
+        if len(text) > _LONG:
+            break
     encoding = random.choice(("utf-8",) * 12 + ("utf-16", "utf-8-sig", "latin-1", "utf-32"))
     return text.encode(encoding, "surrogatepass" if encoding.startswith("utf") else "replace")
 
@@ -177,16 +182,20 @@ def _line(text: str, random: Random) -> str:
         case 0:
             lines[one], lines[two] = lines[two], lines[one]
         case 1:
-            lines[one:one] = [lines[two]] * random.choice((1, 3, 1000))
+            lines[one:one] = [lines[two]] * _times(lines[two], random.choice((1, 3, 1000)))
         case 2:
             del lines[one]
         case 3:
-            lines[one] = lines[one] * random.choice((2, 500))
+            lines[one] = lines[one] * _times(lines[one], random.choice((2, 500)))
         case 4:
             lines[one] = lines[one][: random.randrange(len(lines[one]) + 1)]
         case _:
             lines[one] += lines[two]
     return "\n".join(lines)
+
+
+def _times(repeated: str, times: int) -> int:
+    return min(times, _LONG // (len(repeated) + 1) + 1)
 
 
 _TEXT: tuple[Callable[[str, Random], str], ...] = (_word, _word, _number, _mark, _line, _line)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fuzzing import structured
+from fuzzing import saved, structured
 from fuzzing.mutations import mutate_bytes, mutate_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Target:
     """One reader.
 
     Attributes:
-        seeds: good files, by their names in the folder of good files; those that are not there are left out.
+        seeds: good files, by their names in the folder of good files; those that are not there, for want of a package
+            that writes them, are left out.
         mutate: makes a damaged one from one of them and another.
         use: reads the input; raises a CalibrationError, or returns whether it was accepted.
         suffix: of the input's name; "" for that of the good file.
@@ -90,6 +91,56 @@ def _toml(path: Path, good: Path) -> bool:
     options_from(args)
     qdq_from(args)
     return True
+
+
+def _yolo(path: Path, _good: Path) -> bool:
+    """A folder with one file of boxes, read for a detector and for a classifier."""
+    from onnx_trtcal.errors import CalibrationError
+    from onnx_trtcal.evaluation.labels import read_labels
+    from onnx_trtcal.evaluation.tasks.detect.truth import read_truth
+
+    folder = path.parent / "yolo"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder / "1.txt")
+    with contextlib.suppress(CalibrationError):
+        read_labels(folder)
+    return bool(read_truth(folder))
+
+
+def _mask(path: Path, _good: Path) -> bool:
+    from onnx_trtcal.evaluation.tasks.segment.masks import read_masks
+
+    folder = path.parent / "masks"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder / "1.png")
+    return read_masks(folder).of("1.png", 0, None, (8, 8)).shape == (8, 8)
+
+
+def _hints(path: Path, good: Path) -> bool:
+    """What lies beside a model, and what its metadata holds, about how images are prepared for it."""
+    from onnx_trtcal.data.images.proposal import class_names, proposal
+    from onnx_trtcal.options import Preprocess
+
+    folder = path.parent / "hints"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder / "preprocessor_config.json")
+    text = path.read_bytes().decode("utf-8", "replace")
+    said = {"imgsz": text, "names": text, "stride": "32", "task": "detect"}
+    inputs = _inputs(good / "model.onnx")
+    found = [proposal(inputs, Preprocess(), metadata, folder) for metadata in ({}, said)]
+    return any((*found, *class_names(said)))
+
+
+def _checkpoint(path: Path, good: Path) -> bool:
+    """A run that resumes from a checkpoint of which one file is damaged."""
+    made = path.parent / "made.cache"
+    for name in _CHECKPOINT:
+        shutil.copy(good / name, f"{made}{name.removeprefix('run')}")
+    suffix = "" if path.suffix == ".checkpoint" else path.suffix
+    shutil.copy(path, f"{made}.checkpoint{suffix}")
+    flags = ["--provider", "cpu", "--threads", "1", "--check-samples", "0", "-q", "--method", "auto"]
+    flags += ["--checkpoint-every", "2", "--batch-size", "1", "--max-samples", "2"]
+    return _verb("calibrate", good / "model.onnx", good / "data.npy", "-o", made, *flags)
 
 
 def _file_list(path: Path, good: Path) -> bool:
@@ -165,6 +216,8 @@ def _map(path: Path, good: Path) -> bool:
     return _verb("cache", "rename", good / "good.cache", "--map", path, "-o", path.parent / "made.cache")
 
 
+_CHECKPOINT = ("run.checkpoint", "run.checkpoint.samples", "run.checkpoint.search")
+
 TARGETS = {
     "npy": Target(("data.npy",), structured.npy, _samples),
     "npz": Target(("data.npz",), structured.npz, _samples),
@@ -177,16 +230,22 @@ TARGETS = {
     "jsonl": Target(("data.jsonl",), structured.json_lines, _samples),
     "safetensors": Target(("data.safetensors",), structured.safetensors, _samples),
     "parquet": Target(("data.parquet",), mutate_bytes, _samples),
+    "torch": Target(("data.pt", "old.pt"), saved.torch_file, _samples),
+    "polygraphy": Target(("inputs.json",), saved.polygraphy, _samples),
     "file lists": Target(("files.txt", "files.csv"), mutate_text, _file_list),
     "onnx": Target(("model.onnx", "qdq.onnx", "branches.onnx"), structured.onnx_model, _onnx),
     "statistics": Target(("good.stats",), structured.statistics, _statistics),
     "caches": Target(("good.cache",), mutate_text, _cache),
     "sidecars": Target(("good.cache.json",), structured.json_document, _sidecar, suffix=".cache.json"),
+    "checkpoints": Target(_CHECKPOINT, saved.checkpoint, _checkpoint),
     "logs": Target(("build.log",), mutate_text, _log),
     "labels csv": Target(("labels.csv", "labels.txt"), mutate_text, _labels),
     "labels json": Target(("labels.json",), structured.json_document, _labels),
     "labels npy": Target(("labels.npy",), structured.npy, _labels),
     "boxes json": Target(("labels.json",), structured.json_document, _boxes),
+    "boxes yolo": Target(("yolo.txt",), mutate_text, _yolo),
+    "masks": Target(("mask.png", "palette.png"), mutate_bytes, _mask),
+    "hints": Target(("preprocessor_config.json", "names.txt"), saved.hints, _hints),
     "toml": Target(("options.toml",), mutate_text, _toml),
     "rename csv": Target(("map.csv",), mutate_text, _map),
     "rename json": Target(("map.json",), structured.json_document, _map),

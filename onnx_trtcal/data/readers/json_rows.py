@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_trtcal.data.readers.lazy_array import reading
 from onnx_trtcal.errors import DataError
+from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def read_jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
             if line.strip():
                 place = f"line {number}"
                 with reading(f"{where}, {place}", "the line is not JSON", _FIX):
-                    row = json.loads(line, object_hook=_decoded)
+                    row = parse_json(line, _decoded, levels=None)
                 yield place, row
 
 
@@ -51,7 +51,7 @@ def read_json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
         DataError: when the file is not JSON, or holds what Polygraphy saved of outputs.
     """
     with reading(where, "the file is not JSON", _FIX):
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_decoded)
+        content = parse_json(path.read_text(encoding="utf-8-sig"), _decoded, levels=None)
     if isinstance(content, dict) and isinstance(content.get("lst"), list):
         content = content["lst"]
         if content and not isinstance(content[0], dict):
@@ -69,8 +69,9 @@ def read_json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
         yield f"row {number}", row
 
 
-def _decoded(value: dict[str, Any]) -> Any:
-    """The array that an object stands for; any other object as it is."""
+def _decoded(pairs: list[tuple[str, Any]]) -> Any:
+    """The array that an object stands for; any other object as a dict."""
+    value = dict(pairs)
     if _TYPE not in value and not any(key.startswith(_OLD_TYPE) for key in value):
         return value
     if isinstance(value.get("values"), np.ndarray):

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, inliner
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.graph.model.function_calls import check_calls
 from onnx_trtcal.graph.model.inference import infer_types
 from onnx_trtcal.graph.model.order import bodies
 from onnx_trtcal.support.ort_message import plain_message
@@ -42,6 +43,7 @@ def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if not count_function_calls(proto):
         return proto
+    check_calls(proto)
     # The weights take no part in it, and are not copied back and forth.
     light = onnx.ModelProto()
     light.CopyFrom(proto)

@@ -1,7 +1,8 @@
 """Whether nodes have the inputs, outputs and attributes that their operators are defined with.
 
-Rewriting and planning take a node apart by its operator: a Conv has a weight, a QuantizeLinear an output. That is
-checked once, before, so that nothing behind need expect a model of which it is not so.
+Rewriting and planning take a node apart by its operator: a Conv has a weight, a QuantizeLinear an output; and they
+find it by what it makes. That is checked once, before, so that nothing behind need expect a model of which it is not
+so.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def check_signatures(proto: onnx.ModelProto, name: str) -> None:
 
     Raises:
         ModelError: an input, an output or an attribute that the operator needs is missing, an attribute is of
-            another type, or a tensor of one that does not exist.
+            another type, or a tensor of one that does not exist, or two nodes make one tensor.
     """
     opsets = _opsets(proto.opset_import)
     _check_graph(proto.graph, opsets, name)
     for function in proto.functions:
-        _check_nodes(function.node, {**opsets, **_opsets(function.opset_import)}, name)
+        _check_nodes(function.node, {**opsets, **_opsets(function.opset_import)}, name, set(function.input))
 
 
 def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
@@ -57,11 +58,25 @@ def _check_graph(graph: onnx.GraphProto, opsets: Mapping[str, int], name: str) -
                 where=name,
                 fix="export the model again, or update onnx if the type is newer",
             )
-    _check_nodes(graph.node, opsets, name)
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    _check_nodes(
+        graph.node, opsets, name, given | {sparse.values.name for sparse in graph.sparse_initializer}
+    )
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], opsets: Mapping[str, int], name: str) -> None:
+def _check_nodes(
+    nodes: Iterable[onnx.NodeProto], opsets: Mapping[str, int], name: str, there: set[str]
+) -> None:
+    """Checks nodes; `there` are the tensors that are there before any of them runs."""
     for node in nodes:
+        for output in filter(None, node.output):
+            if output in there:
+                raise ModelError(
+                    f"the tensor {output!r} is made by a node, and also by another, an input or a weight",
+                    where=f"{name}, node {node.name or output!r}",
+                    fix=_FIX,
+                )
+            there.add(output)
         domain = "" if node.domain == "ai.onnx" else node.domain
         schema = _schema(node.op_type, opsets.get(domain, 0), domain)
         fault = _fault(node, schema) if schema else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from onnx_trtcal.graph.model.external import (
 )
 from onnx_trtcal.graph.model.split import INLINE_BYTES, SMALL_BYTES
 from onnx_trtcal.graph.model.weights import SpilledValues, Weight
+from onnx_trtcal.support.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -40,7 +40,8 @@ _FILE = "folded weights"
 def spill(graph: gs.Graph, model: Model, inline_bytes: int = INLINE_BYTES) -> bool:
     """Moves the large new weights of a graph into a temporary file when they exceed `inline_bytes` together.
 
-    The file goes where temporary files go (`TMPDIR`). Where there is no room for it the weights stay as they are.
+    The file goes where temporary files go (`TMPDIR`), see `TemporaryFolder`. Where there is no room for it the weights
+    stay as they are.
 
     Returns:
         Whether they were moved.
@@ -50,12 +51,12 @@ def spill(graph: gs.Graph, model: Model, inline_bytes: int = INLINE_BYTES) -> bo
         return False
     folder = None
     try:
-        folder = tempfile.TemporaryDirectory(prefix="onnx_trtcal.", ignore_cleanup_errors=True)
-        name = _bring_originals(model, Path(folder.name))
-        places = _write(large, Path(folder.name) / name)
+        folder = TemporaryFolder()
+        name = _bring_originals(model, folder.path)
+        places = _write(large, folder.path / name)
     except OSError:
         if folder is not None:
-            folder.cleanup()
+            folder.remove()
         return False
     for constant, place in zip(large, places, strict=True):
         values = constant.values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,9 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_trtcal.graph.model.external import is_external, map_values
 
 if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
+    from pathlib import Path
+
+    from onnx_trtcal.support.temporary_folder import TemporaryFolder
 
 __all__ = ["SpilledValues", "Weight", "WeightValues", "to_proto"]
 
@@ -63,8 +64,8 @@ class SpilledValues(WeightValues):
         place: the tensor as a reference into the file.
     """
 
-    def __init__(self, tensor: onnx.TensorProto, folder: TemporaryDirectory[str]) -> None:
-        super().__init__(tensor, Path(folder.name))
+    def __init__(self, tensor: onnx.TensorProto, folder: TemporaryFolder) -> None:
+        super().__init__(tensor, folder.path)
         self.folder = folder
         self.place = tensor
 

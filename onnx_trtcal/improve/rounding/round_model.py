@@ -9,9 +9,7 @@ whole model, by its outputs: without the biases where they spoil them, and as it
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +21,7 @@ from onnx_trtcal.improve.rounding.one_layer import Codes, LayerRun, error_power,
 from onnx_trtcal.qdq.given_weights import GivenBias, GivenWeights
 from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_limit
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
+from onnx_trtcal.support.temporary_folder import TemporaryFolder
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
@@ -126,8 +125,8 @@ def round_weights(
     limit = weight_limit(qdq.weight_bits)
     before = 0.0
     for biases in (True, False):
-        with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
-            chains = Chains(found.folded, quantized, samples, session_options, Path(folder))
+        with TemporaryFolder() as folder:
+            chains = Chains(found.folded, quantized, samples, session_options, folder)
             rounder = _Rounder(chains, weight_scales, limit, biases=biases)
             with listener.progress(len(layers), "rounding") as advance:
                 for layer in chains.ordered(layers):

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.support.files import atomic_file
+from onnx_trtcal.support.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,8 +129,7 @@ def build(
         CalibrationError: when the engine cannot be written.
     """
     check_installed()
-    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
-        folder = Path(name)
+    with TemporaryFolder() as folder:
         request = {
             **_request(model, folder),
             "gpu": gpu,
@@ -155,8 +154,7 @@ def parse(model: Path, timeout: float) -> Build:
         CompilerMissingError: when the package is not installed or cannot be loaded.
     """
     check_installed()
-    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as name:
-        folder = Path(name)
+    with TemporaryFolder() as folder:
         return _run({**_request(model, folder), "parse_only": True}, folder, timeout)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import onnx
 from google.protobuf.message import EncodeError
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.support.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,8 +33,8 @@ def on_disk(model: str | Path | onnx.ModelProto, external: Mapping[Path, Path] =
     if not isinstance(model, onnx.ModelProto):
         yield Path(model)
         return
-    with tempfile.TemporaryDirectory(prefix="onnx_trtcal-") as folder:
-        path = Path(folder) / "model.onnx"
+    with TemporaryFolder() as folder:
+        path = folder / "model.onnx"
         for place, file in external.items():
             (path.parent / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, path.parent / place)

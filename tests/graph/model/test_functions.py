@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import onnx
 import pytest
 from helpers import toys
 from onnx import AttributeProto, helper
 
+from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.functions import count_function_calls, inline_functions
 from onnx_trtcal.graph.model.load import load
 
@@ -85,3 +88,45 @@ def test_a_function_of_another_opset_is_converted(inside, around):
 def test_a_model_without_calls_is_not_touched():
     proto = calling([block()], [toys.node("Relu", "x", "y")])
     assert inline_functions(proto) is proto
+
+
+def chain(length: int, calls: int) -> onnx.ModelProto:
+    """Functions F0 to F(length - 1), each of which calls the next this many times; the last is a Relu."""
+    functions = []
+    for number in range(length):
+        callee, domain = (f"F{number + 1}", "mine") if number + 1 < length else ("Relu", "")
+        names = ["a", *(f"t{each}" for each in range(1, calls)), "o"]
+        nodes = [
+            helper.make_node(callee, [one], [other], domain=domain)
+            for one, other in itertools.pairwise(names)
+        ]
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+        functions.append(helper.make_function("mine", f"F{number}", ["a"], ["o"], nodes, imports))
+    proto = toys.model([toys.node("F0", "x", "y", domain="mine")], {"x": (2,)}, {"y": (2,)})
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    proto.functions.extend(functions)
+    return proto
+
+
+def test_functions_in_functions_are_inlined_however_they_are_ordered():
+    proto = chain(20, 1)
+    backwards = chain(20, 1)
+    del backwards.functions[:]
+    backwards.functions.extend(reversed(proto.functions))
+    for each in (proto, backwards):
+        assert [node.op_type for node in inline_functions(each).graph.node] == ["Relu"]
+
+
+@pytest.mark.parametrize(
+    ("length", "calls", "text"), [(60, 2, "would become more than"), (5000, 1, "over 200 levels")]
+)
+def test_functions_that_would_exhaust_memory_or_stack_are_refused(length, calls, text):
+    with pytest.raises(ModelError, match=text):
+        inline_functions(chain(length, calls))
+
+
+def test_a_function_that_calls_itself_through_others_is_named():
+    proto = chain(3, 1)
+    proto.functions[2].node[0].op_type, proto.functions[2].node[0].domain = "F1", "mine"
+    with pytest.raises(ModelError, match=r"mine::F[12] calls itself"):
+        inline_functions(proto)

@@ -66,7 +66,20 @@ def in_a_function(model: onnx.ModelProto) -> None:
     )
 
 
+def made_twice(model: onnx.ModelProto) -> None:
+    model.graph.node[1].output[0] = "c"
+
+
+def made_as_an_input(model: onnx.ModelProto) -> None:
+    model.graph.node[0].output[0] = "x"
+
+
+def made_as_a_weight(model: onnx.ModelProto) -> None:
+    model.graph.node[1].output[0] = "w"
+
+
 FAULTS = [
+    *(made_twice, made_as_an_input, made_as_a_weight),
     *(lose_input, lose_name, lose_output, other_attribute, no_type, lose_attribute),
     *(other_type, in_a_subgraph, in_a_function),
 ]

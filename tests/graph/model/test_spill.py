@@ -54,7 +54,7 @@ def values(graph, model, feed):
 
 def folder_of(graph) -> Path:
     (moved,) = [t for t in graph.tensors().values() if isinstance(getattr(t, "_values", None), SpilledValues)]
-    return Path(moved._values.folder.name)
+    return moved._values.folder.path
 
 
 def test_a_session_gives_the_same_bits_and_needs_no_array(folded):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_trtcal.data.readers.lazy_array import reading
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.labels import Labels
 from onnx_trtcal.support.parsed_json import parse_json
@@ -248,6 +249,11 @@ def _read_yolo(root: Path) -> Truth:
 
 
 def _yolo_boxes(file: Path) -> Boxes:
+    with reading(str(file), "the boxes cannot be read", FORMS):
+        return _boxes_in(file)
+
+
+def _boxes_in(file: Path) -> Boxes:
     """Lines of a class and a box by its centre, or of a class and the corners of a polygon; in shares of the image."""
     boxes, classes = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):

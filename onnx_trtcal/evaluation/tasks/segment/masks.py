@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.data.readers.lazy_array import reading
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.labels import Labels
 
@@ -93,11 +94,8 @@ def read_masks(path: str | Path) -> Masks:
 def _read(path: Path) -> np.ndarray:
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except OSError as error:
-        raise DataError(f"the mask cannot be read: {error}", where=str(path), fix=FORMS) from error
+    with reading(str(path), "the mask cannot be read", FORMS), Image.open(path) as image:
+        mode, pixels = image.mode, np.asarray(image)
     if pixels.ndim != 2:
         raise DataError(
             f"the mask has {mode} pixels, not one class number each",
