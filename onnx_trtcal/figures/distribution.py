@@ -129,7 +129,7 @@ def _axes(found: Columns, base: int, right: int) -> str:
         below.append((x, base + 17, shown(value)))
     lines = element("path", {"class": "g", "d": grid}) + element("path", {"class": "x", "d": floor})
     labels = texts(left, "d", "end") + texts(below, "d", "middle")
-    return lines + labels + text(0, base - _PLOT - 8, "values", "d")
+    return lines + labels + text(0, base - _PLOT - 10, "values", "d")
 
 
 def _leaders(distribution: Distribution, found: Columns, right: int) -> list[Leader]:
