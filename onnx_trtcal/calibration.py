@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.convergence import settled_line
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.scales import named_tensors, unseen_text
@@ -36,8 +37,7 @@ __all__ = ["Calibration"]
 
 @dataclass(frozen=True, repr=False)
 class Calibration:
-    """The scales of a model, with everything they came from. A notebook shows them as a table; `plot` draws a tensor's
-    distribution.
+    """The scales of a model, with everything they came from. A notebook shows them as a table.
 
     Attributes:
         prepared: model, graphs, plan, options and methods.
@@ -100,10 +100,7 @@ class Calibration:
         """What to know before using the scales."""
         found = []
         if self.movement:
-            found.append(
-                f"scales moved by {self.movement.most:.1%} at most over the last {self.movement.last} of "
-                f"{self.movement.total} samples"
-            )
+            found.append(settled_line(self.movement, self.options.until_stable))
         if self.unseen:
             found.append(f"{unseen_text(self.unseen)}: the scale is made up")
         odd = [name for name, each in self.histograms.items() if each.nan or each.inf]

@@ -20,7 +20,9 @@ __all__ = ["Distribution", "Mark", "distribution_figure"]
 
 _LEFT, _RIGHT, _PLOT, _FOOT = 46, 18, 140, 22
 _COLUMN = 4  # width in user units
-_FARTHEST = 1.5  # a threshold beyond that many times amax is marked at the border: it would squeeze everything else
+_FARTHEST = (
+    1.5  # a threshold beyond that many times amax is marked at the border: it would squeeze everything else
+)
 
 
 @dataclass(frozen=True)

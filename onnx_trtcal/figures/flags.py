@@ -90,7 +90,9 @@ def _label(group: Sequence[Leader], y: float, *, leftwards: bool) -> str:
 def _groups(leaders: Sequence[Leader], widest: float) -> list[list[Leader]]:
     """Leaders that share a label, from left to right."""
     groups: list[list[Leader]] = []
-    for leader in sorted(leaders, key=lambda each: (each.x, each.style == "a", each.style != "m", each.label)):
+    for leader in sorted(
+        leaders, key=lambda each: (each.x, each.style == "a", each.style != "m", each.label)
+    ):
         last = groups[-1] if groups else []
         near = last and leader.x - last[0].x < _SAME and leader.outside == last[0].outside
         if near and _width([*last, leader]) <= widest:

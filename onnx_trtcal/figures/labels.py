@@ -103,9 +103,7 @@ def _rows(leaders: Sequence[float], boxes: Sequence[tuple[float, float]]) -> lis
             return None
         at = ready[0]
         taken = {
-            rows[other]
-            for other in rows
-            if boxes[at][0] < boxes[other][1] and boxes[other][0] < boxes[at][1]
+            rows[other] for other in rows if boxes[at][0] < boxes[other][1] and boxes[other][0] < boxes[at][1]
         }
         row = max((rows[other] + 1 for other in below[at]), default=0)
         while row in taken:

@@ -21,7 +21,11 @@ __all__ = ["Network", "NetworkPoint", "network_figure"]
 Kind = Literal["int8", "float", "other"]
 
 _LEFT, _RIGHT, _PLOT, _STRIP, _BARS, _ROW = 46, 14, 170, 10, 46, 15
-_WORDS: dict[Kind, tuple[str, str]] = {"int8": ("INT8", "b"), "float": ("float", "f"), "other": ("other", "o")}
+_WORDS: dict[Kind, tuple[str, str]] = {
+    "int8": ("INT8", "b"),
+    "float": ("float", "f"),
+    "other": ("other", "o"),
+}
 _MOST_DROPS = 3
 _LEAST_DROP = 1.0  # dB
 _MOST_DOTS = 160  # points; more of them are a line only
@@ -99,7 +103,12 @@ def network_figure(network: Network, width: int = 960) -> Figure:
     sensitivity, bottom = _bars(points, frame, strip + _STRIP + 12)
     body = _grid(frame) + _line(points, frame) + _cells(points, frame, strip) + sensitivity
     body += _lead(labels, frame) + _hits(points, frame, bottom)
-    body += text(_LEFT, bottom + 16, f"SQNR in dB of {many(len(points), 'tensor')}, from the inputs to the outputs →", "d")
+    body += text(
+        _LEFT,
+        bottom + 16,
+        f"SQNR in dB of {many(len(points), 'tensor')}, from the inputs to the outputs →",
+        "d",
+    )
     clicked = any(point.key or point.href for point in points)
     return Figure(network.title, _in_words(points), head + legend + body, width, bottom + 22, clicked)
 
@@ -118,7 +127,8 @@ class _Frame:
     @classmethod
     def around(cls, points: Sequence[NetworkPoint], width: int) -> _Frame:
         right = width - _RIGHT
-        values = [min(max(each.sqnr, _LOWEST), _HIGHEST) for each in points if _is_finite(each.sqnr)]
+        known = [each.sqnr for each in points if each.sqnr is not None and math.isfinite(each.sqnr)]
+        values = [min(max(sqnr, _LOWEST), _HIGHEST) for sqnr in known]
         low = 10 * math.floor(min([*values, 10.0]) / 10)
         high = 10 * math.ceil(max([*values, 40.0]) / 10)
         exact = any(each.sqnr == math.inf for each in points)
@@ -154,7 +164,9 @@ def _drops(points: Sequence[NetworkPoint], frame: _Frame, top: int) -> tuple[lis
     """The labels of the points where most is lost, and where the plot begins below them."""
     order = sorted(range(len(points)), key=lambda at: (-points[at].lost, at))[:_MOST_DROPS]
     marked = sorted(at for at in order if points[at].lost >= _LEAST_DROP)
-    words = [f"−{points[at].lost:.1f} dB {shortened(points[at].name, _LONGEST * frame.right)}" for at in marked]
+    words = [
+        f"−{points[at].lost:.1f} dB {shortened(points[at].name, _LONGEST * frame.right)}" for at in marked
+    ]
     flags = [Flag(frame.x(at), text_width(each)) for at, each in zip(marked, words, strict=True)]
     places = place_flags(flags, _LEFT, frame.right)
     rows = 1 + max((place.row for place in places), default=-1)
@@ -223,7 +235,8 @@ def _cells(points: Sequence[NetworkPoint], frame: _Frame, y: float) -> str:
         paths[kind] = paths.get(kind, "") + f"M{number(left)} {number(y)}h{wide}v{_STRIP}h-{wide}z"
         start = at
     return "".join(
-        element("path", {"class": _WORDS[kind][1], "data-mark": kind, "d": path}) for kind, path in paths.items()
+        element("path", {"class": _WORDS[kind][1], "data-mark": kind, "d": path})
+        for kind, path in paths.items()
     )
 
 
@@ -261,7 +274,7 @@ def _hits(points: Sequence[NetworkPoint], frame: _Frame, bottom: int) -> str:
     for at, point in enumerate(points):
         if not (point.key or point.href):
             continue
-        area = {
+        area: dict[str, str | float] = {
             "class": "hit",
             "x": _LEFT + at * frame.step,
             "y": float(frame.ceiling),
@@ -296,7 +309,3 @@ def _in_words(points: Sequence[NetworkPoint]) -> str:
     if drop.lost >= _LEAST_DROP:
         parts.append(f"largest loss in {drop.name}: {drop.lost:.1f} dB")
     return "; ".join(parts)
-
-
-def _is_finite(sqnr: float | None) -> bool:
-    return sqnr is not None and math.isfinite(sqnr)

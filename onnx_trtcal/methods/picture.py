@@ -10,7 +10,7 @@ from onnx_trtcal.figures.distribution import Distribution, Mark
 from onnx_trtcal.figures.sparkline import sparkline
 from onnx_trtcal.methods.compare import comparable_methods
 from onnx_trtcal.methods.score import score
-from onnx_trtcal.scales import QUANTIZED_MAX
+from onnx_trtcal.scales import HALF_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["distribution", "solved_thresholds", "spark"]
 
 _SPARK_COLUMNS = 48
-# What is no more than half a step beyond a threshold loses no more by it than any value does by rounding.
-_HALF_STEP_BEYOND = 1 + 0.5 / QUANTIZED_MAX
 
 
 def solved_thresholds(histogram: Histogram) -> dict[str, float]:
@@ -82,12 +80,14 @@ def _note(histogram: Histogram, chosen: str, threshold: float | None) -> str:
         found = score(histogram, threshold)
         lost = "exact" if found.sqnr == math.inf else f"SQNR {found.sqnr:.1f} dB"
         what = f"{chosen} at {threshold:.4g} keeps everything"
-        if threshold * _HALF_STEP_BEYOND < histogram.amax:
+        if threshold * (1 + HALF_STEP) < histogram.amax:
             what = f"{chosen} keeps |x| up to {threshold:.4g} of {histogram.amax:.4g}, clips {_share(found.clipped)}"
         parts.append(f"{what}: {lost}")
     if histogram.zeros and histogram.amax > 0:
         parts.append(f"{_share(histogram.zeros / histogram.total)} zeros")
-    parts += [f"{count:,} {name}" for name, count in (("NaN", histogram.nan), ("Inf", histogram.inf)) if count]
+    parts += [
+        f"{count:,} {name}" for name, count in (("NaN", histogram.nan), ("Inf", histogram.inf)) if count
+    ]
     return "; ".join(parts)
 
 

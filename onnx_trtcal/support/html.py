@@ -38,7 +38,8 @@ def html_table(
     """
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows[:NOTEBOOK_ROWS]
+        "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>"
+        for row in rows[:NOTEBOOK_ROWS]
     )
     left = (len(rows) if count is None else count) - NOTEBOOK_ROWS
     more = f'<tr><td colspan="{len(columns)}">… and {left} more</td></tr>' if left > 0 else ""
