@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import settled_line
+from onnx_trtcal.counting.convergence import settled_line
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.scales import named_tensors, unseen_text
