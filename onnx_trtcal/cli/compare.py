@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.block_words import noise_bars
 from onnx_trtcal.cli.columns import Column
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_options, options_from
@@ -84,7 +85,7 @@ def _compare(args: argparse.Namespace, options: Options, console: Console) -> in
 def _print(rows: Sequence[Row], methods: Sequence[str], sort: str, console: Console) -> None:
     console.verdict(_verdict(rows, methods))
     console.line()
-    shown, order = _shown(rows, sort, console)
+    shown, order = _shown(rows, methods, sort, console)
     each = "SQNR in dB" if console.terminal else "threshold, share of the values clipped and SQNR"
     console.line(f"{each} of the tensor itself, by method, {order}:")
     console.never_quiet().columns(_columns(shown, methods))
@@ -93,14 +94,18 @@ def _print(rows: Sequence[Row], methods: Sequence[str], sort: str, console: Cons
         console.line("thresholds and shares clipped: --csv FILE, --json, or a pipe")
 
 
-def _shown(rows: Sequence[Row], sort: str, console: Console) -> tuple[Sequence[Row], str]:
-    """The rows to print, and which they are: where there are too many, those whose methods are the farthest apart."""
+def _shown(
+    rows: Sequence[Row], methods: Sequence[str], sort: str, console: Console
+) -> tuple[Sequence[Row], str]:
+    """The rows to print, and which they are: of too many those that lose most, or whose methods differ most."""
     if console.verbose or sort or len(rows) <= _MOST_ROWS:
         shown = rows if console.verbose else rows[:_MOST_ROWS]
         return shown, f"by {sort}" if sort else "in graph order"
-    order = sorted(range(len(rows)), key=lambda at: -rows[at].spread)
+    one = methods[0] if len(methods) == 1 else ""
+    order = sorted(range(len(rows)), key=lambda at: rows[at].scores[one].sqnr if one else -rows[at].spread)
     shown = [rows[at] for at in sorted(order[:_MOST_ROWS])]
-    return shown, f"the {len(shown)} of {len(rows)} tensors for which the choice counts most, in graph order"
+    which = "that lose most" if one else "for which the choice counts most"
+    return shown, f"the {len(shown)} of {len(rows)} tensors {which}, in graph order"
 
 
 def _verdict(rows: Sequence[Row], methods: Sequence[str]) -> str:
@@ -122,6 +127,7 @@ def _verdict(rows: Sequence[Row], methods: Sequence[str]) -> str:
 
 
 def _columns(rows: Sequence[Row], methods: Sequence[str]) -> list[Column]:
+    several = len(methods) > 1
     columns = [
         Column("tensor", tuple(row.tensor for row in rows)),
         Column("distribution", sparks=tuple(row.heights for row in rows), rank=2),
@@ -130,20 +136,27 @@ def _columns(rows: Sequence[Row], methods: Sequence[str]) -> list[Column]:
     ]
     for method in methods:
         scores = [row.scores[method] for row in rows]
-        decibels = tuple(db(each.sqnr) for each in scores)
+        ratios = [each.sqnr for each in scores]
         columns += [
             Column(method, tuple(f"{row.thresholds[method]:.6g}" for row in rows), drawn=False),
             Column("clipped", tuple(f"{each.clipped:.2g}" for each in scores), drawn=False),
-            Column("dB", decibels, drawn=False),
-            Column(method.partition(":")[0], decibels, rank=3, piped=False),
+            Column("dB", tuple(f"{ratio:.1f}" for ratio in ratios), drawn=False),
+            Column(
+                method.partition(":")[0],
+                tuple(map(db, ratios)),
+                () if several else noise_bars(ratios),
+                rank=3 if several else 0,
+                piped=False,
+            ),
         ]
     most = max((row.spread for row in rows), default=0.0)
     return [
         *columns,
-        Column("best", tuple(row.best for row in rows), rank=1),
+        Column("best", tuple(row.best for row in rows), rank=1, drawn=several),
         Column(
             "spread dB",
             tuple(f"{row.spread:.1f}" for row in rows),
             tuple(row.spread / most if most else 0.0 for row in rows),
+            drawn=several,
         ),
     ]

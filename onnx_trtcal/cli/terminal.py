@@ -43,7 +43,17 @@ def stdout_terminal() -> Terminal | None:
     if console.legacy_windows:
         return None
     colours = None if os.environ.get("NO_COLOR") else console.color_system
-    return Terminal(max(console.width, _LEAST_WIDTH), colours)
+    return Terminal(max(_width() or console.width, _LEAST_WIDTH), colours)
+
+
+def _width() -> int:
+    """The width of standard output itself, which may be another terminal than standard input; 0 if it is not known."""
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"])
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def _is_terminal() -> bool:
