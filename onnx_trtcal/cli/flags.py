@@ -320,7 +320,7 @@ _ALSO_NUMBERS = {"item_axis", "until", "exclude"}  # exporters also name tensors
 
 
 def _strings(name: str, value: Any, where: str) -> tuple[str, ...]:
-    """What a repeatable flag gathers: a TOML file may give one value without brackets, and axes and names as numbers."""
+    """What a repeatable flag gathers: a TOML file may give one value without brackets, axes and names as numbers."""
     values = value if isinstance(value, list) else [value]
     allowed = str | int if name in _ALSO_NUMBERS else str
     if any(isinstance(each, bool) or not isinstance(each, allowed) for each in values):
