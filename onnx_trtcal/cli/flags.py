@@ -263,10 +263,8 @@ def _from_toml(path: str) -> dict[str, Any]:
     except OSError as error:
         raise OptionError(f"cannot read the options file: {error.strerror or error}", where=path) from error
     except (ValueError, RecursionError) as error:
-        # Not TOML's own error: numbers of thousands of digits, other encodings, lists within lists without end.
-        known = isinstance(error, tomllib.TOMLDecodeError)
         raise OptionError(
-            f"cannot read the options file: {error if known else 'it holds what no options file does'}",
+            f"cannot read the options file: {_why_unread(error)}",
             where=path,
             fix="write it in TOML, as the section on options files in the README shows",
         ) from error
@@ -284,6 +282,19 @@ def _from_toml(path: str) -> dict[str, Any]:
         }
     values["qdq"] = _typed(tables["qdq"], dataclasses.fields(QdqOptions), f"{path} [qdq]")
     return values
+
+
+def _why_unread(error: ValueError | RecursionError) -> str:
+    import tomllib
+
+    match error:
+        case tomllib.TOMLDecodeError():
+            return str(error)
+        case UnicodeDecodeError():
+            return f"it is not text in UTF-8, from byte {error.start} on"
+        case RecursionError():
+            return "it is nested too deeply"
+    return "a number in it has thousands of digits"
 
 
 def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], where: str) -> dict[str, Any]:
