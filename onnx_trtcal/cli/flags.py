@@ -260,10 +260,14 @@ def _from_toml(path: str) -> dict[str, Any]:
 
     try:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise OptionError("cannot read the options file: it is nested too deeply", where=path) from error
-    except (OSError, ValueError) as error:
-        raise OptionError(f"cannot read the options file: {error}", where=path) from error
+    except OSError as error:
+        raise OptionError(f"cannot read the options file: {error.strerror or error}", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise OptionError(
+            f"cannot read the options file: {_why_unread(error)}",
+            where=path,
+            fix="write it in TOML, as the section on options files in the README shows",
+        ) from error
     tables = {"preprocess": read.pop("preprocess", {}), "qdq": read.pop("qdq", {})}
     for name, table in tables.items():
         if not isinstance(table, Mapping):
@@ -278,6 +282,19 @@ def _from_toml(path: str) -> dict[str, Any]:
         }
     values["qdq"] = _typed(tables["qdq"], dataclasses.fields(QdqOptions), f"{path} [qdq]")
     return values
+
+
+def _why_unread(error: ValueError | RecursionError) -> str:
+    import tomllib
+
+    match error:
+        case tomllib.TOMLDecodeError():
+            return str(error)
+        case UnicodeDecodeError():
+            return f"it is not text in UTF-8, from byte {error.start} on"
+        case RecursionError():
+            return "it is nested too deeply"
+    return "a number in it has thousands of digits"
 
 
 def _typed(read: Mapping[str, Any], items: Sequence[dataclasses.Field[Any]], where: str) -> dict[str, Any]:
@@ -310,10 +327,14 @@ def _from_toml_value(item: dataclasses.Field[Any], value: Any, where: str) -> An
     return value
 
 
+_ALSO_NUMBERS = {"item_axis", "until", "exclude"}  # exporters also name tensors by numbers
+
+
 def _strings(name: str, value: Any, where: str) -> tuple[str, ...]:
-    """What a repeatable flag gathers: a TOML file may give one value without brackets, or an axis as a number."""
+    """What a repeatable flag gathers: a TOML file may give one value without brackets, axes and names as numbers."""
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(each, bool) or not isinstance(each, str | int) for each in values):
+    allowed = str | int if name in _ALSO_NUMBERS else str
+    if any(isinstance(each, bool) or not isinstance(each, allowed) for each in values):
         raise OptionError(
             f"{name} is {value!r}", where=where, fix=f'write a list of strings: {name} = ["..."]'
         )

@@ -149,6 +149,9 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
         ("preprocess = 3", "must be a table"),
         ("[preprocess]\nmeen = 1", "did you mean 'mean'"),
         ("method = ", "cannot read the options file"),
+        (f"batch_size = {'9' * 6000}", "a number in it has thousands of digits"),
+        (f"a = {'[' * 5000}", "it is nested too deeply"),
+        ("ort_custom_ops = 1", "ort_custom_ops is 1"),
         ("batch_size = 0", "batch_size is 0"),
         ("range = 'stabel'", "did you mean 'stable'"),
     ],
@@ -157,6 +160,12 @@ def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: s
     with pytest.raises(OptionError) as refusal:
         parse(*config(tmp_path, text))
     assert said in str(refusal.value)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"batch_size = 4 # \xff")
+    with pytest.raises(OptionError, match="not text in UTF-8, from byte 17 on"):
+        parse("--config", str(tmp_path / "a.toml"))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -165,6 +165,10 @@ def test_annotations_of_several_classes_are_refused(tmp_path):
     with pytest.raises(DataError, match="'b' shows 2 classes: these are boxes of a detector") as caught:
         read_labels(yolo)
     assert "--metric" in caught.value.fix
+    for damaged in (b"\xff 1 1 1 1", b"9" * 5000 + b" 1 1 1 1"):
+        (yolo / "train/b.txt").write_bytes(damaged)
+        with pytest.raises(DataError, match="the labels cannot be read"):
+            read_labels(yolo)
     (yolo / "train/b.txt").write_text("some text\n")
     with pytest.raises(DataError, match="does not read `class x y width height`"):
         read_labels(yolo)

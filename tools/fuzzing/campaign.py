@@ -25,6 +25,7 @@ KINDS = ("traceback", "hang", "crash", "escape", "raw output")
 
 _ENTRY = Path(__file__).resolve().parents[1] / "fuzz.py"
 _PER_CHILD = 2000
+_MOST_IN_A_ROW = 10  # children that die at their first input: it is not the inputs that they die of
 _STUCK = 150.0  # seconds at one input after which a child is killed: its own timers did not help
 
 
@@ -69,11 +70,14 @@ def fuzz(target: str, work: Path, seed: int, inputs: int, seconds: float) -> Res
     """Gives a reader this many inputs, or as many as it takes in the time; saves those that find something."""
     result = Result(target)
     begun = time.monotonic()
-    done = 0
+    done = in_a_row = 0
     while done < inputs and time.monotonic() - begun < seconds:
         count = min(_PER_CHILD, inputs - done)
         reached, accepted, died = _child(target, work, seed, done, count, begun + seconds)
         _note(result, work, seed)
+        in_a_row = in_a_row + 1 if died and reached == done else 0
+        if in_a_row == _MOST_IN_A_ROW:
+            raise SystemExit(f"{target} cannot be read at all: {died}")
         if died:
             result.findings[died.split(":")[0]] += 1
             result.told.setdefault(died[:200], died)
@@ -109,7 +113,12 @@ def _child(target: str, work: Path, seed: int, first: int, count: int, end: floa
     """Runs one child; returns the input it reached, how many it accepted, and what it died of, if it did."""
     (work / "at").write_text(f"{first} 0\n")
     command = [sys.executable, str(_ENTRY), "--child", target, str(work), str(seed), str(first), str(count)]
-    environment = {**os.environ, "TMPDIR": str(work / "tmp"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(work / "tmp"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),  # the package that this process would import, and no other
+    }
     with open(work / "noise", "w+b") as noise:
         child = subprocess.Popen(
             command, stdout=noise, stderr=noise, stdin=subprocess.DEVNULL, env=environment

@@ -132,15 +132,17 @@ def _hints(path: Path, good: Path) -> bool:
 
 
 def _checkpoint(path: Path, good: Path) -> bool:
-    """A run that resumes from a checkpoint of which one file is damaged."""
-    made = path.parent / "made.cache"
+    """What a run that resumes reads, one file of it damaged."""
+    from onnx_trtcal.counting.checkpoint_file import CheckpointFile, read_head
+    from onnx_trtcal.support.noted import read_noted
+
+    made = path.parent / "made.checkpoint"
     for name in _CHECKPOINT:
-        shutil.copy(good / name, f"{made}{name.removeprefix('run')}")
-    suffix = "" if path.suffix == ".checkpoint" else path.suffix
-    shutil.copy(path, f"{made}.checkpoint{suffix}")
-    flags = ["--provider", "cpu", "--threads", "1", "--check-samples", "0", "-q", "--method", "auto"]
-    flags += ["--checkpoint-every", "2", "--batch-size", "1", "--max-samples", "2"]
-    return _verb("calibrate", good / "model.onnx", good / "data.npy", "-o", made, *flags)
+        shutil.copy(good / name, made.parent / name.replace("run", "made"))
+    shutil.copy(path, f"{made}{path.suffix.removeprefix(made.suffix)}")
+    noted = read_noted(made.with_name(f"{made.name}.search"))
+    read_head(made)
+    return CheckpointFile(made).load()[1] >= 0 and bool(noted)
 
 
 def _file_list(path: Path, good: Path) -> bool:

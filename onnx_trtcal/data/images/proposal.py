@@ -10,6 +10,7 @@ import ast
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.options import Preprocess
 from onnx_trtcal.support.parsed_json import parse_json
 
@@ -62,7 +63,7 @@ def _ultralytics(metadata: Mapping[str, str], spec: InputSpec) -> tuple[Preproce
         return None
     size = sizes if isinstance(sizes, (list, tuple)) else [sizes, sizes]
     height, width = (
-        (size[0], size[-1]) if all(isinstance(side, int) and side > 0 for side in size) else (0, 0)
+        (size[0], size[-1]) if size and all(isinstance(side, int) and side > 0 for side in size) else (0, 0)
     )
     fixed = [dim for dim in spec.shape[1:] if isinstance(dim, int) and dim > 4]
     known = (height, width) if height and len(fixed) < 2 else None
@@ -80,7 +81,7 @@ def _hugging_face(folder: Path | None) -> tuple[Preprocess, str] | None:
     try:
         config = parse_json(path.read_text(encoding="utf-8"))
         return _from_config(config), path.name
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, AttributeError, CalibrationError):
         return None  # a hint only: what cannot be read says nothing
 
 
@@ -127,5 +128,5 @@ def _flags(wanted: Preprocess) -> str:
 def _parsed(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None

@@ -76,4 +76,13 @@ def reading(where: str, message: str, fix: str) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{message}: it does not fit into memory", where=where, fix=fix) from error
     except Exception as error:
-        raise DataError(f"{message}: {error or type(error).__name__}", where=where, fix=fix) from error
+        raise DataError(f"{message}: {_said(error)}", where=where, fix=fix) from error
+
+
+def _said(error: Exception) -> str:
+    """What a decoder says, where it says it for people: what it stumbles over in its own code says nothing."""
+    if isinstance(error, (LookupError, TypeError, AttributeError, AssertionError)) or not str(error):
+        return "it is damaged"
+    # Some errors of the standard library hold a position, too, and would print as a tuple.
+    told = error.args[0] if len(error.args) == 2 and str(error) == str(error.args) else error
+    return str(told)

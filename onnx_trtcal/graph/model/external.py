@@ -15,7 +15,7 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.graph.model.nodes import bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = [
@@ -36,6 +36,7 @@ _QUARTER_BYTE = {"UINT2", "INT2"}
 
 # Runtimes map external weights from page boundaries.
 _PAGE = 4096
+_LONGEST_SHOWN = 40  # characters of a field that should be a number
 # The file name given to tensors whose values are handed over as arrays.
 IN_MEMORY = "in memory"
 
@@ -74,8 +75,18 @@ def location(tensor: onnx.TensorProto) -> Location:
         ValueError: its offset or its length is not a whole number.
     """
     fields = {entry.key: entry.value for entry in tensor.external_data}
-    length = int(fields.get("length") or 0) or tensor_nbytes(tensor)
-    return Location(fields.get("location", ""), int(fields.get("offset") or 0), length)
+    length = _whole(fields, "length") or tensor_nbytes(tensor)
+    return Location(fields.get("location", ""), _whole(fields, "offset"), length)
+
+
+def _whole(fields: Mapping[str, str], name: str) -> int:
+    """A field that is a whole number; 0 where it is missing."""
+    text = fields.get(name) or "0"
+    try:
+        return int(text)
+    except ValueError as error:
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        raise ValueError(f"its {name} is {shown!r}") from error
 
 
 def reference(

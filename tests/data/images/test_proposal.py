@@ -28,6 +28,8 @@ YOLO = {"task": "detect", "stride": "32", "imgsz": "[320, 416]", "names": "{0: '
         (DYNAMIC, {**YOLO, "imgsz": "640"}, "--preset yolo --size 640,640"),
         (DYNAMIC, {**YOLO, "task": "classify"}, "--resize shorter --size 320,416 --crop 320,416"),
         (DYNAMIC, {**YOLO, "imgsz": "nonsense("}, "--preset yolo"),
+        (DYNAMIC, {**YOLO, "imgsz": "[]"}, "--preset yolo"),
+        (DYNAMIC, {**YOLO, "imgsz": "{{}: 1}"}, "--preset yolo"),
     ],
 )
 def test_ultralytics(spec: InputSpec, metadata: dict[str, str], flags: str) -> None:
@@ -67,8 +69,14 @@ def test_silence_where_there_is_nothing_to_propose(tmp_path: Path) -> None:
     assert proposal([], Preprocess(), YOLO, None) == ""
     assert proposal([FIXED], Preprocess(preset="raw"), YOLO, None) == ""
     assert proposal([FIXED], Preprocess(), {"task": "detect"}, tmp_path) == ""
-    (tmp_path / "preprocessor_config.json").write_text('{"size": "large"}')
-    assert proposal([FIXED], Preprocess(), {}, tmp_path) == ""
+    for damaged in (
+        '{"size": "large"}',
+        '{"rescale_factor": 1%s}' % ("0" * 400),
+        "[" * 9999,
+        '{"crop_size": -1',
+    ):
+        (tmp_path / "preprocessor_config.json").write_text(damaged)
+        assert proposal([FIXED], Preprocess(), {}, tmp_path) == ""
 
 
 def test_names_of_classes() -> None:

@@ -118,6 +118,7 @@ def test_yolo_numbers_that_the_model_has_not(tmp_path) -> None:
     [
         ("1 0.5 0.5 0.5", "does not read"),
         ("cat 0.5 0.5 0.1 0.1", "does not read"),
+        (f"{2**63} 0.5 0.5 0.1 0.1", "the boxes cannot be read"),
         ("1 50 50 10 10", "reach 55"),
     ],
 )
