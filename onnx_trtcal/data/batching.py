@@ -46,6 +46,7 @@ class Batch:
             fixed batch; equal to `count` where nothing is padded, as in every feed given verbatim.
         feeding: how the samples were put together.
         geometry: per sample, what `Sample.geometry` says.
+        paths: per sample, its name with the path that the data was given by.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -55,6 +56,7 @@ class Batch:
     rows: int
     feeding: Feeding
     geometry: tuple[Mapping[str, Geometry], ...] = ()
+    paths: tuple[str, ...] = ()
 
     @property
     def padded(self) -> bool:
@@ -193,7 +195,8 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
             feeds[name] = _stacked([sample.arrays[name] for sample in samples], rows, axis)
     names, digests = tuple(sample.name for sample in samples), tuple(digest for _, digest in hashed)
     geometry = tuple(sample.geometry for sample in samples)
-    return Batch(feeds, names, digests, count, rows, feeding, geometry)
+    paths = tuple(sample.path or sample.name for sample in samples)
+    return Batch(feeds, names, digests, count, rows, feeding, geometry, paths)
 
 
 def _stacked(arrays: Sequence[np.ndarray], rows: int, axis: int) -> np.ndarray:

@@ -44,7 +44,7 @@ def file_entry(path: Path, name: str, intake: Intake) -> Entry:
     if content == "arrays":
         return Item(name, str(path), partial(_open_arrays, path, inputs))
     if content == "rows":
-        return Rows(name, str(path), partial(_row_items, path, name, intake))
+        return Rows(name, str(path), partial(_row_items, path, intake))
     if len(inputs) > 1:
         raise DataError(
             f"a {path.suffix.lower()} file holds one array, the model has {len(inputs)} inputs: "
@@ -70,7 +70,7 @@ def joint_item(paths: Mapping[str, Path], name: str, where: str, intake: Intake)
     chosen = {
         spec.name: intake.recipes(spec) for spec in intake.inputs if content_of(paths[spec.name]) == "image"
     }
-    return Item(name, where, partial(_open_files, paths, chosen))
+    return Item(name, where, partial(_open_files, paths, chosen), single=len(chosen) == len(paths))
 
 
 def folder_item(paths: Sequence[Path], name: str, inputs: Sequence[InputSpec]) -> Item:
@@ -78,10 +78,10 @@ def folder_item(paths: Sequence[Path], name: str, inputs: Sequence[InputSpec]) -
     return Item(name, str(paths[0].parent), partial(_open_numbered, paths, inputs))
 
 
-def _row_items(path: Path, name: str, intake: Intake) -> Iterator[Item]:
+def _row_items(path: Path, intake: Intake) -> Iterator[Item]:
     number = -1
     for number, (place, row) in enumerate(read_rows(path, str(path))):
-        yield element_item(f"{name}[{number}]", f"{path}, {place}", row, intake)
+        yield element_item(f"[{number}]", f"{path}, {place}", row, intake)
     if number < 0:
         raise DataError("the file holds no samples", where=str(path), fix="save at least one row of inputs")
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Files", "counted", "open_path"]
 
+# The name of an item that is the whole directory: names are the same wherever that lies.
+_WHOLE = "data"
+
 
 @dataclass(frozen=True)
 class Files:
@@ -186,7 +189,7 @@ def _one_item(root: Path, usable: Sequence[Path], intake: Intake) -> Files | Non
         raise missing_inputs(inputs, matched, top, "file", str(root))
     paths = {name: root / top[stem] for name, stem in matched.items()}
     used = ", ".join(posix_name(path.relative_to(root)) for path in paths.values())
-    return Files((joint_item(paths, root.name, str(root), intake),), (f"arrays by input: {used}",), ())
+    return Files((joint_item(paths, _WHOLE, str(root), intake),), (f"arrays by input: {used}",), ())
 
 
 def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:
@@ -195,7 +198,7 @@ def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSp
         if name.name.startswith("input"):
             groups.setdefault(name.parent, []).append(root / name)
     items = tuple(
-        folder_item(paths, posix_name(folder) if folder.parts else root.name, inputs)
+        folder_item(paths, posix_name(folder) if folder.parts else _WHOLE, inputs)
         for folder, paths in groups.items()
     )
     return Files(items, (f"{counted(len(items), 'folder')} of ONNX tensors",), ())

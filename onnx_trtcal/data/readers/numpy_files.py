@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import zipfile
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -20,7 +21,7 @@ from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["StoredArray", "read_npy", "read_npz"]
@@ -64,8 +65,8 @@ class StoredArray:
             array = self._read_values(file, self.shape[::-1] if self.fortran else self.shape)
         return array.T if self.fortran else array
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
-        """Reads the array along its first `axes` axes, one row at a time.
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
+        """Reads the array along its first `axes` axes, one row at a time; rows that are not picked are skipped.
 
         Raises:
             DataError: when the file is damaged or gone.
@@ -74,12 +75,17 @@ class StoredArray:
             # Rows of a column-major array lie scattered over all of it: map it where that is possible.
             with _reading(self.where):
                 array = np.load(self.path, mmap_mode="r", allow_pickle=False) if self.path else self.read()
-            yield from LoadedArray(array).rows(axes)
+            yield from LoadedArray(array).rows(axes, picks)
             return
         with _reading(self.where), self.open() as file:
             _header(file, self.where)
-            for _ in range(math.prod(self.shape[:axes])):
-                yield self._read_values(file, self.shape[axes:])
+            shape = self.shape[axes:]
+            row, following = math.prod(shape) * self.dtype.itemsize, 0
+            for position in range(math.prod(self.shape[:axes])) if picks is None else picks:
+                if position > following:
+                    file.seek((position - following) * row, os.SEEK_CUR)
+                following = position + 1
+                yield self._read_values(file, shape)
 
     def cut_short(self) -> DataError:
         """The error of a file that holds fewer values than its header says."""

@@ -11,7 +11,7 @@ from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
 from onnx_trtcal.data.readers.packages import needed_package
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -30,13 +30,13 @@ class _StoredTensor:
         with _reading(str(self.path)), _opened(self.path) as file:
             return np.asarray(file.get_tensor(self.name))
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
         if axes != 1:
-            yield from LoadedArray(self.read()).rows(axes)
+            yield from LoadedArray(self.read()).rows(axes, picks)
             return
         with _reading(str(self.path)), _opened(self.path) as file:
             tensor = file.get_slice(self.name)
-            for index in range(self.shape[0]):
+            for index in range(self.shape[0]) if picks is None else picks:
                 yield np.asarray(tensor[index : index + 1])[0]
 
 
