@@ -1,4 +1,4 @@
-"""Paths as a command line gives them: one or several directories and files, globs, and lists of files.
+"""Paths as a command line gives them: one or several directories and files, globs, lists of files, and URLs.
 
 The order is that in which they are given; a glob's and a directory's files come in natural order. So neither the locale
 nor the file system has a part in it.
@@ -7,7 +7,7 @@ A sample is named by the path of its file inside the *root* that the file was fo
 wherever the data lies. The root of a directory's files is the directory, that of a file the directory it is in, that of
 a glob the part before the first wildcard, and that of a list the directory that its lines are relative to, or the one
 that all its absolute paths share. Where there are several roots, the position of the root comes first, counted from 0:
-`1/cats/a.png`.
+`1/cats/a.png`. A URL's samples are named as those of the same directory on a disk.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.file_items import file_entry
 from onnx_trtcal.data.file_lists import is_file_list, read_file_list
-from onnx_trtcal.data.folders import Files, counted, open_path
+from onnx_trtcal.data.folders import Files, counted, is_directory, open_path
 from onnx_trtcal.data.formats import content_of
 from onnx_trtcal.data.input_names import path_key, posix_name
+from onnx_trtcal.data.remote import RemotePath, data_path
 from onnx_trtcal.errors import DataError, listed
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.file_lists import FileList
     from onnx_trtcal.data.items import Entry, Intake
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["open_paths", "paths_of"]
 
@@ -89,7 +91,7 @@ class _Found:
         name: its own path inside the root; empty for the root itself.
     """
 
-    path: Path
+    path: DataPath
     given: str
     root: str
     name: str
@@ -104,11 +106,13 @@ class _Expanded:
 
     @property
     def folders(self) -> bool:
-        return any(found.path.is_dir() for found in self.found)
+        return any(is_directory(found.path) for found in self.found)
 
 
 def _expanded(text: str) -> _Expanded:
-    path = Path(text)
+    path = data_path(text)
+    if isinstance(path, RemotePath):
+        return _expanded_url(path)
     if path.is_file() and is_file_list(path):
         listing = read_file_list(path)
         ignored = "; what follows the paths on its lines is ignored" if listing.labelled else ""
@@ -120,14 +124,10 @@ def _expanded(text: str) -> _Expanded:
     if path.exists() or not glob.has_magic(text):
         root = os.path.abspath(path.parent)
         return _Expanded((_Found(path, path.as_posix(), root, posix_name(Path(path.name))),))
-    matches = sorted(map(Path, glob.glob(text, recursive=True)), key=path_key)
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=path_key)
     usable = [match for match in matches if match.is_dir() or content_of(match)]
     if not usable:
-        raise DataError(
-            f"nothing usable matches {text!r}: "
-            + (listed([each.name for each in matches]) or "no file at all"),
-            fix="check the pattern; ** stands for folders of any depth, as in 'images/**/*.jpg'",
-        )
+        raise _no_match(text, [match.name for match in matches])
     if any(not match.is_dir() for match in usable):
         usable = [match for match in usable if not match.is_dir()]
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
@@ -135,6 +135,33 @@ def _expanded(text: str) -> _Expanded:
     return _Expanded(
         tuple(_Found(match, match.as_posix(), root, _inside(match, root)) for match in usable),
         f"{counted(len(usable), 'path')} by {text}",
+    )
+
+
+def _expanded_url(url: RemotePath) -> _Expanded:
+    if is_file_list(url):
+        raise DataError(
+            "a list of files has to be a local file",
+            where=str(url),
+            fix="copy it here, or name the directory",
+        )
+    pattern = url.pattern
+    if not pattern:
+        inside = "" if is_directory(url) else posix_name(Path(url.name))
+        return _Expanded((_Found(url, str(url), str(url) if not inside else url.parent, inside),))
+    root, matches = url.matches()
+    names = sorted(map(Path, matches), key=path_key)
+    usable = [name for name in names if content_of(name)]
+    if not usable:
+        raise _no_match(str(url), [name.name for name in names])
+    found = (_Found(root / name, str(root / name), str(root), posix_name(name)) for name in usable)
+    return _Expanded(tuple(found), f"{counted(len(usable), 'path')} by {url}")
+
+
+def _no_match(pattern: str, names: Sequence[str]) -> DataError:
+    return DataError(
+        f"nothing usable matches {pattern!r}: " + (listed(names) or "no file at all"),
+        fix="check the pattern; ** stands for folders of any depth, as in 'images/**/*.jpg'",
     )
 
 
@@ -161,8 +188,8 @@ def _inside(path: Path, root: str) -> str:
 def _open(found: _Found, number: str, intake: Intake) -> Files:
     """The items of what was found; `number` goes before their names."""
     path = found.path
-    if not path.is_dir():
-        if is_file_list(path) and path.is_file():
+    if not is_directory(path):
+        if is_file_list(path) and path.exists():
             raise DataError(
                 "a list of files inside another", where=str(path), fix="name the files themselves"
             )

@@ -18,6 +18,7 @@ from onnx_trtcal.data.loader_script import is_loader, load_data
 from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.paths import open_paths, paths_of
+from onnx_trtcal.data.remote import is_url
 from onnx_trtcal.data.samples import OpenedItem, Sample, count_samples, sample_tasks
 from onnx_trtcal.data.shard import Sharded, Shards, data_digest
 from onnx_trtcal.data.transform import Transformed
@@ -48,6 +49,7 @@ class Source:
         image_inputs: the inputs that are known to be fed from image files.
         chosen: positions of the samples to give, from 0, of which those behind the end mean nothing; None for all.
         shards: of one shard of the data, which it is.
+        remote: whether it is read over a network, so that a file is waited for rather than worked on.
     """
 
     description: tuple[str, ...]
@@ -59,6 +61,7 @@ class Source:
     image_inputs: tuple[InputSpec, ...] = ()
     chosen: frozenset[int] | range | None = None
     shards: Shards | None = None
+    remote: bool = False
 
     @cached_property
     def count(self) -> int | None:
@@ -216,6 +219,7 @@ def open_source(
         image_inputs,
         shard.positions if shard else None,
         Shards(shard.of, data_digest(names, max_samples), frozenset({shard.index})) if shard else None,
+        any(map(is_url, paths)),
     )
 
 
