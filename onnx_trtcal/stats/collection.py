@@ -11,7 +11,8 @@ import numpy as np
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import StatisticsError, listed
-from onnx_trtcal.stats.histogram import Histogram, as_counted
+from onnx_trtcal.stats.arrays import as_counted
+from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.stats.host import HostCounter
 from onnx_trtcal.stats.origin import Origin, quoted
 from onnx_trtcal.support.files import natural_key
@@ -138,12 +139,9 @@ class Collection:
         samples = list(zip(names, hashes, strict=True))
         self._check_fresh(samples)
         _check_names(arrays, self._histograms, names)
-        before = {name: histogram.nan + histogram.inf for name, histogram in self._histograms.items()}
-        self._counter.add(arrays, pool)
-        for name, histogram in self._histograms.items():
-            if histogram.nan + histogram.inf > before[name]:
-                values = as_counted(self._counter.download(arrays[name]), self.rule)
-                self._note_nonfinite(name, _nonfinite_samples(values, names))
+        for name in self._counter.add(arrays, pool):
+            values = as_counted(self._counter.download(arrays[name]), self.rule)
+            self._note_nonfinite(name, _nonfinite_samples(values, names))
         self._note_samples(samples)
 
     def see(self, shapes: Mapping[str, SeenShapes]) -> None:
@@ -295,6 +293,8 @@ class Collection:
 
 
 def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:
+    if given.keys() == wanted.keys():
+        return
     unknown = [name for name in given if name not in wanted]
     missing = [name for name in wanted if name not in given]
     if unknown:
