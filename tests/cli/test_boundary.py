@@ -207,8 +207,16 @@ from onnx_trtcal.__main__ import main
 def interrupted():
     raise KeyboardInterrupt
 
-if sys.argv[1] == "interrupted":
-    onnx_trtcal.cli.main = interrupted
+def interrupted_in_an_extension():
+    import ctypes
+    nothing = ctypes.py_object({})
+    try:
+        ctypes.pythonapi.PyRun_String(b"raise KeyboardInterrupt", 257, nothing, nothing)
+    except KeyboardInterrupt:
+        return 130
+
+if sys.argv[1].startswith("interrupted"):
+    onnx_trtcal.cli.main = globals()[sys.argv[1]]
 for _ in range(2):
     atexit.register(signal.raise_signal, signal.SIGINT)
 sys.exit(main())
@@ -218,7 +226,13 @@ sys.exit(main())
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [(["--version"], 0), (["lint", "gone.onnx"], 1), (["lint", "--no"], 2), (["interrupted"], 130)],
+    [
+        (["--version"], 0),
+        (["lint", "gone.onnx"], 1),
+        (["lint", "--no"], 2),
+        (["interrupted"], 130),
+        (["interrupted_in_an_extension"], 130),
+    ],
 )
 def test_an_interrupt_while_python_shuts_down_changes_nothing(
     arguments: list[str], status: int, tmp_path: Path
