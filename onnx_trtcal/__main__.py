@@ -53,7 +53,7 @@ def _ignore_interrupts() -> None:
 def _leave() -> None:
     """Ends an interrupted process with its status.
 
-    Python would end it by the signal instead where the interrupt hit an extension while that ran Python code.
+    Python would end it by the signal instead where the interrupt hit what `exec` ran, such as a dataclass being made.
     """
     if _settled:
         for stream in (sys.stdout, sys.stderr):
