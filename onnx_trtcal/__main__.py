@@ -5,6 +5,8 @@ Nothing is imported above that takes time: an interrupt is answered from here on
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 
 __all__ = ["main"]
@@ -12,8 +14,12 @@ __all__ = ["main"]
 _INTERRUPTED = 130  # 128 + SIGINT
 
 
+_settled: list[int] = []
+
+
 def main() -> int:
     """Runs the command line of this process; returns the exit status."""
+    atexit.register(_leave)  # first, so that it comes last
     try:
         from onnx_trtcal.cli import main as run
 
@@ -22,8 +28,11 @@ def main() -> int:
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         _ignore_interrupts()
+        if status == _INTERRUPTED:
+            _settled.append(status)
     except KeyboardInterrupt:
         _ignore_interrupts()
+        _settled.append(_INTERRUPTED)
         try:
             if sys.stderr is not None:
                 sys.stderr.write("interrupted\n")
@@ -39,6 +48,21 @@ def _ignore_interrupts() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave() -> None:
+    """Ends an interrupted process with its status.
+
+    Python would end it by the signal instead where the interrupt hit what `exec` ran, such as a dataclass being made.
+    """
+    if _settled:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):
+                pass  # it cannot take anything
+        os._exit(_settled[0])
 
 
 if __name__ == "__main__":

@@ -207,8 +207,14 @@ from onnx_trtcal.__main__ import main
 def interrupted():
     raise KeyboardInterrupt
 
-if sys.argv[1] == "interrupted":
-    onnx_trtcal.cli.main = interrupted
+def interrupted_in_exec():
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        return 130
+
+if sys.argv[1].startswith("interrupted"):
+    onnx_trtcal.cli.main = globals()[sys.argv[1]]
 for _ in range(2):
     atexit.register(signal.raise_signal, signal.SIGINT)
 sys.exit(main())
@@ -218,17 +224,25 @@ sys.exit(main())
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [(["--version"], 0), (["lint", "gone.onnx"], 1), (["lint", "--no"], 2), (["interrupted"], 130)],
+    [
+        (["--version"], 0),
+        (["lint", "gone.onnx"], 1),
+        (["lint", "--no"], 2),
+        (["interrupted"], 130),
+        (["interrupted_in_exec"], 130),
+    ],
 )
 def test_an_interrupt_while_python_shuts_down_changes_nothing(
     arguments: list[str], status: int, tmp_path: Path
 ) -> None:
+    # As a module, as `python -m onnx_trtcal` is: Python ends others otherwise.
+    (tmp_path / "late.py").write_text(LATE)
     done = subprocess.run(
-        [sys.executable, "-c", LATE, *arguments],
+        [sys.executable, "-m", "late", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
         cwd=tmp_path,
     )
     assert done.returncode == status, done.stderr
