@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.fidelity.blocks import BlockError
 
-__all__ = ["block_fields", "shown_columns", "verdict_lines", "worst_name"]
+__all__ = ["shown_columns", "verdict_lines"]
 
 _MOST_BLOCKS = 20
 
@@ -41,27 +41,6 @@ def _why(each: BlockError) -> str:
     if not each.values:
         return " (no value in any sample)"
     return " (too little power beside the rest of the output to be a verdict)"
-
-
-def block_fields(blocks: Sequence[BlockError]) -> list[dict[str, object]]:
-    """Blocks as JSON has them."""
-    return [
-        {
-            "name": each.block.name,
-            "output": each.block.output,
-            "axis": each.block.axis,
-            "channels": None if each.block.axis is None else [each.block.start, each.block.stop],
-            "sqnr": each.sqnr,
-            "relative": each.relative,
-            "verdict": each.verdict,
-        }
-        for each in blocks
-    ]
-
-
-def worst_name(found: BlockError | None) -> str | None:
-    """The name of the worst block, if there is one."""
-    return None if found is None else found.block.name
 
 
 def shown_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

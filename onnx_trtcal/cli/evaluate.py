@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import shown_columns, verdict_lines
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compares and prints."""
     from onnx_trtcal import EvaluationOptions, evaluate
+    from onnx_trtcal.evaluation.fields import evaluation_fields
 
     request = EvaluationOptions(
         source=source_from(args),
@@ -69,17 +70,11 @@ def run(args: argparse.Namespace) -> int:
         warn_of_own_data(request, console)
     found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
     if args.json:
-        console.json(json_text(_fields(found)))
+        console.json(json_text(evaluation_fields(found)))
     else:
         _print_outputs(found, console.never_quiet())
         _print_tensors(found, console)
     return 0
-
-
-def _fields(found: Evaluation) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {**asdict(found), "blocks": block_fields(found.blocks), "worst": worst_name(found.worst)}
 
 
 def _print_tensors(found: Evaluation, console: Console) -> None:

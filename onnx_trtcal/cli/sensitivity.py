@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import shown_columns, verdict_lines
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -26,6 +26,7 @@ from onnx_trtcal.cli.simulation import (
     warn_of_own_data,
 )
 from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
+from onnx_trtcal.evaluation.fields import worst_name
 from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ranks and prints."""
     from onnx_trtcal import SensitivityOptions, sensitivity
+    from onnx_trtcal.evaluation.fields import sensitivity_fields
 
     request = SensitivityOptions(
         source=source_from(args),
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     warn_of_own_data(request, console)
     found = sensitivity(args.model, data_from(args), request, listener=ConsoleListener(console, "ranking"))
     if args.json:
-        console.json(json_text(_fields(found)))
+        console.json(json_text(sensitivity_fields(found)))
     else:
         _print(found, console.never_quiet())
     return 0
@@ -124,27 +126,3 @@ def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:
     cells = damage_cells(damage)
     block = worst_name(damage.worst) if len(damage.blocks) > 1 else None
     return (db(damage.sqnr), block or "", *(cells.get(name, "-") for name in answers))
-
-
-def _fields(found: Sensitivity) -> dict[str, object]:
-    from dataclasses import asdict
-
-    def damage(of: Damage) -> dict[str, object]:
-        return {
-            "sqnr": of.sqnr,
-            **asdict(of),
-            "blocks": block_fields(of.blocks),
-            "worst": worst_name(of.worst),
-        }
-
-    return {
-        "samples": found.samples,
-        "left_out": found.left_out,
-        "fp32": found.fp32,
-        "by": found.by,
-        "everything": damage(found.everything),
-        "ranked": [{**asdict(group), "damage": damage(group.damage)} for group in found.ranked],
-        "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],
-        "exclude": list(found.exclude),
-        "layer_precisions": found.layer_precisions,
-    }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import shown_columns, verdict_lines
 from onnx_trtcal.fidelity.blocks import Block, BlockError
 
 BOX = BlockError(Block("y", 2, 0, 4), 1.0, 100.0, verdict=True, values=40)
@@ -37,21 +35,6 @@ def test_blocks_without_error_or_values() -> None:
 def test_very_many_blocks_are_cut_short() -> None:
     lines = verdict_lines((SCORES,) * 25, 4)
     assert len(lines) == 22 and lines[-1] == "  and 5 more"
-
-
-def test_fields() -> None:
-    (box, tiny) = block_fields((BOX, TINY))
-    assert box == {
-        "name": "y[:, :, 0:4]",
-        "output": "y",
-        "axis": 2,
-        "channels": [0, 4],
-        "sqnr": 20.0,
-        "relative": 0.01,
-        "verdict": True,
-    }
-    assert (tiny["channels"], tiny["verdict"]) == (None, False) and not math.isnan(BOX.sqnr)
-    assert worst_name(None) is None and worst_name(BOX) == "y[:, :, 0:4]"
 
 
 def test_columns_in_which_nothing_stands_are_not_shown() -> None:
