@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "BarChart", "bar_figure", "noise_bars"]
 
 _ROW, _BAR = 22, 12
-_LABELS = 0.46  # of the width, at most
+_LABELS = 0.5  # of the width, at most
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def noise_bars(
     counting = [share for at, share in enumerate(shares) if at not in set(muted)]
     longest = max(shares, default=0.0) or 1.0
     worst = max(counting, default=0.0)
-    bars = []
+    bars: list[Bar] = []
     for at, (label, sqnr) in enumerate(rows):
         still = at in set(muted)
         first = not still and 0 < worst == shares[at] and not any(each.emphasis for each in bars)
@@ -93,20 +93,28 @@ def bar_figure(chart: BarChart, width: int = 640) -> Figure:
         width: of the figure, in user units.
     """
     head, top = heading(chart.title, chart.note, width) if chart.heading else ("", 0)
-    labels = [shortened(bar.label, _LABELS * width) for bar in chart.bars]
-    left = 10 + max(map(text_width, labels), default=0.0)
-    room = width - left - 14 - max((text_width(bar.text) for bar in chart.bars), default=0.0)
+    labels = [shortened(bar.label, _LABELS * width, bold=bar.emphasis) for bar in chart.bars]
+    left = 10 + max(map(_wide, labels, chart.bars), default=0.0)
+    room = width - left - 8 - max((_wide(bar.text, bar) for bar in chart.bars), default=0.0)
     body = ""
     for at, (bar, label) in enumerate(zip(chart.bars, labels, strict=True)):
         y = top + at * _ROW + 4
-        body += target(bar.key, bar.href, f"{bar.label}: {bar.text}", _row(bar, label, (left, room), y, width))
+        body += target(
+            bar.key, bar.href, f"{bar.label}: {bar.text}", _row(bar, label, (left, room), y, width)
+        )
     if not chart.bars:
         body = text(0, top + 18, "nothing to show", "d")
     height = top + _ROW * max(len(chart.bars), 1) + 6
     words = "; ".join(f"{bar.label} {bar.text}" for bar in chart.bars[:10])
     left_out = len(chart.bars) - 10
     words += f"; and {left_out} more" if left_out > 0 else ""
-    return Figure(chart.title, words, head + body, width, height, any(bar.key or bar.href for bar in chart.bars))
+    return Figure(
+        chart.title, words, head + body, width, height, any(bar.key or bar.href for bar in chart.bars)
+    )
+
+
+def _wide(words: str, bar: Bar) -> float:
+    return text_width(words, bold=bar.emphasis)
 
 
 def _row(bar: Bar, label: str, across: tuple[float, float], y: float, width: int) -> str:

@@ -20,7 +20,9 @@ __all__ = ["Distribution", "Mark", "distribution_figure"]
 
 _LEFT, _RIGHT, _PLOT, _FOOT = 46, 18, 140, 22
 _COLUMN = 4  # width in user units
-_FARTHEST = 1.5  # a threshold beyond that many times amax is marked at the border: it would squeeze everything else
+_FARTHEST = (
+    1.5  # a threshold beyond that many times amax is marked at the border: it would squeeze everything else
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _axes(found: Columns, base: int, right: int) -> str:
         below.append((x, base + 17, shown(value)))
     lines = element("path", {"class": "g", "d": grid}) + element("path", {"class": "x", "d": floor})
     labels = texts(left, "d", "end") + texts(below, "d", "middle")
-    return lines + labels + text(0, base - _PLOT - 8, "values", "d")
+    return lines + labels + text(0, base - _PLOT - 10, "values", "d")
 
 
 def _leaders(distribution: Distribution, found: Columns, right: int) -> list[Leader]:

@@ -50,14 +50,14 @@ def draw_flags(leaders: Sequence[Leader], top: int, plot: int, sides: tuple[int,
         The markup, and y of the plot's base line.
     """
     groups = _groups(leaders, _LONGEST * (sides[1] - sides[0]))
-    flags = [Flag(group[0].x, text_width(_words(group))) for group in groups]
+    flags = [Flag(group[0].x, _width(group)) for group in groups]
     places = place_flags(flags, sides[0], sides[1])
     rows = 1 + max((place.row for place in places), default=0)
-    ceiling = top + _ROW * rows + 3
+    ceiling = top + _ROW * rows + 5
     base = ceiling + plot
     lines, labels = [], ""
     for group, place in zip(groups, places, strict=True):
-        y = ceiling - 3 - _ROW * place.row
+        y = ceiling - 5 - _ROW * place.row
         lines += [(each, y - 9) for each in group]
         labels += _label(group, y, leftwards=place.leftwards)
     # The line that counts is drawn last, over the others.
@@ -90,14 +90,20 @@ def _label(group: Sequence[Leader], y: float, *, leftwards: bool) -> str:
 def _groups(leaders: Sequence[Leader], widest: float) -> list[list[Leader]]:
     """Leaders that share a label, from left to right."""
     groups: list[list[Leader]] = []
-    for leader in sorted(leaders, key=lambda each: (each.x, each.style == "a", each.style != "m", each.label)):
+    for leader in sorted(
+        leaders, key=lambda each: (each.x, each.style == "a", each.style != "m", each.label)
+    ):
         last = groups[-1] if groups else []
         near = last and leader.x - last[0].x < _SAME and leader.outside == last[0].outside
-        if near and text_width(_words([*last, leader])) <= widest:
+        if near and _width([*last, leader]) <= widest:
             last.append(leader)
         else:
             groups.append([leader])
     return groups
+
+
+def _width(group: Sequence[Leader]) -> float:
+    return text_width(_words(group), bold=any(each.style == "m" for each in group))
 
 
 def _words(group: Sequence[Leader]) -> str:

@@ -14,7 +14,7 @@ def heading(title: str, note: str, width: int) -> tuple[str, int]:
     Returns:
         The markup, and where the picture begins below it.
     """
-    markup, y = text(0, 14, shortened(title, width, 14), "h"), 22
+    markup, y = text(0, 14, shortened(title, 0.95 * width, bold=True), "h"), 22
     if note:
         markup += text(0, 31, shortened(note, width), "d")
         y = 38

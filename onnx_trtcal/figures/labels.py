@@ -15,20 +15,20 @@ _NARROW = set("fijlrtI.,:;'|![]()/ ")
 _GAP = 4.0  # between a leader and its text, and between a text and the next
 
 
-def text_width(words: str, size: float = 12.0) -> float:
-    """About how wide a text is, in user units: rather too wide, since the font is the reader's."""
-    return size * sum(_em(char) for char in words)
+def text_width(words: str, *, bold: bool = False) -> float:
+    """How wide a text is at most, in user units: that of a wide font, since the font is the reader's."""
+    return (13.6 if bold else 12.0) * sum(map(_em, words))
 
 
-def shortened(words: str, width: float, size: float = 12.0) -> str:
+def shortened(words: str, width: float, *, bold: bool = False) -> str:
     """The text without its middle where it is wider than `width`; both ends of a tensor's name tell something."""
-    if text_width(words, size) <= width:
+    if text_width(words, bold=bold) <= width:
         return words
     keep = len(words)
     while keep > 2:
         keep -= 1
         cut = f"{words[: (keep + 1) // 2]}…{words[len(words) - keep // 2 :]}"
-        if text_width(cut, size) <= width:
+        if text_width(cut, bold=bold) <= width:
             return cut
     return "…"
 
@@ -103,9 +103,7 @@ def _rows(leaders: Sequence[float], boxes: Sequence[tuple[float, float]]) -> lis
             return None
         at = ready[0]
         taken = {
-            rows[other]
-            for other in rows
-            if boxes[at][0] < boxes[other][1] and boxes[other][0] < boxes[at][1]
+            rows[other] for other in rows if boxes[at][0] < boxes[other][1] and boxes[other][0] < boxes[at][1]
         }
         row = max((rows[other] + 1 for other in below[at]), default=0)
         while row in taken:
@@ -123,5 +121,5 @@ def _em(char: str) -> float:
     if unicodedata.east_asian_width(char) in ("W", "F"):
         return 1.0
     if char in _NARROW:
-        return 0.36
-    return 0.86 if char in "mwMW@%" else 0.68 if char.isupper() else 0.59
+        return 0.42
+    return 0.98 if char in "mwMW@%…→" else 0.74 if char.isupper() else 0.635

@@ -11,6 +11,7 @@ from onnx_trtcal.figures.heading import heading
 from onnx_trtcal.figures.labels import Flag, place_flags, shortened, text_width
 from onnx_trtcal.figures.noise import decibels_text, noise_share
 from onnx_trtcal.figures.svg import element, number, target, text, texts
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,16 @@ __all__ = ["Network", "NetworkPoint", "network_figure"]
 Kind = Literal["int8", "float", "other"]
 
 _LEFT, _RIGHT, _PLOT, _STRIP, _BARS, _ROW = 46, 14, 170, 10, 46, 15
-_WORDS: dict[Kind, tuple[str, str]] = {"int8": ("INT8", "b"), "float": ("float", "f"), "other": ("other", "o")}
+_WORDS: dict[Kind, tuple[str, str]] = {
+    "int8": ("INT8", "b"),
+    "float": ("float", "f"),
+    "other": ("other", "o"),
+}
 _MOST_DROPS = 3
 _LEAST_DROP = 1.0  # dB
 _MOST_DOTS = 160  # points; more of them are a line only
-_LONGEST = 190.0  # user units of a label
+_LONGEST = 0.3  # of the width, of a label
+_WIDEST = 24.0  # user units of a bar
 _LOWEST, _HIGHEST = -10.0, 80.0  # dB: what is beyond is drawn at the border
 
 
@@ -94,10 +100,15 @@ def network_figure(network: Network, width: int = 960) -> Figure:
     labels, ceiling = _drops(points, frame, top)
     frame = frame.moved(ceiling)
     strip = frame.base + 8
-    sensitivity, bottom = _bars(points, frame, strip + _STRIP + 8)
+    sensitivity, bottom = _bars(points, frame, strip + _STRIP + 12)
     body = _grid(frame) + _line(points, frame) + _cells(points, frame, strip) + sensitivity
     body += _lead(labels, frame) + _hits(points, frame, bottom)
-    body += text(_LEFT, bottom + 16, f"{len(points)} tensors, from the inputs to the outputs →", "d")
+    body += text(
+        _LEFT,
+        bottom + 16,
+        f"SQNR in dB of {many(len(points), 'tensor')}, from the inputs to the outputs →",
+        "d",
+    )
     clicked = any(point.key or point.href for point in points)
     return Figure(network.title, _in_words(points), head + legend + body, width, bottom + 22, clicked)
 
@@ -116,7 +127,8 @@ class _Frame:
     @classmethod
     def around(cls, points: Sequence[NetworkPoint], width: int) -> _Frame:
         right = width - _RIGHT
-        values = [min(max(each.sqnr, _LOWEST), _HIGHEST) for each in points if _is_finite(each.sqnr)]
+        known = [each.sqnr for each in points if each.sqnr is not None and math.isfinite(each.sqnr)]
+        values = [min(max(sqnr, _LOWEST), _HIGHEST) for sqnr in known]
         low = 10 * math.floor(min([*values, 10.0]) / 10)
         high = 10 * math.ceil(max([*values, 40.0]) / 10)
         exact = any(each.sqnr == math.inf for each in points)
@@ -142,6 +154,7 @@ class _Frame:
 @dataclass(frozen=True)
 class _Label:
     at: int
+    sqnr: float
     y: float
     words: str
     leftwards: bool
@@ -150,14 +163,16 @@ class _Label:
 def _drops(points: Sequence[NetworkPoint], frame: _Frame, top: int) -> tuple[list[_Label], int]:
     """The labels of the points where most is lost, and where the plot begins below them."""
     order = sorted(range(len(points)), key=lambda at: (-points[at].lost, at))[:_MOST_DROPS]
-    marked = sorted(at for at in order if points[at].lost >= _LEAST_DROP and points[at].sqnr is not None)
-    words = [f"−{points[at].lost:.1f} dB {shortened(points[at].name, _LONGEST)}" for at in marked]
+    marked = sorted(at for at in order if points[at].lost >= _LEAST_DROP)
+    words = [
+        f"−{points[at].lost:.1f} dB {shortened(points[at].name, _LONGEST * frame.right)}" for at in marked
+    ]
     flags = [Flag(frame.x(at), text_width(each)) for at, each in zip(marked, words, strict=True)]
     places = place_flags(flags, _LEFT, frame.right)
     rows = 1 + max((place.row for place in places), default=-1)
     ceiling = top + _ROW * rows + 6
     labels = [
-        _Label(at, ceiling - 6 - _ROW * place.row, each, place.leftwards)
+        _Label(at, points[at].sqnr or 0.0, ceiling - 6 - _ROW * place.row, each, place.leftwards)
         for at, each, place in zip(marked, words, places, strict=True)
     ]
     return labels, ceiling
@@ -167,7 +182,7 @@ def _lead(labels: Sequence[_Label], frame: _Frame) -> str:
     markup = ""
     for label in labels:
         x = frame.x(label.at)
-        path = f"M{number(x)} {number(label.y - 9)}V{frame.base}"
+        path = f"M{number(x)} {number(label.y - 9)}V{number(frame.y(label.sqnr))}"
         markup += element("path", {"class": "w", "data-mark": "drop", "d": path})
         gap = -4 if label.leftwards else 4
         markup += text(x + gap, label.y, label.words, "", "end" if label.leftwards else "")
@@ -185,8 +200,7 @@ def _grid(frame: _Frame) -> str:
     if frame.exact:
         grid += f"M{_LEFT} {number(frame.y(math.inf))}H{frame.right}"
         left.append((_LEFT - 6, frame.y(math.inf) + 4, "exact"))
-    unit = text(0, frame.ceiling - 8, "SQNR dB", "d")
-    return element("path", {"class": "g", "d": grid}) + texts(left, "d", "end") + unit
+    return element("path", {"class": "g", "d": grid}) + texts(left, "d", "end")
 
 
 def _line(points: Sequence[NetworkPoint], frame: _Frame) -> str:
@@ -221,7 +235,8 @@ def _cells(points: Sequence[NetworkPoint], frame: _Frame, y: float) -> str:
         paths[kind] = paths.get(kind, "") + f"M{number(left)} {number(y)}h{wide}v{_STRIP}h-{wide}z"
         start = at
     return "".join(
-        element("path", {"class": _WORDS[kind][1], "data-mark": kind, "d": path}) for kind, path in paths.items()
+        element("path", {"class": _WORDS[kind][1], "data-mark": kind, "d": path})
+        for kind, path in paths.items()
     )
 
 
@@ -232,7 +247,7 @@ def _bars(points: Sequence[NetworkPoint], frame: _Frame, top: float) -> tuple[st
         return "", int(top) - 6
     longest = max(known) or 1.0
     base = int(top) + 14 + _BARS
-    wide = max(frame.step * 0.7, 1.0)
+    wide = min(max(frame.step * 0.7, 1.0), _WIDEST)
     paths = {"b": "", "c": ""}
     for at, point in enumerate(points):
         share = noise_share(point.sensitivity)
@@ -243,7 +258,7 @@ def _bars(points: Sequence[NetworkPoint], frame: _Frame, top: float) -> tuple[st
         paths[style] += (
             f"M{number(frame.x(at) - wide / 2)} {base}v-{number(tall)}h{number(wide)}v{number(tall)}z"
         )
-    markup = text(_LEFT, top + 8, "sensitivity: noise in the outputs with that group alone in INT8", "d")
+    markup = text(_LEFT, top + 8, "sensitivity: noise in the outputs with this group alone in INT8", "d")
     markup += element("path", {"class": "x", "d": f"M{_LEFT} {base}H{frame.right}"})
     markup += "".join(
         element("path", {"class": style, "data-mark": "sensitivity", "d": path})
@@ -259,7 +274,7 @@ def _hits(points: Sequence[NetworkPoint], frame: _Frame, bottom: int) -> str:
     for at, point in enumerate(points):
         if not (point.key or point.href):
             continue
-        area = {
+        area: dict[str, str | float] = {
             "class": "hit",
             "x": _LEFT + at * frame.step,
             "y": float(frame.ceiling),
@@ -294,7 +309,3 @@ def _in_words(points: Sequence[NetworkPoint]) -> str:
     if drop.lost >= _LEAST_DROP:
         parts.append(f"largest loss in {drop.name}: {drop.lost:.1f} dB")
     return "; ".join(parts)
-
-
-def _is_finite(sqnr: float | None) -> bool:
-    return sqnr is not None and math.isfinite(sqnr)

@@ -8,7 +8,7 @@ __all__ = ["decibels_text", "noise_share"]
 
 
 def noise_share(sqnr: float | None) -> float:
-    """The noise's amplitude as a share of the signal's, 10^(-dB / 20), at most 1; 0 without noise or without a figure."""
+    """The noise's amplitude as a share of the signal's, 10^(-dB / 20), at most 1; 0 where nothing is known."""
     if sqnr is None or math.isnan(sqnr):
         return 0.0
     return 1.0 if sqnr <= 0 else 10 ** (-sqnr / 20)

@@ -32,7 +32,7 @@ def number(value: float) -> str:
 
 def shown(value: float) -> str:
     """A value in four digits, as it is printed beside a mark."""
-    return f"{value:.4g}"
+    return f"{value:.4g}".replace("-", "−") if value < 0 else f"{value:.4g}"
 
 
 def element(name: str, attributes: Mapping[str, str | float], content: str = "") -> str:

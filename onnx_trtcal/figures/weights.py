@@ -16,7 +16,7 @@ __all__ = ["WeightRanges", "weight_ranges", "weight_ranges_figure"]
 
 _LEFT, _RIGHT, _PLOT, _FOOT = 56, 18, 130, 38
 _LEAST = 2  # user units for a channel, or for the channels that share a column
-_WIDEST = 18
+_WIDEST = 36
 _MOST_NAMED = 8
 
 
@@ -143,7 +143,7 @@ def _note(ranges: WeightRanges, count: int, nonfinite: int) -> str:
     if alive.size:
         apart = float(alive.max()) / float(alive.min())
         parts.append(f"largest |w| from {shown(float(alive.min()))} to {shown(float(alive.max()))}")
-        parts[-1] += f", {shown(apart)} times apart" if math.isfinite(apart) and apart >= 2 else ""
+        parts[-1] += f", {apart:.3g} times apart" if math.isfinite(apart) and apart >= 2 else ""
     if ranges.dead:
         named = ", ".join(map(str, ranges.dead[:_MOST_NAMED]))
         more = f" and {len(ranges.dead) - _MOST_NAMED} more" if len(ranges.dead) > _MOST_NAMED else ""
