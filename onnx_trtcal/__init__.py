@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
     from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
+    from onnx_trtcal.report.page.options import ReportOptions
+    from onnx_trtcal.report.page.write import write_report
     from onnx_trtcal.scale_source import compare, solve
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.store import load_statistics, merge, save_statistics
@@ -64,6 +66,7 @@ __all__ = [
     "Preprocess",
     "QdqOptions",
     "Quantization",
+    "ReportOptions",
     "Sensitivity",
     "SensitivityOptions",
     "TuneOptions",
@@ -91,6 +94,7 @@ __all__ = [
     "solve",
     "tune",
     "write_cache",
+    "write_report",
 ]
 
 __version__ = "0.1.0"
@@ -115,6 +119,7 @@ _HOMES = {
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
+    "ReportOptions": "report.page.options",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
     "TuneOptions": "tuning.options",
@@ -142,6 +147,7 @@ _HOMES = {
     "solve": "scale_source",
     "tune": "tuning.tune",
     "write_cache": "trt.cache",
+    "write_report": "report.page.write",
 }
 
 

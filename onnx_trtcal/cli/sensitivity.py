@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.block_words import shown_columns, verdict_lines
@@ -17,6 +18,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.report_flag import add_report, report_files, simulated_material, write_page_of
 from onnx_trtcal.cli.simulation import (
     add_answers,
     add_source,
@@ -27,6 +29,7 @@ from onnx_trtcal.cli.simulation import (
 )
 from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
 from onnx_trtcal.evaluation.fields import worst_name
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "data to measure damage on; a few dozen samples (--max-samples) will do")
     add_source(parser)
     add_answers(parser)
+    add_report(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",
@@ -65,8 +69,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ranks and prints."""
-    from onnx_trtcal import SensitivityOptions, sensitivity
+    read = [args.model, *args.data, *filter(None, (args.cache, args.stats, args.calibrate_on))]
+    with destinations(report_files(args), read):
+        return _rank(args)
+
+
+def _rank(args: argparse.Namespace) -> int:
+    from onnx_trtcal import SensitivityOptions
     from onnx_trtcal.evaluation.fields import sensitivity_fields
+    from onnx_trtcal.evaluation.ranking import rank_groups
 
     request = SensitivityOptions(
         source=source_from(args),
@@ -78,11 +89,17 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     warn_of_own_data(request, console)
-    found = sensitivity(args.model, data_from(args), request, listener=ConsoleListener(console, "ranking"))
+    listener = ConsoleListener(console, "ranking")
+    found, source = rank_groups(args.model, data_from(args), request, listener)
     if args.json:
         console.json(json_text(sensitivity_fields(found)))
     else:
         _print(found, console.never_quiet())
+    if args.report:
+        from onnx_trtcal.report.page.measured import ranked_of
+
+        material = simulated_material(args, request, source)
+        write_page_of(replace(material, ranked=ranked_of(sensitivity_fields(found))), args.report, console)
     return 0
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from onnx_trtcal.figures import WeightRanges
     from onnx_trtcal.report.page.measured import MeasuredBlock, MeasuredFigure
     from onnx_trtcal.stats.histogram import Histogram
 
@@ -109,15 +108,11 @@ class WeightFacts:
     """The weights of a layer, channel by channel.
 
     Attributes:
-        name: the weight tensor.
-        ranges: float64[channels, 2], the least and the largest value of each output channel.
-        dead: the channels without a magnitude worth a scale of its own.
+        ranges: the least and the largest value of each output channel, and the dead ones.
         spread: the largest magnitude of all channels over the median of the channels' own.
     """
 
-    name: str
-    ranges: np.ndarray
-    dead: tuple[int, ...]
+    ranges: WeightRanges
     spread: float
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.qdq.options import QdqOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.evaluation.end_result import EndResult
@@ -62,6 +62,7 @@ class Material:
         end_result: a look at the outputs on a few samples.
         compilation: the engine that NVIDIA's compiler makes of the Q/DQ model.
         tuning: what `tune` tried.
+        precisions: node name -> `int8` or `fp16`, of a Q/DQ model that another tool made; None where none is at hand.
         notes: further lines for the section on where all this comes from.
     """
 
@@ -77,4 +78,5 @@ class Material:
     end_result: EndResult | None = None
     compilation: Compilation | None = None
     tuning: Tuning | None = None
+    precisions: Mapping[str, str] | None = None
     notes: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.flow import Flow
@@ -12,6 +12,8 @@ from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.scales import QUANTIZED_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.group import Group
@@ -78,7 +80,19 @@ def network_of(material: Material) -> Network:
         name: _unit(name, flow, by_output.get(planned.products.get(name, name)), placement)
         for name in planned.observed
     }
+    if material.precisions is not None:
+        units = {name: _as_given(unit, material.precisions) for name, unit in units.items()}
     return Network(flow, planned, placement, units)
+
+
+def _as_given(unit: Unit, precisions: Mapping[str, str]) -> Unit:
+    """What a layer runs in, in a Q/DQ model that is given."""
+    if not unit.precision or unit.node not in precisions:
+        return unit
+    int8 = precisions[unit.node] == "int8"
+    return replace(
+        unit, precision="int8" if int8 else "float", why="" if int8 else "the Q/DQ model has no pairs on it"
+    )
 
 
 def _placement(material: Material, flow: Flow) -> Placement:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.figures import WeightRanges
 from onnx_trtcal.qdq.weight_scales import DEAD
 from onnx_trtcal.report.page.facts import WeightFacts
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["weights_of"]
 
 
-def weights_of(network: Network) -> dict[str, WeightFacts]:
-    """First output of a layer -> its weights; layers whose weights nobody can read are left out."""
-    found = {}
-    for weight in network.placement.weights:
-        facts = _facts(weight, network)
-        if facts is not None:
-            found[weight.read.node] = facts
-    return found
+def weights_of(network: Network, layer: str) -> WeightFacts | None:
+    """The weights of a layer.
+
+    Args:
+        network: that has it.
+        layer: its first output.
+
+    Returns:
+        None where it is not quantized, or where nobody can read its weights.
+    """
+    return next(
+        (_facts(each, network) for each in network.placement.weights if each.read.node == layer), None
+    )
 
 
 def _facts(weight: Weight, network: Network) -> WeightFacts | None:
@@ -33,17 +39,14 @@ def _facts(weight: Weight, network: Network) -> WeightFacts | None:
     values = network.flow.constants.value(node.inputs[weight.read.index])
     if values is None or not values.size:
         return None
-    values = np.asarray(values, np.float32)
-    if weight.axis is None:
-        channels = values.reshape(1, -1)
-    else:
-        moved = np.moveaxis(values, weight.axis, 0)
-        channels = moved.reshape(moved.shape[0], -1)
-    ranges = np.stack([channels.min(axis=1), channels.max(axis=1)], axis=1).astype(np.float64)
-    if not np.isfinite(ranges).all():
+    channels = np.asarray(values, np.float32)
+    channels = np.moveaxis(channels, weight.axis, 0) if weight.axis is not None else channels[None]
+    channels = channels.reshape(channels.shape[0], -1)
+    least, largest = (bound.astype(np.float64) for bound in (channels.min(axis=1), channels.max(axis=1)))
+    magnitudes = np.maximum(np.abs(least), np.abs(largest))
+    if not np.isfinite(magnitudes).all():
         return None
-    magnitudes = np.abs(ranges).max(axis=1)
     dead = tuple(int(each) for each in np.flatnonzero(magnitudes < DEAD))
     typical = float(np.median(magnitudes))
     spread = float(magnitudes.max()) / typical if typical else 0.0
-    return WeightFacts(weight.tensor, ranges, dead, spread)
+    return WeightFacts(WeightRanges(weight.tensor, least, largest, dead, heading=False), spread)
