@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "columns_of"]
 
+_MOST = 6
 _ENDLESS = 1e9  # what infinities are sorted as
 
 
@@ -30,6 +31,7 @@ class Column:
         text: the number as it is shown.
         falling: whether a click sorts the largest first.
         wide: whether only wide screens show it.
+        spare: whether it gives way where there are many others; the details have it.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Column:
     text: Callable[[float], str]
     falling: bool = True
     wide: bool = False
+    spare: bool = False
 
     def shown(self, tensor: TensorFacts) -> str:
         """The cell of a tensor."""
@@ -54,7 +57,9 @@ class Column:
 
 
 _COLUMNS = (
-    Column("amax", "amax", "the largest magnitude seen", lambda each: each.amax, value, wide=True),
+    Column(
+        "amax", "amax", "the largest magnitude seen", lambda each: each.amax, value, wide=True, spare=True
+    ),
     Column(
         "threshold", "threshold", "the largest magnitude kept", lambda each: each.threshold, value, wide=True
     ),
@@ -66,6 +71,7 @@ _COLUMNS = (
         lambda each: each.chosen.clipped if each.chosen else None,
         percent,
         wide=True,
+        spare=True,
     ),
     Column(
         "own",
@@ -117,7 +123,8 @@ _COLUMNS = (
 
 
 def columns_of(page: Page) -> tuple[Column, ...]:
-    """The columns in which some tensor has a number."""
-    return tuple(
+    """The columns in which some tensor has a number, as many as fit beside the names."""
+    found = [
         column for column in _COLUMNS if any(column.number(tensor) is not None for tensor in page.tensors)
-    )
+    ]
+    return tuple(column for column in found if len(found) <= _MOST or not column.spare)

@@ -102,12 +102,12 @@ class Commands:
         return Command("keep the worst groups in floating point", shell_command([*words, "-o", self._qdq]))
 
     def calibrate_with(self, flags: str) -> Command:
-        """What solves again, with flags that are quoted already."""
-        paths = self._material.paths
+        """What solves again, with flags that are quoted already, into a cache beside the one at hand."""
+        paths, output = self._material.paths, f"{self._stem}.less_clipped.cache"
         if paths.stats:
-            words = ["onnx-trtcal", "solve", paths.stats, self._model, "-o", self._cache]
+            words = ["onnx-trtcal", "solve", paths.stats, self._model, "-o", output]
         else:
-            words = ["onnx-trtcal", "calibrate", self._model, *self._data, "-o", self._cache]
+            words = ["onnx-trtcal", "calibrate", self._model, *self._data, "-o", output]
         return Command("clip those tensors less", f"{shell_command(words)} {flags}")
 
     def complete(self) -> Command:

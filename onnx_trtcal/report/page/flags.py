@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.convergence import SETTLED
 from onnx_trtcal.errors import listed
 from onnx_trtcal.report.page.facts import Flag
 from onnx_trtcal.report.page.words import change, decibels
-from onnx_trtcal.report.summary import FEW_VALUES, SETTLED
+from onnx_trtcal.report.summary import FEW_VALUES
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
@@ -100,11 +101,12 @@ def _of_error(tensor: TensorFacts, *, left_out: bool) -> list[Flag]:
     found = []
     if tensor.lost >= _MUCH_LOST and tensor.sqnr is not None:
         level: Level = "bad" if tensor.sqnr < 10 and tensor.lost >= 2 * _MUCH_LOST else "caution"
+        before, behind = decibels(tensor.sqnr + tensor.lost), decibels(tensor.sqnr)
         found.append(
             Flag(
                 level,
                 f"−{tensor.lost:.1f} dB here",
-                f"Error grows by {tensor.lost:.1f} dB here, the most of it new.",
+                f"Error grows here: {before} before it, {behind} behind it.",
             )
         )
     if tensor.rank is not None and tensor.rank <= _MOST_SENSITIVE:
@@ -113,7 +115,7 @@ def _of_error(tensor: TensorFacts, *, left_out: bool) -> list[Flag]:
         found.append(
             Flag(
                 "caution" if harm < 20 else "unknown",
-                f"no. {tensor.rank} in damage",
+                f"damage no. {tensor.rank}",
                 f"With {what} in INT8, the worst part of the outputs keeps {decibels(harm)}.",
             )
         )

@@ -50,7 +50,7 @@ def page_html(page: Page) -> bytes:
 
 def _environment() -> jinja2.Environment:
     import jinja2
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     def cleaned(value: Any) -> Any:
         return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -58,6 +58,14 @@ def _environment() -> jinja2.Environment:
     def drawn(figure: Figure | None) -> Markup:
         # The figures escape what they show.
         return Markup(figure.markup if figure is not None else "")
+
+    def unbroken(text: str) -> Markup:
+        # Browsers break lines behind hyphens, and a flag that is cut in two is hard to read.
+        words = (
+            Markup("<span>{}</span>").format(word) if "-" in word else escape(word)
+            for word in printable(text).split(" ")
+        )
+        return Markup(" ").join(words)
 
     def inlined(name: str) -> Markup:
         return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
@@ -76,6 +84,7 @@ def _environment() -> jinja2.Environment:
         "drawn": drawn,
         "percent": words.percent,
         "size": words.size,
+        "unbroken": unbroken,
         "value": words.value,
     }
     environment.globals |= {

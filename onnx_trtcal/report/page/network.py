@@ -115,11 +115,11 @@ def _unit(tensor: str, flow: Flow, group: Group | None, placement: Placement) ->
         names = _names(node)
         anchor = node.outputs[0].name
         return Unit(node.op, names[0], frozenset(names), anchor, *_precision(anchor, placement))
-    anchor = flow.node[group.anchor]
+    layer = flow.node[group.anchor]
     nodes = [flow.node[each] for each in group.nodes if each in flow.node]
     return Unit(
-        anchor.op,
-        _names(anchor)[0],
+        layer.op,
+        _names(layer)[0],
         frozenset(name for node in nodes for name in _names(node)),
         group.anchor,
         *_precision(group.anchor, placement),

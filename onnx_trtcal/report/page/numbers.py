@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.evaluation.end_result import FINE, LEAST
+from onnx_trtcal.collect.convergence import SETTLED
 from onnx_trtcal.report.page.facts import Number
+from onnx_trtcal.report.page.verdict import level_of_block
 from onnx_trtcal.report.page.words import decibels, percent
-from onnx_trtcal.report.summary import SETTLED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,7 @@ def _outputs(evidence: Evidence) -> list[Number]:
     found = []
     worst = evidence.worst
     if worst is not None:
-        level: Level = "good" if worst.sqnr >= FINE else "caution" if worst.sqnr >= LEAST else "bad"
-        found.append(Number("worst output part", decibels(worst.sqnr), worst.name, level))
+        found.append(Number("worst output part", decibels(worst.sqnr), worst.name, level_of_block(worst)))
     for each in evidence.figures[:2]:
         if each.share:
             found.append(Number(each.name, percent(each.int8), f"{percent(each.fp32)} in FP32"))

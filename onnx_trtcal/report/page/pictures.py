@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.evaluation.end_result import FINE
 from onnx_trtcal.figures import (
-    Distribution,
-    Mark,
     Network,
     NetworkPoint,
     bar_figure,
@@ -17,11 +17,12 @@ from onnx_trtcal.figures import (
     sparkline,
     weight_ranges_figure,
 )
+from onnx_trtcal.methods import picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnx_trtcal.figures import Figure
+    from onnx_trtcal.figures import BarChart, Figure
     from onnx_trtcal.report.page.facts import Moved, Page, TensorFacts
     from onnx_trtcal.report.page.measured import MeasuredBlock
 
@@ -29,7 +30,7 @@ __all__ = ["before", "blocks", "damage", "distribution", "glance", "network", "w
 
 _GLANCE = 32  # columns of a picture in the table
 _MOST_BARS = 12
-_NAMED = 640  # user units: as wide as a detail
+_WIDTH = 500  # user units
 
 
 def network(page: Page) -> Figure | None:
@@ -37,10 +38,11 @@ def network(page: Page) -> Figure | None:
     shown = [each for each in page.tensors if not each.product]
     if not shown:
         return None
+    measured = any(each.sqnr is not None for each in shown)
     points = tuple(
         NetworkPoint(
             each.name,
-            each.sqnr,
+            each.sqnr if measured or each.chosen is None else each.chosen.sqnr,
             each.precision or "other",
             each.lost,
             None if page.left_out else each.harm,
@@ -52,12 +54,13 @@ def network(page: Page) -> Figure | None:
 
 
 def blocks(found: Sequence[MeasuredBlock]) -> Figure | None:
-    """The outputs, part by part; None without any."""
-    if not found:
+    """The outputs, part by part; None where they are one part."""
+    if len(found) < 2:
         return None
     shown = sorted(found, key=lambda each: (not each.verdict, each.sqnr))[:_MOST_BARS]
     muted = [at for at, each in enumerate(shown) if not each.verdict]
-    return bar_figure(noise_bars("Outputs", [(each.name, each.sqnr) for each in shown], muted=muted), 520)
+    chart = noise_bars("Parts of the outputs", [(each.name, each.sqnr) for each in shown], muted=muted)
+    return _bars(chart, [each.sqnr for each in shown])
 
 
 def damage(page: Page) -> Figure | None:
@@ -66,9 +69,18 @@ def damage(page: Page) -> Figure | None:
     shown = [each for each in ranked[:_MOST_BARS] if each.harm is not None]
     if not shown:
         return None
-    title = "All in INT8 but this group" if page.left_out else "This group alone in INT8"
     rows = [(each.node or each.name, each.harm or 0.0) for each in shown]
-    return bar_figure(noise_bars(title, rows, keys=[each.key for each in shown]), 520)
+    chart = noise_bars("Groups that cost most", rows, keys=[each.key for each in shown])
+    return _bars(chart, [sqnr for _, sqnr in rows])
+
+
+def _bars(chart: BarChart, sqnrs: Sequence[float]) -> Figure:
+    """The worst bar stands out only where it is a loss."""
+    bars = [
+        replace(bar, emphasis=bar.emphasis and sqnr < FINE)
+        for bar, sqnr in zip(chart.bars, sqnrs, strict=True)
+    ]
+    return bar_figure(replace(chart, bars=tuple(bars), heading=False), _WIDTH)
 
 
 def distribution(tensor: TensorFacts) -> Figure | None:
@@ -76,21 +88,9 @@ def distribution(tensor: TensorFacts) -> Figure | None:
     histogram = tensor.histogram
     if histogram is None:
         return None
-    marks = tuple(Mark(each.label, each.value, each.chosen) for each in tensor.thresholds)
-    return distribution_figure(
-        Distribution(
-            tensor.name,
-            histogram.counts,
-            histogram.width,
-            histogram.amax,
-            marks,
-            histogram.zeros,
-            histogram.nan,
-            histogram.inf,
-            heading=False,
-        ),
-        _NAMED,
-    )
+    thresholds = {each.label: each.value for each in tensor.thresholds}
+    drawn = picture.distribution(tensor.name, histogram, thresholds, tensor.method, heading=False)
+    return distribution_figure(drawn, _WIDTH)
 
 
 def before(tensor: TensorFacts, moved: Moved) -> Figure | None:
@@ -98,25 +98,16 @@ def before(tensor: TensorFacts, moved: Moved) -> Figure | None:
     histogram = moved.histogram
     if histogram is None:
         return None
-    marks = [Mark("before", moved.threshold, chosen=True)]
-    marks += [] if tensor.threshold is None else [Mark("now", tensor.threshold)]
+    thresholds = {"before": moved.threshold, "now": tensor.threshold or 0.0}
+    title = f"{tensor.name}, the run before"
     return distribution_figure(
-        Distribution(
-            f"{tensor.name}, the run before",
-            histogram.counts,
-            histogram.width,
-            histogram.amax,
-            tuple(marks),
-            histogram.zeros,
-            heading=False,
-        ),
-        _NAMED,
+        picture.distribution(title, histogram, thresholds, "before", heading=False), _WIDTH
     )
 
 
 def weights(tensor: TensorFacts) -> Figure | None:
     """The ranges of the layer's weights, channel by channel; None where they are not known."""
-    return weight_ranges_figure(tensor.weights.ranges, _NAMED) if tensor.weights else None
+    return weight_ranges_figure(tensor.weights.ranges, _WIDTH) if tensor.weights else None
 
 
 def glance(tensor: TensorFacts) -> Figure | None:

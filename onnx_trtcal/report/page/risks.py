@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.collect.convergence import SETTLED, settled_line
 from onnx_trtcal.errors import listed
 from onnx_trtcal.evaluation.end_result import FINE, LEAST
 from onnx_trtcal.report.advice import clip_warnings
 from onnx_trtcal.report.mixed import mixed_in_cache
 from onnx_trtcal.report.page.facts import Risk
 from onnx_trtcal.report.page.words import decibels
-from onnx_trtcal.report.summary import SETTLED, settled_line, warnings
+from onnx_trtcal.report.summary import warnings
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:

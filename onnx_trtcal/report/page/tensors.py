@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.methods.compare import comparable_methods, compare_methods
+from onnx_trtcal.methods.compare import comparable_methods
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.report.page.facts import Beside, Moved, TensorFacts, Threshold
 from onnx_trtcal.report.page.weights import weights_of
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.methods.compare import Row
     from onnx_trtcal.report.page.material import Material
     from onnx_trtcal.report.page.measured import MeasuredTensor, Ranked, RankedHarm
     from onnx_trtcal.report.page.network import Network, Unit
@@ -28,54 +29,63 @@ _PRODUCT = "Gemm before its bias"
 def tensors_of(material: Material, network: Network) -> tuple[TensorFacts, ...]:
     """The facts of every observed tensor, in graph order; flags are still to come."""
     joined = _Joined.of(material, network)
+    thresholds = _thresholds(material.source.calibration, network)
     found = []
     for at, (name, unit) in enumerate(network.units.items()):
+        product = name in network.plan.products
         facts = TensorFacts(
             key=f"t{at}",
             name=name,
-            op=_PRODUCT if name in network.plan.products else unit.op,
+            op=_PRODUCT if product else unit.op,
             node=unit.node,
-            precision=unit.precision,
-            why=unit.why,
+            precision="" if product else unit.precision,
+            why="" if product else unit.why,
             members=tuple(joined.members.get(name, ())),
-            product=name in network.plan.products,
+            product=product,
         )
-        found.append(joined.completed(_scaled(facts, material, joined.rows.get(name)), unit))
+        found.append(joined.completed(_scaled(facts, material, thresholds.get(name, ())), unit))
     return tuple(found)
 
 
-def _scaled(facts: TensorFacts, material: Material, row: Row | None) -> TensorFacts:
+def _scaled(facts: TensorFacts, material: Material, thresholds: tuple[Threshold, ...]) -> TensorFacts:
     """With the scale, and with what is known of the range."""
     name, calibration = facts.name, material.source.calibration
-    scale = material.source.scales.get(name)
-    if calibration is None or row is None:
-        threshold = None if scale is None else scale * QUANTIZED_MAX
-        return replace(facts, scale=scale, threshold=threshold)
-    item = calibration.scales[name]
+    if calibration is None:
+        scale = material.source.scales.get(name)
+        return replace(facts, scale=scale, threshold=None if scale is None else scale * QUANTIZED_MAX)
+    item, histogram = calibration.scales[name], calibration.histograms[name]
     return replace(
         facts,
         scale=item.scale,
         threshold=item.threshold,
         method=item.method,
-        amax=row.amax,
-        histogram=calibration.histograms[name],
-        values=row.values,
-        thresholds=_thresholds(row, calibration),
+        amax=histogram.amax,
+        histogram=histogram,
+        values=histogram.total,
+        thresholds=thresholds,
     )
 
 
-def _thresholds(row: Row, calibration: Calibration) -> tuple[Threshold, ...]:
-    if not row.values:
-        return ()
-    item = calibration.scales[row.tensor]
-    found = [
-        Threshold(method, value, row.scores[method].clipped, row.scores[method].sqnr, method == item.method)
-        for method, value in row.thresholds.items()
-    ]
-    if all(not each.chosen for each in found):
-        own = score(calibration.histograms[row.tensor], item.threshold)
-        found.append(Threshold(item.method, item.threshold, own.clipped, own.sqnr, chosen=True))
-    return tuple(sorted(found, key=lambda each: (each.value, each.label)))
+def _thresholds(calibration: Calibration | None, network: Network) -> dict[str, tuple[Threshold, ...]]:
+    """Of every tensor that held a value, the thresholds of all methods, the smallest first."""
+    if calibration is None:
+        return {}
+    methods = comparable_methods()
+
+    def solved(name: str) -> tuple[Threshold, ...]:
+        item, histogram = calibration.scales[name], calibration.histograms[name]
+        if not histogram.total:
+            return ()
+        found = {str(each): each.solve(histogram) for each in methods if str(each) != item.method}
+        values = sorted({**found, item.method: item.threshold}.items(), key=lambda each: (each[1], each[0]))
+        scores = [score(histogram, threshold) for _, threshold in values]
+        return tuple(
+            Threshold(method, threshold, of.clipped, of.sqnr, method == item.method)
+            for (method, threshold), of in zip(values, scores, strict=True)
+        )
+
+    with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
+        return dict(zip(network.units, pool.map(solved, network.units), strict=True))
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,6 @@ class _Joined:
     Attributes:
         material: all of it.
         network: whose layers have weights.
-        rows: tensor -> what every method makes of it.
         members: tensor -> the tensors that take its scale, and why.
         measured: tensor -> its error, end to end.
         harms: node name or first output -> the rank of its group, and the damage.
@@ -93,7 +102,6 @@ class _Joined:
 
     material: Material
     network: Network
-    rows: Mapping[str, Row]
     members: Mapping[str, list[tuple[str, str]]]
     measured: Mapping[str, MeasuredTensor]
     harms: Mapping[str, tuple[int, RankedHarm]]
@@ -108,7 +116,6 @@ class _Joined:
         return cls(
             material,
             network,
-            _rows(material.source.calibration, network),
             members,
             measured,
             _harms(material.ranked),
@@ -150,16 +157,6 @@ class _Joined:
             return Moved(None, scale * QUANTIZED_MAX, scale * QUANTIZED_MAX, facts.scale / scale)
         item = before.scales[facts.name]
         return Moved(before.histograms[facts.name], item.threshold, item.amax, facts.scale / scale)
-
-
-def _rows(calibration: Calibration | None, network: Network) -> dict[str, Row]:
-    if calibration is None:
-        return {}
-    histograms = {name: calibration.histograms[name] for name in network.units}
-    rows = compare_methods(
-        histograms, network.plan.op_types, comparable_methods(), calibration.options.threads
-    )
-    return {row.tensor: row for row in rows}
 
 
 def _harms(ranked: Ranked | None) -> dict[str, tuple[int, RankedHarm]]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.report.page.material import Material
     from onnx_trtcal.report.page.measured import MeasuredBlock, MeasuredFigure
 
-__all__ = ["Evidence", "evidence_of", "verdict_of"]
+__all__ = ["Evidence", "evidence_of", "level_of_block", "verdict_of"]
 
 _SMALL_DROP, _LARGE_DROP = 0.01, 0.05  # points of accuracy, as shares
+_FEW_SAME = 0.95
 _MOST_RISKS = 6
 _ORDER: Sequence[Level] = ("bad", "caution", "unknown", "good")
 
@@ -79,7 +80,7 @@ def verdict_of(
         commands: of the page.
         flags: for `solve` and `calibrate`, that clip less where that is too hard; empty where it is not.
     """
-    level, because = _level(evidence)
+    level, because = _level(evidence), _because(evidence)
     if material.tuning is not None:
         level, because = _tuned(material, level, because)
     worst_risk = min((risk.level for risk in risks), key=_ORDER.index, default="good")
@@ -90,34 +91,41 @@ def verdict_of(
     return Verdict(level, _headline(level, material, risks), because, tuple(ranked[:_MOST_RISKS]), following)
 
 
-def _level(evidence: Evidence) -> tuple[Level, str]:
-    """How safe what was measured is, and the sentence that says so."""
+def _level(evidence: Evidence) -> Level:
+    """How safe what was measured is."""
     worst, drop = evidence.worst, evidence.drop
-    if worst is None and drop is None:
-        return "unknown", (
-            "Nothing has compared INT8 with FP32 at the outputs yet; this is what the ranges of the tensors tell."
-        )
+    noise: Level = "unknown" if worst is None else level_of_block(worst)
+    if drop is None:
+        differs = evidence.agreement is not None and evidence.agreement < _FEW_SAME
+        return "caution" if noise == "good" and differs else noise
+    lost = drop.fp32 - drop.int8
+    answers: Level = "good" if lost <= _SMALL_DROP else "caution" if lost <= _LARGE_DROP else "bad"
+    if answers == "good":
+        # Right labels say more of what the answers are worth than noise does.
+        return "caution" if noise == "bad" else "good"
+    return min(answers, noise, key=_ORDER.index)
+
+
+def level_of_block(block: MeasuredBlock) -> Level:
+    """How safe the noise of a part of the outputs is."""
+    return "good" if block.sqnr >= FINE else "caution" if block.sqnr >= LEAST else "bad"
+
+
+def _because(evidence: Evidence) -> str:
+    """The sentence that says what the level rests on."""
+    worst, drop = evidence.worst, evidence.drop
     parts: list[str] = []
-    levels: list[Level] = []
     if drop is not None:
-        lost = drop.fp32 - drop.int8
-        levels.append("good" if lost <= _SMALL_DROP else "caution" if lost <= _LARGE_DROP else "bad")
         parts.append(f"{drop.name} is {percent(drop.int8)} in INT8 and {percent(drop.fp32)} in FP32")
     if worst is not None:
-        kept = "good" if worst.sqnr >= FINE else "caution" if worst.sqnr >= LEAST else "bad"
-        # Labels say more of what the answers are worth than noise does.
-        levels.append(
-            "caution" if kept == "bad" and levels == ["good"] else "good" if levels == ["good"] else kept
-        )
-        of = (
-            "" if len(evidence.blocks) == 1 else f", the worst of {len(evidence.blocks)} parts of the outputs"
-        )
-        parts.append(f"{worst.name} keeps {decibels(worst.sqnr)}{of}")
+        count = len(evidence.blocks)
+        of = "" if count == 1 else f", the worst of {count} parts of the outputs"
+        parts.append(f"{worst.name} is left with {decibels(worst.sqnr)}{of}")
     if evidence.agreement is not None and drop is None:
         parts.append(f"{percent(evidence.agreement)} of the answers are the same")
-    level = min(levels, key=_ORDER.index)
-    text = "; ".join(parts)
-    return level, f"Measured on {many(evidence.samples, 'sample')}: {text}."
+    if not parts:
+        return "Nothing has compared INT8 with FP32 at the outputs yet; this is what the ranges of the tensors tell."
+    return f"Measured on {many(evidence.samples, 'sample')}: {'; '.join(parts)}."
 
 
 def _tuned(material: Material, level: Level, because: str) -> tuple[Level, str]:

@@ -13,7 +13,7 @@ def decibels(sqnr: float | None) -> str:
         return "–"
     if math.isinf(sqnr):
         return "exact" if sqnr > 0 else "nothing left"
-    return f"{sqnr:.1f} dB".replace("-", "−")
+    return f"{round(sqnr, 1) + 0.0:.1f} dB".replace("-", "−")
 
 
 def value(number: float | None) -> str:
@@ -34,6 +34,8 @@ def percent(share: float | None) -> str:
 
 def change(ratio: float) -> str:
     """What something was multiplied by: in percent, or as a factor where it at least doubled."""
+    if abs(ratio - 1) < 0.0005:
+        return "same"
     if ratio >= 2:
         return f"×{ratio:.3g}"
     return f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
