@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.report.page.words import change, decibels, percent, value
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Column", "columns_of"]
 
 _MOST = 6
+# What a phone has room for, the most telling first.
+_NARROW = ("error", "moved", "cache", "own", "kept", "threshold")
+_MOST_NARROW = 2
 _ENDLESS = 1e9  # what infinities are sorted as
 
 
@@ -30,7 +33,7 @@ class Column:
         number: of a tensor; None where there is none.
         text: the number as it is shown.
         falling: whether a click sorts the largest first.
-        wide: whether only wide screens show it.
+        wide: whether only wide screens show it; `columns_of` decides.
         spare: whether it gives way where there are many others; the details have it.
     """
 
@@ -70,7 +73,6 @@ _COLUMNS = (
         "share of the values beyond the threshold",
         lambda each: each.chosen.clipped if each.chosen else None,
         percent,
-        wide=True,
         spare=True,
     ),
     Column(
@@ -95,7 +97,6 @@ _COLUMNS = (
         "dB lost since what it is computed from",
         lambda each: each.lost if each.lost > 0 else None,
         decibels,
-        wide=True,
     ),
     Column(
         "harm",
@@ -127,4 +128,8 @@ def columns_of(page: Page) -> tuple[Column, ...]:
     found = [
         column for column in _COLUMNS if any(column.number(tensor) is not None for tensor in page.tensors)
     ]
-    return tuple(column for column in found if len(found) <= _MOST or not column.spare)
+    kept = [column for column in found if len(found) <= _MOST or not column.spare]
+    narrow = sorted((column.name for column in kept if column.name in _NARROW), key=_NARROW.index)[
+        :_MOST_NARROW
+    ]
+    return tuple(replace(column, wide=column.name not in narrow) for column in kept)

@@ -25,7 +25,6 @@ __all__ = [
     "TensorFacts",
     "Threshold",
     "Verdict",
-    "WeightFacts",
 ]
 
 Level = Literal["good", "caution", "bad", "unknown"]
@@ -104,19 +103,6 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class WeightFacts:
-    """The weights of a layer, channel by channel.
-
-    Attributes:
-        ranges: the least and the largest value of each output channel, and the dead ones.
-        spread: the largest magnitude of all channels over the median of the channels' own.
-    """
-
-    ranges: WeightRanges
-    spread: float
-
-
-@dataclass(frozen=True)
 class Beside:
     """What a cache beside the scales says of a tensor: its scale, and that over the own one."""
 
@@ -175,7 +161,7 @@ class TensorFacts:
         rank: of that group, 1 being the most damaging.
         beside: what the cache says.
         moved: what it was before.
-        weights: of the layer that makes it.
+        weights: ranges of the weights of the layer that makes it, channel by channel.
         flags: what is odd about it, the worst first.
         product: whether it is what a Gemm makes before it adds its bias.
     """
@@ -200,7 +186,7 @@ class TensorFacts:
     rank: int | None = None
     beside: Beside | None = None
     moved: Moved | None = None
-    weights: WeightFacts | None = None
+    weights: WeightRanges | None = None
     flags: tuple[Flag, ...] = ()
     product: bool = False
 

@@ -123,7 +123,7 @@ def _of_error(tensor: TensorFacts, *, left_out: bool) -> list[Flag]:
 
 
 def _of_weights(tensor: TensorFacts) -> list[Flag]:
-    dead = tensor.weights.ranges.dead if tensor.weights else ()
+    dead = tensor.weights.dead if tensor.weights else ()
     if not dead:
         return []
     return [Flag("unknown", many(len(dead), "dead channel"), "Channels whose weights are all next to zero.")]

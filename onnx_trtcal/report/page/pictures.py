@@ -107,7 +107,7 @@ def before(tensor: TensorFacts, moved: Moved) -> Figure | None:
 
 def weights(tensor: TensorFacts) -> Figure | None:
     """The ranges of the layer's weights, channel by channel; None where they are not known."""
-    return weight_ranges_figure(tensor.weights.ranges, _WIDTH) if tensor.weights else None
+    return weight_ranges_figure(tensor.weights, _WIDTH) if tensor.weights else None
 
 
 def glance(tensor: TensorFacts) -> Figure | None:

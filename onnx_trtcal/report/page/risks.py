@@ -27,6 +27,7 @@ __all__ = ["risks_of"]
 
 _MOST_NAMED = 5
 _MUCH_LOST = 3.0
+_FAR_MORE = 100.0  # times the least error
 
 
 def risks_of(
@@ -48,7 +49,7 @@ def risks_of(
         *_at_the_outputs(evidence),
         *_where_error_grows(tensors),
         *_in_the_cache(material),
-        *_in_the_ranges(material, overclipped, keys),
+        *_in_the_ranges(material, overclipped, keys, measured=evidence.worst is not None),
         *_in_float(material),
         *_between_runs(tensors),
     )
@@ -103,7 +104,7 @@ def _in_the_cache(material: Material) -> Iterator[Risk]:
 
 
 def _in_the_ranges(
-    material: Material, overclipped: Sequence[Overclipped], keys: Mapping[str, str]
+    material: Material, overclipped: Sequence[Overclipped], keys: Mapping[str, str], *, measured: bool
 ) -> Iterator[Risk]:
     calibration = material.source.calibration
     if calibration is None:
@@ -113,10 +114,9 @@ def _in_the_ranges(
         return
     found = list(overclipped)
     for text in clip_warnings(found, calibration):
-        key = keys.get(found[0].tensor, "")
-        yield Risk(
-            "bad" if found[0].times >= 100 or math.isinf(found[0].times) else "caution", _sentence(text), key
-        )
+        # What was measured at the outputs says more than ranges do.
+        serious = not measured and found[0].times >= _FAR_MORE
+        yield Risk("bad" if serious else "caution", _sentence(text), keys.get(found[0].tensor, ""))
     advised = {each.tensor for each in found}
     yield from _sentences(warnings(calibration, advised))
     yield from _sentences(mixed_in_cache(calibration))

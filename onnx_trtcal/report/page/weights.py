@@ -8,7 +8,6 @@ import numpy as np
 
 from onnx_trtcal.figures import WeightRanges
 from onnx_trtcal.qdq.weight_scales import DEAD
-from onnx_trtcal.report.page.facts import WeightFacts
 
 if TYPE_CHECKING:
     from onnx_trtcal.qdq.place.placement import Weight
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["weights_of"]
 
 
-def weights_of(network: Network, layer: str) -> WeightFacts | None:
+def weights_of(network: Network, layer: str) -> WeightRanges | None:
     """The weights of a layer.
 
     Args:
@@ -32,7 +31,7 @@ def weights_of(network: Network, layer: str) -> WeightFacts | None:
     )
 
 
-def _facts(weight: Weight, network: Network) -> WeightFacts | None:
+def _facts(weight: Weight, network: Network) -> WeightRanges | None:
     node = network.flow.node.get(weight.read.node)
     if node is None or weight.read.index >= len(node.inputs):
         return None
@@ -47,6 +46,4 @@ def _facts(weight: Weight, network: Network) -> WeightFacts | None:
     if not np.isfinite(magnitudes).all():
         return None
     dead = tuple(int(each) for each in np.flatnonzero(magnitudes < DEAD))
-    typical = float(np.median(magnitudes))
-    spread = float(magnitudes.max()) / typical if typical else 0.0
-    return WeightFacts(WeightRanges(weight.tensor, least, largest, dead, heading=False), spread)
+    return WeightRanges(weight.tensor, least, largest, dead)

@@ -14,6 +14,20 @@
 
   document.getElementById("tools").hidden = false;
 
+  // Readers of the page that go by how a table is laid out are told that it is one.
+  function giveRoles(row) {
+    row.setAttribute("role", "row");
+    for (const cell of row.cells) {
+      cell.setAttribute("role", { col: "columnheader", row: "rowheader" }[cell.scope] || "cell");
+    }
+  }
+  const table = document.getElementById("table");
+  table.setAttribute("role", "table");
+  for (const group of [table.tHead, body]) {
+    group.setAttribute("role", "rowgroup");
+    Array.from(group.rows).forEach(giveRoles);
+  }
+
   // What a filter shows.
   function fits(row) {
     if (filter === "flagged") return "f" in row.dataset;
@@ -71,6 +85,7 @@
       cell.colSpan = row.cells.length;
       cell.append(document.getElementById("d-" + row.id).content.cloneNode(true));
       detail.append(cell);
+      giveRoles(detail);
       details.set(row, detail);
       row.after(detail);
     }
