@@ -62,7 +62,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the page."""
     if len(args.scales) > 2:
-        raise OptionError(f"report shows one run or two, and these are {len(args.scales)}")
+        raise OptionError(
+            f"report shows one run or two, and these are {len(args.scales)}",
+            fix="add up the statistics of shards first: onnx-trtcal merge",
+        )
     output = args.output or f"{Path(args.model).stem}.report.html"
     read = [*args.scales, args.model, *args.evaluation, *([args.cache] if args.cache else [])]
     with destinations([output], read):

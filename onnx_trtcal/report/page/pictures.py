@@ -116,4 +116,4 @@ def glance(tensor: TensorFacts) -> Figure | None:
     if histogram is None or not histogram.amax:
         return None
     found = columns(histogram.counts, histogram.width, histogram.amax, _GLANCE)
-    return sparkline(found.heights, tensor.kept, "", 84, 20)
+    return sparkline(found.heights, tensor.kept, "magnitudes, and the threshold as a line", 84, 20)
