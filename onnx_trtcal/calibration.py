@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import settled_line
+from onnx_trtcal.counting.convergence import settled_line
 from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
 from onnx_trtcal.scales import named_tensors, unseen_text
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.figures.figure import Figure

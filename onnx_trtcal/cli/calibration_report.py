@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import settled_line
+from onnx_trtcal.counting.convergence import settled_line
 from onnx_trtcal.support.printable import shell_command
 from onnx_trtcal.support.wording import many
 

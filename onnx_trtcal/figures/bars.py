@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "BarChart", "bar_figure", "noise_bars"]
 
 _ROW, _BAR = 22, 12
-_LABELS = 0.5  # of the width, at most
+_LABELS, _TEXTS = 0.5, 0.3  # of the width, at most
 
 
 @dataclass(frozen=True)
@@ -94,22 +94,23 @@ def bar_figure(chart: BarChart, width: int = 640) -> Figure:
     """
     head, top = heading(chart.title, chart.note, width) if chart.heading else ("", 0)
     labels = [shortened(bar.label, _LABELS * width, bold=bar.emphasis) for bar in chart.bars]
+    texts = [shortened(bar.text, _TEXTS * width, bold=bar.emphasis) for bar in chart.bars]
     left = 10 + max(map(_wide, labels, chart.bars), default=0.0)
-    room = width - left - 8 - max((_wide(bar.text, bar) for bar in chart.bars), default=0.0)
+    room = width - left - 8 - max(map(_wide, texts, chart.bars), default=0.0)
     body = ""
-    for at, (bar, label) in enumerate(zip(chart.bars, labels, strict=True)):
+    for at, (bar, *words) in enumerate(zip(chart.bars, labels, texts, strict=True)):
         y = top + at * _ROW + 4
         body += target(
-            bar.key, bar.href, f"{bar.label}: {bar.text}", _row(bar, label, (left, room), y, width)
+            bar.key, bar.href, f"{bar.label}: {bar.text}", _row(bar, words, (left, room), y, width)
         )
     if not chart.bars:
         body = text(0, top + 18, "nothing to show", "d")
     height = top + _ROW * max(len(chart.bars), 1) + 6
-    words = "; ".join(f"{bar.label} {bar.text}" for bar in chart.bars[:10])
+    summary = "; ".join(f"{bar.label} {bar.text}" for bar in chart.bars[:10])
     left_out = len(chart.bars) - 10
-    words += f"; and {left_out} more" if left_out > 0 else ""
+    summary += f"; and {left_out} more" if left_out > 0 else ""
     return Figure(
-        chart.title, words, head + body, width, height, any(bar.key or bar.href for bar in chart.bars)
+        chart.title, summary, head + body, width, height, any(bar.key or bar.href for bar in chart.bars)
     )
 
 
@@ -117,7 +118,7 @@ def _wide(words: str, bar: Bar) -> float:
     return text_width(words, bold=bar.emphasis)
 
 
-def _row(bar: Bar, label: str, across: tuple[float, float], y: float, width: int) -> str:
+def _row(bar: Bar, words: Sequence[str], across: tuple[float, float], y: float, width: int) -> str:
     left, room = across
     share = min(max(bar.length, 0.0), 1.0) if math.isfinite(bar.length) else 1.0
     long = max(share * room, 1.0) if share else 0.0
@@ -125,8 +126,8 @@ def _row(bar: Bar, label: str, across: tuple[float, float], y: float, width: int
     if bar.key or bar.href:
         markup = element("rect", {"class": "hit", "y": y, "width": width, "height": _ROW})
     weight = "e" if bar.emphasis else "d" if bar.muted else ""
-    markup += text(left - 8, y + 15, label, weight, "end")
+    markup += text(left - 8, y + 15, words[0], weight, "end")
     if long:
         style = "c" if bar.emphasis else "o" if bar.muted else "b"
         markup += element("rect", {"class": style, "x": left, "y": y + 5, "width": long, "height": _BAR})
-    return markup + text(left + long + 6, y + 15, bar.text, weight)
+    return markup + text(left + long + 6, y + 15, words[1], weight)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.figures.style import STYLE, standalone_style
 from onnx_trtcal.figures.svg import element, escaped
 from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Figure"]
 
@@ -77,7 +81,7 @@ class Figure:
         # Inline, so that its text has the colour of the notebook's, light or dark.
         return f'<div style="max-width:{self.width}px"><style>{STYLE}</style>{self.markup}</div>'
 
-    def _svg(self, attributes: dict[str, str | float], head: str) -> str:
+    def _svg(self, attributes: Mapping[str, str | float], head: str) -> str:
         # What stands inside an image is not offered to the keyboard.
         role = "group" if self.interactive else "img"
         names = element("title", {}, escaped(self.title))

@@ -6,6 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.figures.svg import plain
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,11 +19,12 @@ _GAP = 4.0  # between a leader and its text, and between a text and the next
 
 def text_width(words: str, *, bold: bool = False) -> float:
     """How wide a text is at most, in user units: that of a wide font, since the font is the reader's."""
-    return (13.6 if bold else 12.0) * sum(map(_em, words))
+    return (13.6 if bold else 12.0) * sum(map(_em, plain(words)))
 
 
 def shortened(words: str, width: float, *, bold: bool = False) -> str:
     """The text without its middle where it is wider than `width`; both ends of a tensor's name tell something."""
+    words = plain(words)
     if text_width(words, bold=bold) <= width:
         return words
     keep = len(words)

@@ -12,16 +12,20 @@ from onnx_trtcal.support.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["element", "escaped", "number", "outline", "shown", "target", "text", "texts"]
+__all__ = ["element", "escaped", "number", "outline", "plain", "shown", "target", "text", "texts"]
 
 # What XML 1.0 cannot hold, not even as a reference. `printable` leaves no controls and no lone surrogates.
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def plain(words: str) -> str:
+    """Any text as it is shown, with whatever neither a terminal nor XML should get escaped: names come from models."""
+    return _NOT_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", printable(words))
+
+
 def escaped(words: str) -> str:
-    """Any text as the content of an element or of a quoted attribute: names come from models."""
-    clean = _NOT_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", printable(words))
-    return html.escape(clean)
+    """Any text as the content of an element or of a quoted attribute."""
+    return html.escape(plain(words))
 
 
 def number(value: float) -> str:

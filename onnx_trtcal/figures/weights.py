@@ -49,7 +49,7 @@ def weight_ranges(name: str, weight: np.ndarray, axis: int, *, heading: bool = T
         heading: whether name and note are drawn.
     """
     rows = np.moveaxis(np.asarray(weight), axis, 0)
-    rows = rows.reshape(rows.shape[0], -1).astype(np.float64)
+    rows = rows.astype(np.float64).reshape(rows.shape[0], rows.size // max(rows.shape[0], 1))
     if not rows.shape[1]:
         rows = np.zeros((rows.shape[0], 1))
     dead = tuple(np.flatnonzero(~rows.any(axis=1)).tolist())

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import SETTLED
+from onnx_trtcal.counting.convergence import SETTLED
 from onnx_trtcal.errors import listed
 from onnx_trtcal.report.page.facts import Flag
 from onnx_trtcal.report.page.words import change, decibels

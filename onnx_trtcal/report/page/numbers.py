@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import SETTLED
+from onnx_trtcal.counting.convergence import SETTLED
 from onnx_trtcal.report.page.facts import Number
 from onnx_trtcal.report.page.verdict import level_of_block
 from onnx_trtcal.report.page.words import decibels, percent

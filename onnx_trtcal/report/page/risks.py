@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.convergence import SETTLED, settled_line
+from onnx_trtcal.counting.convergence import SETTLED, settled_line
 from onnx_trtcal.errors import listed
 from onnx_trtcal.evaluation.end_result import FINE, LEAST
 from onnx_trtcal.report.advice import clip_warnings
