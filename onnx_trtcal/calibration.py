@@ -117,7 +117,7 @@ class Calibration:
             >>> from onnx_trtcal import calibrate
             >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy")
             >>> calibration.plot("input")
-            <Figure 'Distribution of input', 640x232>
+            <Figure 'Distribution of input', 640x235>
 
         Args:
             tensor: its name; a tensor that takes the scale of another is shown by that one.
