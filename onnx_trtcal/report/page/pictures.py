@@ -50,7 +50,8 @@ def network(page: Page) -> Figure | None:
         )
         for each in shown
     )
-    return network_figure(Network(points, "Network", heading=False), 1040)
+    measure = "SQNR in dB" if measured else "SQNR in dB of each tensor by itself"
+    return network_figure(Network(points, "Network", heading=False, measure=measure), 1040)
 
 
 def blocks(found: Sequence[MeasuredBlock]) -> Figure | None:
