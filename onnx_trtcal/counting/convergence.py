@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["FIRST_VERDICT", "SETTLED", "Movement", "Watch", "final_marks", "growing_marks", "moved", "settled_line"]
+__all__ = [
+    "FIRST_VERDICT",
+    "SETTLED",
+    "Movement",
+    "Watch",
+    "final_marks",
+    "growing_marks",
+    "moved",
+    "settled_line",
+]
 
 Thresholds: TypeAlias = Mapping[str, float]
 
