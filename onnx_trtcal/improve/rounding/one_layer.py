@@ -9,9 +9,9 @@ import numpy as np
 
 from onnx_trtcal.improve.rounding.bias_shift import channel_means, find_shift
 from onnx_trtcal.improve.rounding.chain import Step
-from onnx_trtcal.improve.rounding.covariance import Covariance
 from onnx_trtcal.improve.rounding.gptq import round_rows
-from onnx_trtcal.improve.rounding.operands import spread_over
+from onnx_trtcal.search.covariance import Covariance
+from onnx_trtcal.search.layer_rows import spread_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

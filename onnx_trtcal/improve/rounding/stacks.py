@@ -62,9 +62,7 @@ def most_together(
     return min(max(_VALUES // max(*(array.size for array in values), 1), 1), _MOST)
 
 
-def stack_samples(
-    samples: Sequence[Feeds], fit: Iterable[int], back: Iterable[int], together: int
-) -> Stacks:
+def stack_samples(samples: Sequence[Feeds], fit: Iterable[int], back: Iterable[int], together: int) -> Stacks:
     """Samples in stacks of those to fit to and of those held back, in their order.
 
     Args:
