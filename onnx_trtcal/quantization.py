@@ -170,6 +170,17 @@ def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:
     return replace(_quantized(made.source, qdq, made.rounding), equalization=made.equalization)
 
 
+def rounded(made: Quantization, data: Any, qdq: QdqOptions, listener: Listener) -> Quantization:
+    """The same model by the same scales, its weights rounded on the data that it was calibrated on.
+
+    Raises:
+        DataError: from reading the data.
+        ModelError: only a part of the model runs.
+    """
+    rounding = round_on_data(made.source, data, qdq, listener)
+    return replace(_quantized(made.source, qdq, rounding), equalization=made.equalization)
+
+
 def dequantize(model: str | Path | onnx.ModelProto, *, symmetric_only: bool = False) -> Dequantized:
     """Takes a Q/DQ model apart into a float model and a scale per tensor: `onnx-trtcal dequantize MODEL`.
 

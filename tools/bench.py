@@ -4,6 +4,7 @@
     python tools/bench.py MODEL.onnx [DATA]            another model; DATA: a folder of .npy, or a stack in one
     python tools/bench.py --scale                      growth with samples, tensors and batch
     python tools/bench.py --kernel                     the counting kernel alone, one thread
+    python tools/bench.py --search [CASES.toml]        auto, easyquant, --round and tune as multiples of collecting
     python tools/bench.py --modelopt VENV/bin/python   NVIDIA ModelOpt, too, from an environment that has it
 
 Every measurement is a process of its own, so that its peak of resident memory is its own. A round measures every
@@ -42,6 +43,15 @@ def main() -> None:
     parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
     parser.add_argument("--scale", action="store_true", help="measure growth instead")
     parser.add_argument("--kernel", action="store_true", help="measure the counting kernel instead")
+    parser.add_argument(
+        "--search",
+        nargs="?",
+        const="",
+        metavar="CASES",
+        help="measure auto, easyquant, --round and tune as multiples of collecting, on the bundled models or on the "
+        "cases of a file as compare_tools.py takes it",
+    )
+    parser.add_argument("--jobs", metavar="NAMES", help="with --search: some of auto,easyquant,round,tune")
     parser.add_argument("--quick", action="store_true", help="a short run, to see that everything works")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -56,12 +66,26 @@ def main() -> None:
         print(kernel_tables(_say, quick=args.quick))
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        if args.scale:
+        if args.search is not None:
+            print(search_costs(args))
+        elif args.scale:
             from bench.scale import scale_tables
 
             print(scale_tables(Path(scratch), args.threads, _say, quick=args.quick))
         else:
             compare(args, Path(scratch))
+
+
+def search_costs(args: argparse.Namespace) -> str:
+    """What searches take, as a table."""
+    from bench.search_cost import JOBS, bundled, search_table
+    from compare.cases import read_cases
+
+    jobs = args.jobs.split(",") if args.jobs else JOBS[1:]
+    if unknown := sorted(set(jobs) - set(JOBS)):
+        raise SystemExit(f"--jobs knows {', '.join(JOBS[1:])}, not {', '.join(unknown)}")
+    cases = read_cases(Path(args.search), None) if args.search else bundled()[: 1 if args.quick else None]
+    return search_table(cases, jobs, args.threads, _say)
 
 
 def compare(args: argparse.Namespace, folder: Path) -> None:

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["Work", "compared_samples", "default_runs", "lone_samples", "most_samples", "multiply_adds"]
+__all__ = [
+    "Work",
+    "compared_samples",
+    "default_runs",
+    "lone_samples",
+    "most_samples",
+    "multiply_adds",
+    "multiply_adds_of",
+]
 
 _RUNS_PER_SAMPLE, _FEWEST_COUNTED = 10, 32
 # Samples times multiply-adds.
@@ -73,7 +81,7 @@ def multiply_adds(graph: gs.Graph) -> int | None:
 
     A free first axis counts as 1: it is the batch. A fixed one counts as it is: a single sample fills it.
     """
-    costs = [_cost(node) for node in graph.nodes]
+    costs = [multiply_adds_of(node) for node in graph.nodes]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None
 
@@ -88,7 +96,9 @@ class Work:
     def __init__(self, graph: gs.Graph) -> None:
         counted = multiply_adds(graph)
         self._costs = {
-            node.outputs[0].name: (_cost(node) or 0) if counted else 1 for node in graph.nodes if node.outputs
+            node.outputs[0].name: (multiply_adds_of(node) or 0) if counted else 1
+            for node in graph.nodes
+            if node.outputs
         }
         self._all = max(sum(self._costs.values()), 1)
 
@@ -97,7 +107,8 @@ class Work:
         return sum(self._costs.get(name, 0) for name in first_outputs) / self._all
 
 
-def _cost(node: gs.Node) -> int | None:
+def multiply_adds_of(node: gs.Node) -> int | None:
+    """The multiply-adds of a node for one sample: 0 where it is no weighted op, None where a shape is not known."""
     op = WEIGHTED.get(kind(node))
     if op is None or len(node.inputs) < 2:
         return 0

@@ -101,8 +101,10 @@ class PairedNetwork:
         """The positions of feeds to run together."""
         found: list[list[int]] = []
         last_stacks = False
+        # Variants of a sample share its feeds.
+        stackable = {id(each): self._stacks(each) for each in {id(each): each for each in feeds}.values()}
         for at, each in enumerate(feeds):
-            stacks = self.lanes > 1 and same_shapes(self._stacked(self._example), self._stacked(each))
+            stacks = stackable[id(each)]
             if stacks and last_stacks and len(found[-1]) < self.lanes:
                 found[-1].append(at)
             else:
@@ -133,6 +135,9 @@ class PairedNetwork:
         together = {**feeds[0], **stack([self._stacked(each) for each in feeds]), **scale_feeds(rows)}
         parts = [split(array, lanes) for array in self._session.run(together, _WHERE)]
         return [self._floats([part[lane] for part in parts]) for lane in range(lanes)]
+
+    def _stacks(self, feeds: Feeds) -> bool:
+        return self.lanes > 1 and same_shapes(self._stacked(self._example), self._stacked(feeds))
 
     def _stacked(self, feeds: Feeds) -> dict[str, np.ndarray]:
         return {name: array for name, array in feeds.items() if name not in self._shared}

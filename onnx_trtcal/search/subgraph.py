@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.qdq.place.placement import Read
 
-__all__ = ["ExportedGraph", "Subgraph"]
+__all__ = ["ExportedGraph"]
 
 
 class ExportedGraph:
@@ -140,42 +140,3 @@ class ExportedGraph:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
         arrays = {name: array for name, array in self._split.arrays.items() if name in used}
         return Probe(proto.SerializeToString(), arrays, self._split.directory, tuple(wanted))
-
-
-class Subgraph:
-    """Some nodes of a graph, with inputs of their own where they are to read something else than they did.
-
-    Args:
-        graph: the whole graph.
-        nodes: positions of the nodes, in running order.
-        reads: tensor -> the reads of it that are to see what is put in its place.
-        wanted: tensors that the nodes make.
-        known: tensors of `reads` whose values do not depend on the sample, such as weights.
-
-    Attributes:
-        replaceable: tensor of `reads` -> the input that stands for it.
-        rewired: (first output of a node, position of its input) -> the input that it reads there.
-        boundary: the other tensors that the nodes read and do not make.
-        given: those of both that are inputs of the whole graph.
-        computed: those of both that the whole graph computes.
-    """
-
-    def __init__(
-        self,
-        graph: ExportedGraph,
-        nodes: Sequence[int],
-        reads: Mapping[str, Iterable[Read]],
-        wanted: Sequence[str],
-        known: Iterable[str] = (),
-    ) -> None:
-        self.graph, self.nodes, self.wanted = graph, nodes, wanted
-        self.replaceable = {tensor: f"{tensor}@quantized" for tensor in reads}
-        self.rewired = {
-            (read.node, read.index): self.replaceable[tensor] for tensor, of in reads.items() for read in of
-        }
-        self.boundary = graph.boundary(nodes, frozenset(self.rewired))
-        needed = dict.fromkeys((*self.replaceable, *self.boundary))
-        for name in known:
-            del needed[name]
-        self.given = tuple(name for name in needed if name in graph.inputs)
-        self.computed = tuple(name for name in needed if name not in graph.inputs)

@@ -35,8 +35,11 @@ def climb(trials: Trials) -> None:
 
 
 def _methods(trials: Trials) -> bool:
-    if any(_reached(trials, Setting(method)) for method in _FROM_HISTOGRAMS):
-        return True
+    for number, method in enumerate(_FROM_HISTOGRAMS):
+        if _reached(trials, Setting(method)):
+            return True
+        if number == 0:
+            trials.say_what_follows()
     return trials.has_time_for("auto") and _reached(trials, Setting("auto"))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.pipeline import calibrate
-from onnx_trtcal.quantization import quantize, requantized
+from onnx_trtcal.quantization import quantize, requantized, rounded
 from onnx_trtcal.scale_source import solve
+from onnx_trtcal.support.wording import duration
 from onnx_trtcal.tuning.clock import StepListener
 from onnx_trtcal.tuning.cost import compiler_missing, cost_of, engine_of
 from onnx_trtcal.tuning.score import Score
@@ -34,6 +35,8 @@ __all__ = ["Trials"]
 
 _SEARCH_RUNS = 12
 """A search takes about ten runs over the data for the one that collects histograms, and something around them."""
+_RUNS_TO_FOLLOW, _STEPS_TO_FOLLOW = 5 * _SEARCH_RUNS, 9
+"""After the first step: three searches, rounding twice, and all that is scored, before any layer stays in float."""
 _SEARCHED = ("auto", "easyquant")
 """Methods that run the model: they are given the data, and not the histograms of a run before."""
 
@@ -131,6 +134,18 @@ class Trials:
         self._told.say(f"- {method}: left out: it would take longer than the {left:.0f} s that are left")
         return False
 
+    def say_what_follows(self) -> None:
+        """Says, when one step is done, how long those that may follow it will take."""
+        if not self._collecting or not self.steps:
+            return
+        scoring = max(self.steps[0].seconds - self._collecting, 0.0)
+        most = _RUNS_TO_FOLLOW * self._collecting + _STEPS_TO_FOLLOW * scoring
+        self._told.say(
+            "what may follow until the target is met: other methods, auto, channels evened out, weights rounded: "
+            f"{duration(most)} at most, if each step takes as long as the first one lets expect; then layers in "
+            "floating point; --budget ends it earlier"
+        )
+
     def made(self, setting: Setting) -> Quantization:
         """The Q/DQ model of a setting, which is made again unless it is the best so far or was the last one made."""
         for kept in (self._last, self._of_best):
@@ -183,6 +198,9 @@ class Trials:
             if setting.exclude:
                 # What is quantized plays no part in the search for thresholds.
                 return requantized(self.made(replace(setting, exclude=())), qdq)
+        if setting.round and (setting.equalize != "off" or setting.method in _SEARCHED):
+            # Rounding comes last: what was made without it is what it begins with.
+            return rounded(self.made(replace(setting, round=False)), self._data, qdq, self.listener)
         return quantize(self._model, self._data, options, qdq, listener=self.listener)
 
     def _solved(self, setting: Setting) -> Calibration:

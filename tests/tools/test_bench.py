@@ -119,3 +119,15 @@ def test_what_cannot_be_measured_is_refused(
     )
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.tools
+@pytest.mark.slow
+def test_searches_are_told_as_multiples_of_collecting() -> None:
+    ((heading, row),) = bench("--search", "--quick", "--jobs", "auto,round")
+    assert heading == ["model", "collect, s", "auto, s", "round, s"]
+    assert row[0] == "digits_mlp"
+    collecting = float(row[1])
+    for cell in row[2:]:
+        seconds, _, multiple = cell.partition(" (×")
+        assert float(seconds) / collecting == pytest.approx(float(multiple.partition(",")[0]), rel=0.05)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from bench import ours, peers, search
+from bench import ours, peers, search, search_cost
 from bench.process import Spec, Timer, peak_memory
 
 __all__ = ["CONTENDERS", "run_child"]
@@ -24,6 +24,7 @@ CONTENDERS = {
     "first-sample": ours.first_sample,
     "our-search": search.our_search,
     "ort-search": search.ort_search,
+    **{f"search-{job}": search_cost.search_job for job in search_cost.JOBS},
 }
 
 

@@ -33,6 +33,7 @@ class Spec:
         name: the model's input.
         samples, batch, threads: how many.
         scratch: folder to write to.
+        test: path of data to measure on, for what needs it.
         born: when the process was started, by `time.monotonic`, which all processes share.
     """
 
@@ -44,6 +45,7 @@ class Spec:
     batch: int = 8
     threads: int = 1
     scratch: str = ""
+    test: str = ""
     born: float = 0.0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx_trtcal.graph.constants import Constants
 from onnx_trtcal.graph.view import kind, numpy_type
 from onnx_trtcal.graph.weighted import WEIGHTED
-from onnx_trtcal.improve.rounding.operands import rows_of
+from onnx_trtcal.search.layer_rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from onnx_trtcal.graph.groups.group import Group
-    from onnx_trtcal.improve.rounding.operands import Rows
     from onnx_trtcal.qdq.place.placement import Placement, Weight
+    from onnx_trtcal.search.layer_rows import Rows
 
 __all__ = ["BiasPlace", "RoundedLayer", "rounded_layers"]
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from onnx_trtcal.improve.rounding.bias_shift import channel_means, find_shift
 from onnx_trtcal.improve.rounding.chain import Step
-from onnx_trtcal.improve.rounding.covariance import Covariance
 from onnx_trtcal.improve.rounding.gptq import round_rows
-from onnx_trtcal.improve.rounding.operands import spread
+from onnx_trtcal.search.covariance import Covariance
+from onnx_trtcal.search.layer_rows import spread_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,15 +100,15 @@ class LayerRun:
 
 
 def find_codes(
-    layer: RoundedLayer, codes: Codes, activations: Iterator[np.ndarray], count: int, limit: int
+    layer: RoundedLayer, codes: Codes, activations: Iterator[np.ndarray], counts: Sequence[int], limit: int
 ) -> Codes | None:
     """The layer's weights rounded by GPTQ.
 
     Args:
         layer: the layer.
         codes: its weights rounded to the nearest.
-        activations: what it reads in the quantized net, as integers, sample by sample.
-        count: how many samples.
+        activations: what it reads in the quantized net, as integers, stack by stack.
+        counts: how many samples each stack holds.
         limit: the largest magnitude of an integer.
 
     Returns:
@@ -119,11 +119,12 @@ def find_codes(
         return None
     most = min(max(_PER_COLUMN * rows.columns, _FEWEST_ROWS), _MOST_ROWS)
     covariance = Covariance(rows.groups, rows.columns)
-    for turn, values in enumerate(activations):
-        wanted = spread(rows.count(values), -(-most // count), turn)
-        covariance.add(rows.rows(values, wanted))
+    share, turn = -(-most // sum(counts)), 0
+    for values, count in zip(activations, counts, strict=True):
+        covariance.add(rows.rows(values, spread_over(rows.count(values), count, share, turn)))
+        turn += count
     matrix = rows.matrix(layer.values.astype(np.float64) / codes.scales.astype(np.float64))
-    rounded = [round_rows(each, covariance.sums[group], limit) for group, each in enumerate(matrix)]
+    rounded = [round_rows(each, sums, limit) for each, sums in zip(matrix, covariance.sums, strict=True)]
     return Codes(rows.weight_of(np.stack(rounded)).astype(np.int8), codes.scales)
 
 
@@ -133,6 +134,7 @@ def shift_of(
     weight: np.ndarray,
     exact: Callable[[int], np.ndarray],
     samples: Sequence[int],
+    counts: Sequence[int],
 ) -> np.ndarray:
     """The shift of every channel of a layer's bias, float64[channels].
 
@@ -140,12 +142,13 @@ def shift_of(
         layer: the layer.
         run: runs it.
         weight: its weights, dequantized.
-        exact: sample -> the layer's output behind the activation in floating point.
-        samples: those to match on.
+        exact: stack -> the layer's output behind the activation in floating point.
+        samples: the stacks to match on.
+        counts: how many samples each of them holds.
     """
     taken, wanted = [], []
-    rank = 0
-    for turn, sample in enumerate(samples):
+    rank, turn = 0, 0
+    for sample, count in zip(samples, counts, strict=True):
         target = exact(sample)
         values = run.before_activation(sample, weight)
         axis, rank = values.ndim + layer.channel_axis, values.ndim
@@ -153,7 +156,8 @@ def shift_of(
             np.moveaxis(each, axis, -1).reshape(-1, values.shape[axis]) for each in (values, target)
         )
         most = min(max(_PLACES_OF_ALL // values.shape[axis], _FEWEST_PLACES), _MOST_PLACES)
-        places = spread(len(flat), -(-most // len(samples)), turn)
+        places = spread_over(len(flat), count, -(-most // sum(counts)), turn)
+        turn += count
         taken.append(flat[places])
         wanted.append(flat_target[places])
     axis = rank + layer.channel_axis

@@ -18,15 +18,19 @@ from onnx_trtcal.fidelity.distance import decibels
 from onnx_trtcal.improve.rounding.chains import Chains
 from onnx_trtcal.improve.rounding.layer import RoundedLayer, rounded_layers
 from onnx_trtcal.improve.rounding.one_layer import Codes, LayerRun, error_power, find_codes, shift_of
+from onnx_trtcal.improve.rounding.stacks import most_together, stack_samples
 from onnx_trtcal.qdq.given_weights import GivenBias, GivenWeights
 from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_limit
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
+from onnx_trtcal.search.subgraph import ExportedGraph
+from onnx_trtcal.support.blas import one_blas_thread
 from onnx_trtcal.support.temporary_folder import TemporaryFolder
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onnx_trtcal.improve.rounding.stacks import Stacks
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.scale_source import ScaleSource
     from onnx_trtcal.search.subgraph_runner import SessionOptions
@@ -123,16 +127,19 @@ def round_weights(
     )
     layers = rounded_layers(found.folded.folded, found.folded.groups, quantized.placement)
     limit = weight_limit(qdq.weight_bits)
+    graph = ExportedGraph(found.folded.folded, found.folded.model)
+    together = most_together(graph, layers, samples, session_options)
+    stacks = stack_samples(samples, *held_back(len(samples)), together)
     before = 0.0
     for biases in (True, False):
         with TemporaryFolder() as folder:
-            chains = Chains(found.folded, quantized, samples, session_options, folder)
-            rounder = _Rounder(chains, weight_scales, limit, biases=biases)
-            with listener.progress(len(layers), "rounding") as advance:
+            chains = Chains(found.folded, quantized, stacks.feeds, session_options, folder)
+            rounder = _Rounder(chains, stacks, weight_scales, limit, biases=biases)
+            with one_blas_thread(), listener.progress(len(layers), "rounding") as advance:
                 for layer in chains.ordered(layers):
                     rounder.round(layer)
                     advance(1)
-            before, after = chains.output_errors(rounder.back)
+            before, after = chains.output_errors(stacks.back)
             chains.close()
         if after < before:
             given = GivenWeights(weight_scales, rounder.integers, rounder.biases)
@@ -146,22 +153,29 @@ class _Rounder:
     """Settles layer after layer, and notes what was found.
 
     Args:
-        chains: both graphs.
+        chains: both graphs, which run stacks.
+        stacks: the samples.
         weight_scales: weight -> its scales.
         limit: the largest magnitude of an integer.
         biases: whether to correct them.
 
     Attributes:
-        back: the samples held back.
         integers: weight -> those that were kept.
         biases: first output of a node -> the bias that was kept.
     """
 
     def __init__(
-        self, chains: Chains, weight_scales: Mapping[str, np.ndarray], limit: int, *, biases: bool
+        self,
+        chains: Chains,
+        stacks: Stacks,
+        weight_scales: Mapping[str, np.ndarray],
+        limit: int,
+        *,
+        biases: bool,
     ) -> None:
         self._chains, self._scales, self._limit, self._corrects = chains, weight_scales, limit, biases
-        self._fit, self.back = held_back(len(chains.int8.samples))
+        self._fit, self._back = stacks.fit, stacks.back
+        self._counts = [stacks.counts[at] for at in stacks.fit]
         self.integers: dict[str, np.ndarray] = {}
         self.biases: dict[str, GivenBias] = {}
 
@@ -175,25 +189,25 @@ class _Rounder:
         best = Codes(quantize_weight(layer.values, self._scales[name], axis, self._limit), along)
         run = LayerRun(layer, int8, best.values(dtype))
 
-        def target(sample: int) -> np.ndarray:
-            return exact.feeds(sample)[layer.output]
+        def target(stack: int) -> np.ndarray:
+            return exact.feeds(stack)[layer.output]
 
         def error(weight: np.ndarray, shift: np.ndarray | None) -> float:
-            return sum(error_power(run.output(each, weight, shift), target(each)) for each in self.back)
+            return sum(error_power(run.output(each, weight, shift), target(each)) for each in self._back)
 
         least, shift = error(best.values(dtype), None), None
         read = self._chains.integers(layer, self._fit)
-        found = None if read is None else find_codes(layer, best, read, len(self._fit), self._limit)
+        found = None if read is None else find_codes(layer, best, read, self._counts, self._limit)
         if found is not None and (by_found := error(found.values(dtype), None)) < least:
             best, least = found, by_found
             self.integers[name] = found.integers
         weight = best.values(dtype)
         if layer.bias is not None and self._corrects:
-            tried = shift_of(layer, run, weight, target, self._fit)
+            tried = shift_of(layer, run, weight, target, self._fit, self._counts)
             if tried.any() and error(weight, tried) < least:
                 shift = tried
                 self.biases[layer.bias.node] = GivenBias(layer.bias.index, layer.bias.shifted(shift))
         nodes = [int8.position(each) for each in layer.nodes]
         everything = range(len(int8.samples))
-        int8.put(nodes, layer.output, (run.output(sample, weight, shift) for sample in everything))
+        int8.put(nodes, layer.output, (run.output(stack, weight, shift) for stack in everything))
         self._chains.sweep()

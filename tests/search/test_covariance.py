@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_trtcal.improve.rounding.covariance import Covariance
+from onnx_trtcal.search.covariance import Covariance
 
 
 def test_sums_are_exact_in_any_order_and_in_any_pieces() -> None:

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.improve.rounding.operands import rows_of, spread
+from onnx_trtcal.search.layer_rows import rows_of, spread
 
 RANDOM = np.random.default_rng(0)
 

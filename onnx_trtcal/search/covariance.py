@@ -22,21 +22,36 @@ class Covariance:
         columns: integers per row.
 
     Attributes:
-        sums: float64[groups, columns, columns], whole numbers below 2^53.
         rows: how many rows were added per group.
     """
 
     def __init__(self, groups: int, columns: int) -> None:
-        self.sums = np.zeros((groups, columns, columns))
+        self._sums = np.zeros((groups, columns, columns))
+        self._waiting: list[np.ndarray] = []
         self.rows = 0
 
     def add(self, rows: np.ndarray) -> None:
-        """Adds rows.
+        """Adds rows; they may wait for others, since one large product costs less than several small ones.
 
         Args:
             rows: float32[groups, rows, columns], whole numbers from -127 to 127.
         """
         self.rows += rows.shape[1]
+        self._waiting.append(rows)
+        if sum(each.shape[1] for each in self._waiting) >= _EXACT_ROWS:
+            self._multiply()
+
+    @property
+    def sums(self) -> np.ndarray:
+        """float64[groups, columns, columns], whole numbers below 2^53."""
+        self._multiply()
+        return self._sums
+
+    def _multiply(self) -> None:
+        if not self._waiting:
+            return
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting, axis=1)
+        self._waiting.clear()
         for start in range(0, rows.shape[1], _EXACT_ROWS):
             part = rows[:, start : start + _EXACT_ROWS]
-            self.sums += part.transpose(0, 2, 1) @ part
+            self._sums += part.transpose(0, 2, 1) @ part

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import onnx_graphsurgeon as gs
 
-__all__ = ["ConvolutionRows", "ProductRows", "Rows", "rows_of", "spread"]
+__all__ = ["ConvolutionRows", "ProductRows", "Rows", "rows_of", "spread", "spread_over"]
 
 
 @dataclass(frozen=True)
@@ -186,3 +186,18 @@ def spread(count: int, most: int, turn: int) -> np.ndarray:
     # Multiples of the golden ratio fill the unit interval evenly.
     phase = (turn * 0.6180339887498949) % 1.0
     return ((np.arange(most) + phase) * (count / most)).astype(np.int64)
+
+
+def spread_over(count: int, items: int, most: int, turn: int) -> np.ndarray:
+    """The same for items that lie one after another, each with a turn of its own.
+
+    Args:
+        count: how many numbers there are for all items.
+        items: how many items; where they do not divide the numbers evenly, they count as one.
+        most: so many numbers of an item at most.
+        turn: of the first item.
+    """
+    each, left = divmod(count, items)
+    if left:
+        return spread(count, most * items, turn)
+    return np.concatenate([spread(each, most, turn + at) + at * each for at in range(items)])
