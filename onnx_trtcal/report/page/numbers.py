@@ -88,5 +88,5 @@ def _cache(material: Material) -> list[Number]:
     costly = sum(gap.costs != "no" for gap in coverage.gaps)
     level: Level = "bad" if costly else "good"
     return [
-        Number("missing in the cache", f"{costly:,}", f"{len(coverage.covered):,} tensors covered", level)
+        Number("the cache lacks", f"{costly:,}", f"{len(coverage.covered):,} tensors covered", level)
     ]
