@@ -36,14 +36,14 @@ def _outputs(evidence: Evidence) -> list[Number]:
     found = []
     worst = evidence.worst
     if worst is not None:
-        found.append(Number("worst output part", decibels(worst.sqnr), worst.name, level_of_block(worst)))
-    for each in evidence.figures[:2]:
+        found.append(Number("worst output", decibels(worst.sqnr), worst.name, level_of_block(worst)))
+    for each in evidence.figures[:1]:
         if each.share:
             found.append(Number(each.name, percent(each.int8), f"{percent(each.fp32)} in FP32"))
         else:
             found.append(Number(each.name, f"{each.int8:.5g}", f"{each.fp32:.5g} in FP32"))
     if evidence.agreement is not None:
-        found.append(Number("same answers", percent(evidence.agreement), "INT8 against FP32"))
+        found.append(Number("same answers", percent(evidence.agreement), "as in FP32"))
     return found
 
 
@@ -61,9 +61,7 @@ def _layers(network: Network) -> list[Number]:
 
 
 def _ranges(material: Material, tensors: Sequence[TensorFacts]) -> list[Number]:
-    found = [
-        Number("tensors with a scale", f"{len(material.source.scales):,}", f"{len(tensors):,} of their own")
-    ]
+    found = [Number("scales", f"{len(material.source.scales):,}", f"{len(tensors):,} of their own")]
     calibration = material.source.calibration
     if calibration is None:
         return found
@@ -77,7 +75,7 @@ def _ranges(material: Material, tensors: Sequence[TensorFacts]) -> list[Number]:
     clipped = [each for each in tensors if each.kept is not None and each.kept < 1 and not each.product]
     if clipped:
         hardest = min(clipped, key=lambda each: each.kept or 0.0)
-        found.append(Number("hardest clip", percent(hardest.kept), "of the range is kept"))
+        found.append(Number("hardest clip", percent(hardest.kept), "of its range kept"))
     return found
 
 
@@ -87,6 +85,4 @@ def _cache(material: Material) -> list[Number]:
         return []
     costly = sum(gap.costs != "no" for gap in coverage.gaps)
     level: Level = "bad" if costly else "good"
-    return [
-        Number("missing in the cache", f"{costly:,}", f"{len(coverage.covered):,} tensors covered", level)
-    ]
+    return [Number("the cache lacks", f"{costly:,}", f"{len(coverage.covered):,} covered", level)]

@@ -137,6 +137,23 @@
     if (details.has(row)) close(row); else open(row);
   });
 
+  // A picture is one stop of the tab key; arrows move between its marks.
+  for (const figure of document.querySelectorAll("svg")) {
+    const marks = Array.from(figure.querySelectorAll("[data-key]"));
+    marks.forEach((mark, at) => {
+      mark.setAttribute("tabindex", at ? "-1" : "0");
+      mark.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        const next = step && marks[at + step];
+        if (!next) return;
+        event.preventDefault();
+        mark.setAttribute("tabindex", "-1");
+        next.setAttribute("tabindex", "0");
+        next.focus();
+      });
+    });
+  }
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="#t"]');
     if (link && lead(link.getAttribute("href").slice(1))) { event.preventDefault(); return; }
