@@ -62,6 +62,12 @@ def calibrate_on_cluster(
 ) -> Calibration:
     """Calibrates a model on a Ray cluster: what `onnx-trtcal MODEL DATA --ray ADDRESS` does, without writing a file.
 
+        >>> from onnx_trtcal import ClusterOptions, calibrate_on_cluster
+        >>> cluster = ClusterOptions("10.0.0.1:6379", shards=256)
+        >>> calibration = calibrate_on_cluster(
+        ...     "model.onnx", "s3://bucket/images", cluster=cluster
+        ... )  # doctest: +SKIP
+
     Args:
         model: path of an ONNX file on this machine, or a model in memory; it is sent to the others.
         data: paths that every machine sees, or URLs.
@@ -91,6 +97,10 @@ def collect_on_cluster(
     """Collects statistics on a Ray cluster: those of one run on one machine.
 
     This package has to be installed on every machine of the cluster, in the same version.
+
+        >>> from onnx_trtcal import ClusterOptions, collect_on_cluster
+        >>> cluster = ClusterOptions("auto", shards=8, retries=1)
+        >>> statistics = collect_on_cluster("model.onnx", "/shared/data", cluster=cluster)  # doctest: +SKIP
 
     Args:
         model: path of an ONNX file on this machine, or a model in memory; it is sent to the others.

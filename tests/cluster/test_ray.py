@@ -135,7 +135,7 @@ def test_an_interrupt_ends_the_tasks(model: Path, tmp_path: Path) -> None:
 
 
 def _lives(process: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         os.kill(process, 0)
         with open(f"/proc/{process}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
