@@ -30,11 +30,13 @@ def bundled(folder: Path) -> None:
 
 
 def classifier(folder: Path) -> None:
-    """`model.onnx`, images of `data/` and `test/`, `labels.csv`: the bundled digits."""
+    """`model.onnx`, images in `data/` and `test/`, `labels.csv`: some of the bundled digits."""
     shutil.copy(MODELS / "digits_resnet.onnx", folder / "model.onnx")
-    shutil.copytree(MODELS / "digits_calib", folder / "data")
-    shutil.copytree(MODELS / "digits_test", folder / "test")
-    (folder / "test" / "labels.csv").rename(folder / "labels.csv")
+    for name, source, count in (("data", "digits_calib", 64), ("test", "digits_test", 80)):
+        (folder / name).mkdir()
+        for path in sorted((MODELS / source).glob("*.png"))[:count]:
+            shutil.copy(path, folder / name)
+    shutil.copy(MODELS / "digits_test" / "labels.csv", folder)
 
 
 def yolo(folder: Path) -> None:
