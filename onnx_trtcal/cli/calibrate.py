@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data(
         parser,
         "directories, files, globs, or lists of files (.txt, .csv): images, .npy, .npz by input name, one "
-        "sub-folder per input; or loader.py:function (the README lists every form)",
+        "sub-folder per input; or loader.py:function (the documentation lists every form)",
     )
     add_tables(parser)
     parser.add_argument(

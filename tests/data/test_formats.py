@@ -33,10 +33,10 @@ def test_names_and_suffixes() -> None:
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in suffixes)
 
 
-def test_the_readme_names_every_format() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_guide_names_every_format() -> None:
+    guide = (ROOT / "tools" / "docs" / "guide" / "data.md").read_text()
     for form in FORMATS:
-        assert form.name in readme or f"`{form.suffixes[0]}`" in readme
+        assert form.name in guide or f"`{form.suffixes[0]}`" in guide
 
 
 def read_text(path: Path, where: str) -> dict[str, LoadedArray]:

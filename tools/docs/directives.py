@@ -1,0 +1,76 @@
+"""What the pages have made for them at build time: the command line reference and the fields of option classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import commands
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+class CommandReference(SphinxDirective):
+    """Every verb and every flag, from the parsers."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(commands.reference(), allow_section_headings=True)
+
+
+def add_option_fields(
+    _app: Sphinx, what: str, _name: str, thing: Any, _options: Any, lines: list[str]
+) -> None:
+    """Below the docstring of an option class, its fields with their defaults and the help text of their flags."""
+    if what != "class" or not dataclasses.is_dataclass(thing):
+        return
+    told = {line.removeprefix(".. attribute:: ") for line in lines}
+    fields = [
+        item for item in dataclasses.fields(thing) if item.metadata.get("help") and item.name not in told
+    ]
+    rows = []
+    for item in fields:
+        rows += [f".. attribute:: {item.name}", f"   :type: {item.type}", f"   :value: {item.default!r}", ""]
+        text = str(item.metadata["help"])
+        choices = ", ".join(f"``{choice}``" for choice in item.metadata.get("choices") or ())
+        words = f"{text[:1].upper()}{text[1:].rstrip('.')}." + (f" One of {choices}." if choices else "")
+        rows += [f"   {_escaped(words)}", ""]
+    first = next((at for at, line in enumerate(lines) if line.startswith(".. attribute::")), len(lines))
+    lines[first:first] = ["", *rows] if rows else []
+
+
+def _escaped(text: str) -> str:
+    """Help text in reStructuredText: a * in it is not emphasis."""
+    return text.replace("*", r"\*")
+
+
+def hide_signature(
+    _app: Sphinx, what: str, name: str, thing: Any, _options: Any, _signature: str, _returned: str
+) -> tuple[str, None] | None:
+    """Of a result, which users do not make, and of options, whose fields follow, the signature says nothing."""
+    if (
+        what == "class"
+        and dataclasses.is_dataclass(thing)
+        and not name.endswith((".Cache", ".CompileOptions"))
+    ):
+        return "", None
+    return None
+
+
+def replace_dashes(_app: Sphinx, document: nodes.document) -> None:
+    """Between a parameter and what it is, a colon in place of the two hyphens that Sphinx puts there."""
+    for text in list(document.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(": "))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("command-reference", CommandReference)
+    app.connect("autodoc-process-docstring", add_option_fields)
+    app.connect("autodoc-process-signature", hide_signature)
+    app.connect("doctree-read", replace_dashes)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
