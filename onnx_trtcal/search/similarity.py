@@ -136,7 +136,7 @@ class LayerSimilarity:
                 found[row[at], [places[lane][1] for lane in lanes]] = cosines
 
         self._workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
-        return found.mean(axis=0)
+        return np.asarray(found.mean(axis=0))
 
     def search_weights(
         self, step: int, layer: Layer, current: Mapping[str, float], *, near: bool = False
@@ -327,7 +327,7 @@ class _Exact:
             error = got - exact
             linear = np.einsum("rp,p->r", error, exact).astype(np.float64)
         lengths = np.sqrt(power * np.maximum(power + 2 * linear + np.einsum("rp,rp->r", error, error), 0.0))
-        return np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        return np.asarray(np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0))
 
 
 def _channel_rows(exact: np.ndarray, got: np.ndarray, axis: int) -> list[np.ndarray]:
