@@ -48,15 +48,12 @@ def best_places(
     Returns:
         int[channels].
     """
-    reach = _NEAR_OF_ALL if thorough else _NEAR
     if near:
-        first, closer = current + np.arange(-reach, reach + 1)[:, None], ()
-    elif thorough:
-        first, closer = np.broadcast_to(np.arange(_CANDIDATES)[:, None], (_CANDIDATES, current.size)), ()
-    else:
-        every = np.arange(0, _CANDIDATES, _EVERY)[:, None]
-        first, closer = np.broadcast_to(every, (len(every), current.size)), _CLOSER
-    return _narrow(measure, first, closer, current, same)
+        reach = _NEAR_OF_ALL if thorough else _NEAR
+        return _narrow(measure, current + np.arange(-reach, reach + 1)[:, None], (), current, same)
+    every = np.arange(0, _CANDIDATES, 1 if thorough else _EVERY)[:, None]
+    first = np.broadcast_to(every, (len(every), current.size))
+    return _narrow(measure, first, () if thorough else _CLOSER, current, same)
 
 
 def _narrow(

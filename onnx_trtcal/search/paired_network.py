@@ -101,10 +101,10 @@ class PairedNetwork:
         """The positions of feeds to run together."""
         found: list[list[int]] = []
         last_stacks = False
-        # Variants of a sample share its feeds.
-        stackable = {id(each): self._stacks(each) for each in {id(each): each for each in feeds}.values()}
+        known: dict[int, bool] = {}  # variants of a sample share its feeds
         for at, each in enumerate(feeds):
-            stacks = stackable[id(each)]
+            if (stacks := known.get(id(each))) is None:
+                stacks = known[id(each)] = self._stacks(each)
             if stacks and last_stacks and len(found[-1]) < self.lanes:
                 found[-1].append(at)
             else:

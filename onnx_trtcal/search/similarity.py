@@ -71,6 +71,8 @@ class LayerSimilarity:
         self._scales: dict[str, np.ndarray] = {}
         self._plain: dict[str, np.ndarray] = {}
         self._places: dict[str, np.ndarray] = {}
+        # The layer that was measured last, and its outputs.
+        self._compared: tuple[tuple[int, str], list[_Exact]] = ((-1, ""), [])
 
     def moved_scales(self) -> dict[str, np.ndarray]:
         """Weight -> its scales, for those whose scales are no longer max|w| / limit."""
@@ -109,7 +111,7 @@ class LayerSimilarity:
         values = self._values.of(step)
         if self._values.example[layer.name].dtype.kind != "f":
             return None  # of a type that is compared nowhere, such as bfloat16
-        exact = [_Exact(arrays[layer.name]) for arrays in values]
+        exact = self._exact(step, layer)
         some = [at for at, each in enumerate(exact) if each.power > 0]
         if not some:
             return None
@@ -134,7 +136,7 @@ class LayerSimilarity:
                 found[row[at], [places[lane][1] for lane in lanes]] = cosines
 
         self._workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
-        return found.mean(axis=0)
+        return np.asarray(found.mean(axis=0))
 
     def search_weights(
         self, step: int, layer: Layer, current: Mapping[str, float], *, near: bool = False
@@ -211,6 +213,11 @@ class LayerSimilarity:
         self._plain.update(plain)
         self._scales.update(plain)
         self._places.update({name: np.full(scales.size, UNCHANGED) for name, scales in plain.items()})
+
+    def _exact(self, step: int, layer: Layer) -> list[_Exact]:
+        if self._compared[0] != (step, layer.name):
+            self._compared = (step, layer.name), [_Exact(each[layer.name]) for each in self._values.of(step)]
+        return self._compared[1]
 
     def _fed(self, layer: Layer) -> tuple[str, ...]:
         weights = frozenset((read.node, read.index) for read, _ in layer.constants.values())
@@ -297,7 +304,7 @@ class _Exact:
     """
 
     def __init__(self, values: np.ndarray) -> None:
-        self._values = values.ravel().astype(np.promote_types(values.dtype, np.float32))
+        self._values = values.ravel().astype(np.promote_types(values.dtype, np.float32), copy=False)
         wide = np.where(np.isfinite(self._values), self._values, 0.0).astype(np.float64)
         self._finite = bool(np.isfinite(self._values).all())
         self.power = float(np.einsum("p,p->", wide, wide))
@@ -320,7 +327,7 @@ class _Exact:
             error = got - exact
             linear = np.einsum("rp,p->r", error, exact).astype(np.float64)
         lengths = np.sqrt(power * np.maximum(power + 2 * linear + np.einsum("rp,rp->r", error, error), 0.0))
-        return np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        return np.asarray(np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0))
 
 
 def _channel_rows(exact: np.ndarray, got: np.ndarray, axis: int) -> list[np.ndarray]:

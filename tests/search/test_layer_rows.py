@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from helpers.toys import model, node
 
-from onnx_trtcal.search.layer_rows import rows_of, spread
+from onnx_trtcal.search.layer_rows import rows_of, spread, spread_over
 
 RANDOM = np.random.default_rng(0)
 
@@ -95,3 +95,9 @@ def test_rows_are_spread_evenly_and_differ_from_turn_to_turn() -> None:
         assert each.max() < 1000
         assert set(np.diff(each)) <= {99, 100, 101}
     assert len(np.unique(np.concatenate(found))) > 150
+
+
+def test_rows_of_items_side_by_side_are_those_of_each_alone() -> None:
+    alone = [spread(100, 7, turn) + 100 * at for at, turn in enumerate((3, 4, 5))]
+    np.testing.assert_array_equal(spread_over(300, 3, 7, 3), np.concatenate(alone))
+    np.testing.assert_array_equal(spread_over(10, 3, 7, 3), np.arange(10))
