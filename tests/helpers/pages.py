@@ -65,5 +65,5 @@ def page_of(*tensors: TensorFacts, model: str = "model.onnx") -> Page:
         (Risk("caution", "Something is clipped.", tensors[0].key),),
         (Command("look closer", "onnx-trtcal sensitivity model.onnx data --report r.html"),),
     )
-    empty = Page(model, "8 samples", verdict, (), (), (), (), (), (), (), "", "", None, (), left_out=False)
+    empty = Page(model, "8 samples", verdict, (), (), (), (), (), (), (), "", None, (), left_out=False)
     return replace(empty, tensors=tensors)

@@ -52,7 +52,6 @@ def build_page(material: Material) -> Page:
         tensors=tensors,
         float_layers=_float_layers(network.placement, network),
         earlier=material.paths.earlier,
-        cache=material.paths.cache if material.cache else "",
         engine=engine_of(material.compilation) if material.compilation else None,
         origin=origin_of(material),
         left_out=bool(material.ranked and material.ranked.left_out),

@@ -268,7 +268,6 @@ class Page:
     tensors: tuple[TensorFacts, ...]
     float_layers: tuple[tuple[str, tuple[str, ...]], ...]
     earlier: str
-    cache: str
     engine: Engine | None
     origin: tuple[tuple[str, str], ...]
     left_out: bool

@@ -63,7 +63,6 @@ class Material:
         compilation: the engine that NVIDIA's compiler makes of the Q/DQ model.
         tuning: what `tune` tried.
         precisions: node name -> `int8` or `fp16`, of a Q/DQ model that another tool made; None where none is at hand.
-        notes: further lines for the section on where all this comes from.
     """
 
     source: ScaleSource
@@ -79,4 +78,3 @@ class Material:
     compilation: Compilation | None = None
     tuning: Tuning | None = None
     precisions: Mapping[str, str] | None = None
-    notes: Sequence[str] = ()

@@ -175,8 +175,8 @@ def _fields_of(path: str | Path) -> Mapping[str, Any]:
 
 def measured_of(fields: Mapping[str, Any]) -> Measured:
     """An evaluation from its fields, where null stands for a number that JSON does not know."""
-    scores = [_figure(name, each, share=True) for name, each in (fields["scores"] or {}).items()]
-    metric = [_figure(name, each, share=False) for name, each in (fields["metric"] or {}).items()]
+    scores = _figures(fields["scores"], share=True)
+    metric = _figures(fields["metric"], share=False)
     agreement = fields["agreement"]
     return Measured(
         int(fields["samples"]),
@@ -229,8 +229,14 @@ def _harm(damage: Mapping[str, Any]) -> float:
     return _decibels(damage["sqnr"], exact=damage["noise_to_signal"] == 0)
 
 
-def _figure(name: str, fields: Mapping[str, Any], *, share: bool) -> MeasuredFigure:
-    return MeasuredFigure(str(name), float(fields["fp32"]), float(fields["int8"]), share)
+def _figures(fields: Mapping[str, Any], *, share: bool) -> list[MeasuredFigure]:
+    """Those that are numbers: without any right answer, mAP is none."""
+    found = []
+    for name, each in fields.items():
+        fp32, int8 = each["fp32"], each["int8"]
+        if fp32 is not None and int8 is not None and math.isfinite(fp32) and math.isfinite(int8):
+            found.append(MeasuredFigure(str(name), float(fp32), float(int8), share))
+    return found
 
 
 def _decibels(value: float | None, *, exact: bool) -> float:

@@ -46,5 +46,4 @@ def origin_of(material: Material) -> tuple[tuple[str, str], ...]:
     found += [("statistics", paths.stats)] if paths.stats else []
     found += [("run before", paths.earlier)] if paths.earlier else []
     found += [("data", ", ".join(paths.data))] if paths.data else []
-    found += [("note", text) for text in material.notes]
     return (*found, ("made by", f"onnx_trtcal {__version__}"))

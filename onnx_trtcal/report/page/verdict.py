@@ -80,15 +80,18 @@ def verdict_of(
         commands: of the page.
         flags: for `solve` and `calibrate`, that clip less where that is too hard; empty where it is not.
     """
-    level, because = _level(evidence), _because(evidence)
+    measured, because = _level(evidence), _because(evidence)
     if material.tuning is not None:
-        level, because = _tuned(material, level, because)
-    worst_risk = min((risk.level for risk in risks), key=_ORDER.index, default="good")
-    if level == "good" and worst_risk in ("bad", "caution"):
-        level = "caution" if worst_risk == "bad" else level
+        measured, because = _tuned(material, measured, because)
+    level = measured
+    if material.coverage is not None and material.coverage.looks_foreign:
+        level = "bad"
+    elif level in ("good", "unknown") and any(risk.level == "bad" for risk in risks):
+        level = "caution"
+    headline = _headline(level, measured, material, risks)
     ranked = sorted(risks, key=lambda risk: _ORDER.index(risk.level))
-    following = _next(material, level, commands, flags)
-    return Verdict(level, _headline(level, material, risks), because, tuple(ranked[:_MOST_RISKS]), following)
+    following = _next(material, measured if measured == "unknown" else level, commands, flags)
+    return Verdict(level, headline, because, tuple(ranked[:_MOST_RISKS]), following)
 
 
 def _level(evidence: Evidence) -> Level:
@@ -139,19 +142,23 @@ def _tuned(material: Material, level: Level, because: str) -> tuple[Level, str]:
     )
 
 
-def _headline(level: Level, material: Material, risks: Sequence[Risk]) -> str:
-    what = "this model" if material.paths.qdq and not material.paths.cache else "this calibration"
+def _headline(level: Level, measured: Level, material: Material, risks: Sequence[Risk]) -> str:
+    """The level in words; it may be lower than what was measured, for other risks."""
+    if material.coverage is not None and material.coverage.looks_foreign:
+        return "Not safe: the cache looks like another model's"
     if material.tuning is not None:
         return "The accuracy target is met" if material.tuning.met else "The accuracy target is not met"
+    if measured == "unknown":
+        serious = sum(risk.level in ("bad", "caution") for risk in risks)
+        return "Not measured yet: " + (f"{many(serious, 'risk')} found" if serious else "nothing odd found")
     if level == "bad":
         return "Not safe: INT8 ruins part of what this model answers"
-    if level == "caution":
+    if measured == "caution":
         return "Usable with care: INT8 costs something here"
-    if level == "good":
-        return f"Safe: {what} keeps what the model answers"
-    serious = sum(risk.level in ("bad", "caution") for risk in risks)
-    found = f"{many(serious, 'risk')} in the ranges" if serious else "nothing odd in the ranges"
-    return f"Not measured yet: {found}"
+    if level == "caution":
+        return "Usable with care: the outputs hold, and something else is at risk"
+    what = "this quantized model" if material.made is not None else "this calibration"
+    return f"Safe: {what} keeps what the model answers"
 
 
 def _next(material: Material, level: Level, commands: Commands, flags: str) -> tuple[Command, ...]:

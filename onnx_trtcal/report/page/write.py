@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.errors import OptionError
+from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.options import Options
 from onnx_trtcal.report.page.build import build_page
 from onnx_trtcal.report.page.html import page_html
@@ -93,6 +93,7 @@ def material_of(
     source = _scales(model, scales, options, listener)
     earlier = None if request.earlier is None else _scales(model, request.earlier, options, listener)
     measured, ranked = _measurements(request.measurements)
+    _check_same_model(source, measured, ranked)
     cache, coverage = request.cache, None
     kind = source_kind(scales)
     beside = scales if kind == "cache" and cache is None else cache
@@ -173,6 +174,28 @@ def _measurements(
             found, order = read_measurements([each])
             measured, ranked = found or measured, order or ranked
     return measured, ranked
+
+
+def _check_same_model(source: ScaleSource, measured: Measured | None, ranked: Ranked | None) -> None:
+    """Refuses measurements most of whose names the model does not have.
+
+    Raises:
+        DataError: saying which.
+    """
+    graph = source.folded.folded
+    known = {tensor.name for tensor in graph.inputs}
+    for node in graph.nodes:
+        known.update((node.name, *(tensor.name for tensor in node.outputs)))
+    for verb, names in (
+        ("evaluate", {each.name for each in measured.tensors} if measured else set()),
+        ("sensitivity", {each.name for each in ranked.groups} if ranked else set()),
+    ):
+        strangers = sorted(names - known)
+        if 2 * len(strangers) > len(names):
+            raise DataError(
+                f"the measurements of {verb} are of another model: this one has no {strangers[0]!r}",
+                fix=f"run {verb} --json on this model",
+            )
 
 
 def _name(given: Any, otherwise: str) -> str:

@@ -12,6 +12,7 @@ from helpers import toys
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import Cache, EvaluationOptions, QdqOptions, calibrate, evaluate, quantize
+from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.fields import evaluation_fields
 from onnx_trtcal.report.page.build import build_page
 from onnx_trtcal.report.page.material import Material, Paths
@@ -172,6 +173,32 @@ def test_a_cache_beside_the_scales_is_compared_and_its_gaps_are_found(calibratio
     assert "not in the cache" in [flag.word for flag in facts[second].flags]
     assert page.verdict.risks[0].level == "bad" and "lacks" in page.verdict.risks[0].text
     assert any("check" in each.text for each in page.verdict.next)
+
+
+def test_a_cache_of_another_model_is_not_safe(calibration: Calibration) -> None:
+    other = Cache("TRT-100300-EntropyCalibration2", {f"other{at}": 0.5 for at in range(40)})
+    page = build_page(material_of(MODEL, calibration, ReportOptions(cache=other), CPU, LISTENER))
+    assert page.verdict.level == "bad" and "another model's" in page.verdict.headline
+
+
+def test_gaps_of_the_cache_weigh_on_outputs_that_hold(calibration: Calibration) -> None:
+    scales = {name: item.scale for name, item in calibration.scales.items()}
+    del scales["input"]
+    cache = Cache("TRT-100300-EntropyCalibration2", scales)
+    material = material_of(MODEL, calibration, ReportOptions(cache=cache), CPU, LISTENER)
+    assert build_page(material).verdict.level == "caution"
+    page = build_page(replace(material, measured=measured()))
+    assert page.verdict.level == "caution" and "something else is at risk" in page.verdict.headline
+
+
+def test_measurements_of_another_model_are_refused(calibration: Calibration) -> None:
+    found = evaluate(
+        MODELS / "digits_resnet.onnx",
+        MODELS / "digits_test",
+        EvaluationOptions(options=replace(CPU, max_samples=4)),
+    )
+    with pytest.raises(DataError, match="another model"):
+        material_of(MODEL, calibration, ReportOptions(measurements=(found,)), CPU, LISTENER)
 
 
 def test_a_cache_alone_makes_a_page_without_ranges(calibration: Calibration) -> None:

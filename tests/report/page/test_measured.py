@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,3 +130,11 @@ def test_fields_of_the_wrong_type_are_refused(tmp_path: Path) -> None:
         path.write_text(json.dumps({**good, key: value}))
         with pytest.raises(DataError):
             read_measurements([path])
+
+
+def test_figures_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    scores = {"mAP 0.5": Merit(math.nan, math.nan, None), "top-1": Merit(0.5, 0.25, None)}
+    fields = evaluation_fields(replace(evaluation(), scores=scores, metric={}))
+    (tmp_path / "e.json").write_text(json_text(fields))
+    for measured in (measured_of(fields), read_measurements([tmp_path / "e.json"])[0]):
+        assert measured is not None and [each.name for each in measured.figures] == ["top-1"]
