@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.file_items import file_entry, folder_item, joint_item
 from onnx_trtcal.data.formats import content_of, format_names, only_alone
+from onnx_trtcal.data.image_folders import image_files
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
 from onnx_trtcal.data.remote import RemotePath
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from onnx_trtcal.data.items import Entry, Intake
     from onnx_trtcal.data.remote import DataPath
@@ -51,7 +52,7 @@ class Files:
         folder: the directory that they are all in, as it was given; empty for files.
     """
 
-    items: tuple[Entry, ...]
+    items: Sequence[Entry]
     description: tuple[str, ...]
     image_inputs: tuple[InputSpec, ...]
     folder: str = ""
@@ -77,7 +78,12 @@ def open_path(path: DataPath, intake: Intake) -> Files:
         return Files(
             (entry,), (f"one file: {path.name}",), tuple(inputs) if content_of(path) == "image" else ()
         )
-    path, found, skipped = _scan(path)
+    path, names, hidden = _scan(path)
+    if images := image_files(path, names, intake):
+        line = f"{counted(len(images), 'image file')} in natural order"
+        others = set(names).difference(images.files) if len(images) < len(names) else set()
+        return Files(images, (line, *_skipped([*map(Path, others), *map(Path, hidden)])), tuple(inputs))
+    found, skipped = [*map(Path, names)], [*map(Path, hidden)]
     known = [name for name in found if content_of(name)]
     usable = [name for name in known if not only_alone(name)] or known
     chosen = set(usable)
@@ -95,9 +101,13 @@ def open_path(path: DataPath, intake: Intake) -> Files:
         usable = [name for name in usable if name in named]
     several = folders and len(inputs) > 1
     files = _by_folder(path, usable, folders, intake) if several else _by_file(path, usable, intake)
-    left = [posix_name(name) for name in sorted(skipped, key=path_key)]
-    note = (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
-    return Files(files.items, files.description + note, files.image_inputs)
+    return Files(files.items, files.description + _skipped(skipped), files.image_inputs)
+
+
+def _skipped(files: Iterable[Path]) -> tuple[str, ...]:
+    """What is to be said of files that are not read."""
+    left = [posix_name(name) for name in sorted(files, key=path_key)]
+    return (f"{len(left)} other file{'s' * (len(left) > 1)} skipped: {listed(left)}",) if left else ()
 
 
 def is_directory(path: DataPath) -> bool:
@@ -219,15 +229,15 @@ def _tensor_folders(root: DataPath, usable: Sequence[Path], inputs: Sequence[Inp
     return Files(items, (f"{counted(len(items), 'folder')} of ONNX tensors",), ())
 
 
-def _scan(root: DataPath) -> tuple[DataPath, list[Path], list[Path]]:
-    """The root, and relative paths of all files in it, hidden ones apart.
+def _scan(root: DataPath) -> tuple[DataPath, list[str], list[str]]:
+    """The root, and the paths of all files in it, with `/`, hidden ones apart.
 
     Links to folders are followed, each folder once. A remote root knows what was found in it.
     """
     if isinstance(root, RemotePath):
         return _scan_remote(root)
-    found: list[Path] = []
-    hidden: list[Path] = []
+    found: list[str] = []
+    hidden: list[str] = []
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -236,19 +246,22 @@ def _scan(root: DataPath) -> tuple[DataPath, list[Path], list[Path]]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(_PASSED_OVER))
+        inside = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
         for name in files:
-            (hidden if name.startswith(".") else found).append((Path(folder) / name).relative_to(root))
+            (hidden if name.startswith(".") else found).append(prefix + name)
     return root, found, hidden
 
 
-def _scan_remote(root: RemotePath) -> tuple[RemotePath, list[Path], list[Path]]:
+def _scan_remote(root: RemotePath) -> tuple[RemotePath, list[str], list[str]]:
     everything = root.found()
     if not everything:
         raise DataError("there is no file under this URL", where=str(root), fix="check the URL")
-    names: dict[bool, list[Path]] = {True: [], False: []}
-    for path in map(Path, everything):
-        if not any(folder.startswith(_PASSED_OVER) for folder in path.parts[:-1]):
-            names[path.name.startswith(".")].append(path)
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for name in everything:
+        *folders, last = name.split("/")
+        if not any(folder.startswith(_PASSED_OVER) for folder in folders):
+            names[last.startswith(".")].append(name)
     return replace(root, entries=everything), names[False], names[True]
 
 

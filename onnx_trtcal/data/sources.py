@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.array_hints import hinted
+from onnx_trtcal.data.image_folders import ImageFiles
 from onnx_trtcal.data.images.custom import CustomRecipe
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
 from onnx_trtcal.data.input_names import match_inputs
@@ -50,6 +51,7 @@ class Source:
         chosen: positions of the samples to give, from 0, of which those behind the end mean nothing; None for all.
         shards: of one shard of the data, which it is.
         remote: whether it is read over a network, so that a file is waited for rather than worked on.
+        singles: the items, where each is known to be one sample; None where that is not known of all.
     """
 
     description: tuple[str, ...]
@@ -62,6 +64,7 @@ class Source:
     chosen: frozenset[int] | range | None = None
     shards: Shards | None = None
     remote: bool = False
+    singles: ImageFiles | None = None
 
     @cached_property
     def count(self) -> int | None:
@@ -79,6 +82,8 @@ class Source:
     @cached_property
     def whole_count(self) -> int | None:
         """The number of samples before some are chosen; None and errors as of `count`."""
+        if self.singles is not None:
+            return min(len(self.singles), self.max_samples or len(self.singles))
         if not self.countable:
             return None
         total = 0
@@ -95,6 +100,12 @@ class Source:
             DataError: when there is no sample at all, an iterator is asked for a second pass, or an item does
                 not fit the model.
         """
+        if self.singles is not None and isinstance(self.chosen, range):
+            # Of millions of files, those of other shards do not even become items.
+            own = self.singles[self.chosen.start : self.whole_count : self.chosen.step]
+            for item in items_in(own):
+                yield from OpenedItem.of(item, self.inputs, self.feeding).tasks()
+            return
         at = 0
         for item in self.items():
             if self.max_samples is not None and at >= self.max_samples:
@@ -186,14 +197,16 @@ def open_source(
     paths = paths_of(inner)
     image_inputs: tuple[InputSpec, ...] = ()
     names: Iterable[str] = ()
+    singles: ImageFiles | None = None
     if len(paths) == 1 and is_loader(paths[0]):
         items, countable = items_of(load_data(paths[0]), intake, transform, paths[0])
         found: tuple[str, ...] = (f"data from {paths[0]}",)
     elif paths:
         files = open_paths(paths, intake)
         found, image_inputs = files.description, files.image_inputs
-        names = (entry.name for entry in files.items)
-        countable = not any(isinstance(entry, Rows) for entry in files.items)
+        singles = files.items if isinstance(files.items, ImageFiles) else None
+        names = (entry.name for entry in files.items) if singles is None else singles.names()
+        countable = singles is not None or not any(isinstance(entry, Rows) for entry in files.items)
         if transform and not image_inputs:
             raise OptionError(
                 "a transform was given for files that are not images, and arrays are fed as they are",
@@ -220,6 +233,7 @@ def open_source(
         shard.positions if shard else None,
         Shards(shard.of, data_digest(names, max_samples), frozenset({shard.index})) if shard else None,
         any(map(is_url, paths)),
+        singles,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onnx_trtcal import Options, calibrate, merge, save_statistics, solve
+from onnx_trtcal import Options, calibrate, collect, merge, save_statistics, solve
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -14,12 +14,12 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 def main(folder: Path) -> None:
     model = MODELS / "digits_mlp.onnx"
     samples = np.load(MODELS / "digits_calib.npy")
-    for shard, part in {"a": samples[:50], "b": samples[50:]}.items():
-        # On the command line: onnx-trtcal MODEL DATA --save-stats a.stats, on as many machines as there are.
-        save_statistics(folder / f"{shard}.stats", calibrate(model, part).collection)
+    for shard in ("1/2", "2/2"):
+        # On the command line: onnx-trtcal collect MODEL DATA --shard 1/2 -o 1.stats, on as many machines as there are.
+        save_statistics(folder / f"{shard[0]}.stats", collect(model, samples, shard=shard))
 
-    # On the command line: onnx-trtcal merge a.stats b.stats -o all.stats
-    merged = merge([folder / "a.stats", folder / "b.stats"])
+    # On the command line: onnx-trtcal merge 1.stats 2.stats -o all.stats
+    merged = merge([folder / "1.stats", folder / "2.stats"])
     save_statistics(folder / "all.stats", merged)
     print(f"{len(merged.samples)} samples counted")
 
