@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from onnx_trtcal.collect.tally import Tally
+from onnx_trtcal.counting.tally import Tally
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.errors import StatisticsError

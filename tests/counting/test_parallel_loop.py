@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onnx_trtcal.collect.parallel_loop import collect_in_parallel
-from onnx_trtcal.collect.run_setup import RunSetup
+from onnx_trtcal.counting.parallel_loop import collect_in_parallel
+from onnx_trtcal.counting.run_setup import RunSetup
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.errors import CalibrationError, DataError, ModelError, StatisticsError

@@ -12,13 +12,13 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.batch_loop import note_shapes, run_batch
+from onnx_trtcal.counting.batch_loop import note_shapes, run_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onnx_trtcal.collect.batch_loop import Counting
-    from onnx_trtcal.collect.run_setup import RunSetup
+    from onnx_trtcal.counting.batch_loop import Counting
+    from onnx_trtcal.counting.run_setup import RunSetup
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.run.session import Session

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.graph.model.external import tensor_nbytes, tensors_of
 
 if TYPE_CHECKING:
-    from onnx_trtcal.collect.chunking import Chunking
+    from onnx_trtcal.counting.chunking import Chunking
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared

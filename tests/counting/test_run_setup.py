@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect import run_setup
-from onnx_trtcal.collect.chunking import Chunking
-from onnx_trtcal.collect.run_setup import RunSetup, choose_run_setup
+from onnx_trtcal.counting import run_setup
+from onnx_trtcal.counting.chunking import Chunking
+from onnx_trtcal.counting.run_setup import RunSetup, choose_run_setup
 from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.prepared import prepare
