@@ -11,7 +11,8 @@ import numpy as np
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import StatisticsError, listed
-from onnx_trtcal.stats.histogram import Histogram, as_counted
+from onnx_trtcal.stats.arrays import as_counted
+from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.stats.host import HostCounter
 from onnx_trtcal.stats.origin import Origin, quoted
 from onnx_trtcal.support.files import natural_key
@@ -132,12 +133,9 @@ class Collection:
         samples = list(zip(names, hashes, strict=True))
         self.check_fresh(samples)
         _check_names(arrays, self._histograms, names)
-        before = {name: histogram.nan + histogram.inf for name, histogram in self._histograms.items()}
-        self._counter.add(arrays, pool)
-        for name, histogram in self._histograms.items():
-            if histogram.nan + histogram.inf > before[name]:
-                values = as_counted(self._counter.download(arrays[name]), self.rule)
-                self._note_nonfinite(name, _nonfinite_samples(values, names, together or names))
+        for name in self._counter.add(arrays, pool):
+            values = as_counted(self._counter.download(arrays[name]), self.rule)
+            self._note_nonfinite(name, _nonfinite_samples(values, names, together or names))
         self._samples.update(samples)
 
     def see(self, shapes: Mapping[str, SeenShapes]) -> None:
@@ -186,8 +184,8 @@ class Collection:
 
     def clear(self) -> None:
         """Forgets everything that was counted."""
-        for name in self._histograms:
-            self._histograms[name] = Histogram(self.rule)
+        self._histograms = {name: Histogram(self.rule) for name in self._histograms}
+        self._counter = HostCounter(self._histograms)
         self._samples.clear()
         self.first_nonfinite.clear()
 
@@ -287,6 +285,8 @@ class Collection:
 
 
 def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: Sequence[str]) -> None:
+    if given.keys() == wanted.keys():
+        return
     unknown = [name for name in given if name not in wanted]
     missing = [name for name in wanted if name not in given]
     if unknown:

@@ -19,21 +19,24 @@ __all__ = ["Counter", "CountingDevice"]
 class Counter(Protocol):
     """Counts activations into the histograms it was made for; all counters give the same, bit for bit."""
 
-    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> None:
+    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> list[str]:
         """Counts one batch; the arrays' memory is not read any more when this returns.
 
-        Everything but `counts` is up to date in the histograms then; `counts` is after `settle`.
+        The histograms are up to date after `settle`, not before.
 
         Args:
             arrays: observed tensor -> its values, some or all of the counter's tensors.
             pool: threads for what is counted on the host; None counts in the calling thread.
+
+        Returns:
+            The tensors that have a NaN or Inf in this batch.
 
         Raises:
             StatisticsError: when an array is not of floats; nothing is counted then.
         """
 
     def settle(self) -> None:
-        """Brings `counts` up to date in the histograms, which may be changed until the next `add`."""
+        """Brings the histograms up to date, which may be changed until the next `add`."""
 
     def download(self, array: Activation) -> np.ndarray:
         """The array in the host's memory: itself where it is there already, else a copy."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnx_trtcal.support.channel_blocks import ChannelBlocks
+
 __all__ = ["Activation", "DeviceArray"]
 
 
@@ -51,4 +53,4 @@ class DeviceArray:
         return replace(self, address=self.address + begin * row, shape=shape)
 
 
-Activation = np.ndarray | DeviceArray
+Activation = np.ndarray | ChannelBlocks | DeviceArray

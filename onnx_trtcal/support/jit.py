@@ -14,12 +14,13 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numba
+import numba.extending
 from numba.core.caching import FunctionCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel"]
+__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel", "intrinsic"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,19 @@ def compiled(function: Callable[..., Any]) -> Any:
     except (RuntimeError, OSError) as error:
         logger.debug("compiled code is not cached: %s", error)
     return dispatcher
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compiles a function that only compiled functions of the same file call, as a part of them; a decorator."""
+    import os
+    if os.environ.get("PART")=="inline":
+        return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+    return numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Makes a function of compiled loops from one that emits LLVM code; a decorator."""
+    return numba.extending.intrinsic(function)
 
 
 def cuda_kernel(function: Callable[..., Any]) -> Any:

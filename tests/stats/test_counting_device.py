@@ -38,8 +38,8 @@ class Counter(HostCounter):
         Counter.on_device += 1
         return copy(array.address, array.nbytes).view(array.dtype).reshape(array.shape)
 
-    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> None:
-        super().add({name: self.download(array) for name, array in arrays.items()}, pool)
+    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> list[str]:
+        return super().add({name: self.download(array) for name, array in arrays.items()}, pool)
 
 
 class Device:

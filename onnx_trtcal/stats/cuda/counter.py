@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from onnx_trtcal.stats.cuda import fields
-from onnx_trtcal.stats.parallel import add_all
+from onnx_trtcal.stats.host import HostCounter
 from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CudaCounter:
         self._stable = first.rule == "stable"
         self._counts = gpu.zeros(self._bins * len(histograms))
 
-    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> None:
+    def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> list[str]:
         """Counts one batch, see `Counter.add`.
 
         Arrays of the host are counted there, with the threads of `pool`; so are float64 values, and arrays of
@@ -67,7 +67,7 @@ class CudaCounter:
             StatisticsError: when an array is not of floats; nothing is counted then.
         """
         on_host = {name: array for name, array in arrays.items() if not isinstance(array, DeviceArray)}
-        self._add_on_host(on_host, pool)
+        odd = self._add_on_host(on_host, pool)
         # TensorRT's rule sets the range by the whole batch before it counts: the first launch only looks.
         held = _bits_of([histogram.range if self._stable else 0.0 for histogram in self._histograms.values()])
         tasks = []
@@ -76,12 +76,11 @@ class CudaCounter:
                 continue
             row, kind = self._rows[name], _kind_of(array.dtype)
             if kind is None or array.size > FULL:
-                self._add_on_host({name: self.download(array)}, pool)
+                odd += self._add_on_host({name: self.download(array)}, pool)
             elif array.size:
                 histogram = self._histograms[name]
                 tasks.append(_Task(row, histogram, array.address, array.size, kind, 0, int(held[row])))
-        if tasks:
-            self._add(tasks)
+        return odd + self._add(tasks) if tasks else odd
 
     def settle(self) -> None:
         """Adds the counts on the device to the histograms."""
@@ -96,13 +95,16 @@ class CudaCounter:
         """The array in the host's memory: itself where it is there already, else a copy."""
         return self._gpu.download(array) if isinstance(array, DeviceArray) else array
 
-    def _add_on_host(self, arrays: Mapping[str, np.ndarray], pool: Executor | None) -> None:
-        histograms = [self._histograms[name] for name in arrays]
-        for name, histogram in zip(arrays, histograms, strict=True):
+    def _add_on_host(self, arrays: Mapping[str, Activation], pool: Executor | None) -> list[str]:
+        histograms = {name: self._histograms[name] for name in arrays}
+        for name, histogram in histograms.items():
             self._settle_row(self._rows[name], histogram)  # counting on the host may widen the bins
-        add_all(histograms, list(arrays.values()), pool)
+        counter = HostCounter(histograms)
+        odd = counter.add(arrays, pool)
+        counter.settle()
+        return odd
 
-    def _add(self, tasks: Sequence[_Task]) -> None:
+    def _add(self, tasks: Sequence[_Task]) -> list[str]:
         if any(self._pending[task.row] + task.size > FULL for task in tasks):
             self.settle()
         state = self._launch(tasks)
@@ -126,6 +128,9 @@ class CudaCounter:
                 self._pending[task.row] += task.size
         if rest:
             self._launch(rest)
+        names = list(self._histograms)
+        seen = zip(tasks, state.tolist(), strict=True)
+        return [names[task.row] for task, (_, _, nan, inf) in seen if nan or inf]
 
     def _launch(self, tasks: Sequence[_Task]) -> np.ndarray:
         """The kernel's state over the tasks."""

@@ -9,9 +9,9 @@ import pytest
 from helpers.slow_histogram import counted
 
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.stats import parallel
+from onnx_trtcal.stats import tally
 from onnx_trtcal.stats.histogram import Histogram
-from onnx_trtcal.stats.parallel import add_all
+from onnx_trtcal.stats.host import HostCounter
 
 
 def tensors() -> list[np.ndarray]:
@@ -27,22 +27,27 @@ def tensors() -> list[np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["stable", "tensorrt"])
 def test_threads_count_what_one_thread_counts(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "PIECE", 1000)
-    monkeypatch.setattr(parallel, "TASK", 3000)
+    monkeypatch.setattr(tally, "TASK", 1024)
+    monkeypatch.setattr(tally.os, "cpu_count", lambda: 4)
     arrays = tensors()
     expected = [counted(array, array * 2, rule=rule) for array in arrays]
-    alone = [Histogram(rule) for _ in arrays]
-    threaded = [Histogram(rule) for _ in arrays]
+    alone = {str(k): Histogram(rule) for k in range(len(arrays))}
+    threaded = {str(k): Histogram(rule) for k in range(len(arrays))}
     with ThreadPoolExecutor(4) as pool:
-        for factor in (1, 2):
-            add_all(alone, [array * factor for array in arrays])
-            add_all(threaded, [array * factor for array in arrays], pool)
-    assert alone == expected
-    assert threaded == expected
+        for histograms, threads in ((alone, None), (threaded, pool)):
+            counter = HostCounter(histograms)
+            for factor in (1, 2):
+                batch = {str(k): array * factor for k, array in enumerate(arrays)}
+                assert counter.add(batch, threads) == [str(len(arrays) - 1)]
+            counter.settle()
+    assert list(alone.values()) == expected
+    assert list(threaded.values()) == expected
 
 
 def test_a_bad_array_is_refused_before_any_is_counted() -> None:
-    histograms = [Histogram(), Histogram()]
+    histograms = {"a": Histogram(), "b": Histogram()}
+    counter = HostCounter(histograms)
     with ThreadPoolExecutor(2) as pool, pytest.raises(StatisticsError, match="int64"):
-        add_all(histograms, [np.ones(3, np.float32), np.ones(3, np.int64)], pool)
-    assert histograms == [Histogram(), Histogram()]
+        counter.add({"a": np.ones(3, np.float32), "b": np.ones(3, np.int64)}, pool)
+    counter.settle()
+    assert list(histograms.values()) == [Histogram(), Histogram()]

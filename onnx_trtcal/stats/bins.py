@@ -1,0 +1,176 @@
+"""Counters of equal bins, as few of them and as narrow as the values counted allow."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_trtcal.stats.rows import LARGEST, ZEROS
+
+if TYPE_CHECKING:
+    from onnx_trtcal.options import Range
+
+__all__ = ["COARSE_BINS", "STABLE_BINS", "Bins"]
+
+COARSE_BINS = 2048  # bins of TensorRT's search
+STABLE_BINS = 32768
+LEAST_EXPONENT = -126  # of the stable range: float32's smallest normal number; subnormals fall in low bins
+GRAIN = 1024  # counters are made in so many at a time; even, so that neighbours can be added
+
+_NARROW, _WIDE = np.dtype(np.uint16), np.dtype(np.uint32)
+
+
+class Bins:
+    """Counts over [0, range], which doubles by adding neighbouring bins; `stats.histogram` has the two range rules.
+
+    Counters are there up to the largest magnitude only. They are uint16 at first, which takes most tensors of a few
+    thousand values a batch a long way, uint32 where there are more values, and are added to int64 when those are full.
+
+    Args:
+        rule: the range rule.
+
+    Attributes:
+        rule: as given.
+        size: how many bins the range has.
+        width: of a bin, in units of x; 0.0 until a value is counted.
+        cells: uint16 or uint32: `ZEROS` counters that are of no account, then one for each bin reached so far.
+        room: values that can be counted before a counter might be full.
+    """
+
+    def __init__(self, rule: Range) -> None:
+        self.rule = rule
+        self.size = STABLE_BINS if rule == "stable" else COARSE_BINS
+        self.width = 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all counts, and keeps the width."""
+        self.cells = np.zeros(ZEROS, _NARROW)
+        self.room = LARGEST[_NARROW]
+        self._beyond: np.ndarray | None = None  # int64[size], what no counter holds any more
+
+    @property
+    def range(self) -> float:
+        """The upper edge of the last bin."""
+        return self.width * self.size
+
+    @property
+    def limit(self) -> float:
+        """The largest magnitude that there are counters for."""
+        return self.width * (self.cells.size - ZEROS)
+
+    def reach(self, top: float) -> None:
+        """Widens the range until it holds `top`, as the rule does, and makes counters up to there."""
+        if top > self.range:
+            if self.rule == "stable":
+                self.widen(_stable_width(top))
+            elif self.width == 0.0:
+                self.width = top / COARSE_BINS
+            else:
+                width = self.width
+                while top > width * COARSE_BINS:
+                    width *= 2
+                self.widen(width)
+        if self.width:
+            self._extend(math.ceil(top / self.width) if self.rule == "stable" else self.size)
+
+    def widen(self, width: float) -> None:
+        """Makes bins at least `width` wide, a power of two times as wide as now, by adding neighbours."""
+        if width <= self.width:
+            return
+        steps = math.frexp(width)[1] - math.frexp(self.width)[1] if self.width else 0
+        self.width = width
+        # After as many steps as bins have bits everything is in the first bin, and stays there.
+        steps = min(steps, self.size.bit_length() - 1)
+        if steps and self.cells.size > ZEROS:
+            self.store(_sums(self.counts, steps), self.cells.dtype)
+
+    def make_room(self) -> None:
+        """Has counters that may be full hold more."""
+        if self.cells.dtype == _NARROW:
+            self.cells = self.cells.astype(_WIDE)
+            self._find_room()
+            return
+        if self._beyond is None:
+            self._beyond = np.zeros(self.size, np.int64)
+        self._beyond[: self.cells.size - ZEROS] += self.cells[ZEROS:]
+        self.cells[:] = 0
+        self.room = LARGEST[_WIDE]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int64[size]: a copy of the counts."""
+        counts = np.zeros(self.size, np.int64) if self._beyond is None else self._beyond.copy()
+        counts[: self.cells.size - ZEROS] += self.cells[ZEROS:]
+        return counts
+
+    def total(self) -> int:
+        """The sum of the counts."""
+        beyond = 0 if self._beyond is None else int(self._beyond.sum())
+        return beyond + int(self.cells[ZEROS:].sum(dtype=np.int64))
+
+    def store(self, counts: np.ndarray, least: np.dtype = _NARROW) -> None:
+        """Replaces the counts.
+
+        Args:
+            counts: int64[size].
+            least: the narrowest counters to keep them in.
+        """
+        self.clear()
+        used = np.flatnonzero(counts)
+        most = int(counts.max())
+        if most > LARGEST[_WIDE] // 2:
+            self._beyond, counts = counts.astype(np.int64), np.zeros_like(counts)
+            most, least = 0, _WIDE
+        self.cells = self.cells.astype(_WIDE if most > LARGEST[_NARROW] // 2 else least)
+        self._extend(int(used[-1]) + 1 if used.size else 0)
+        self.cells[ZEROS:] = counts[: self.cells.size - ZEROS]
+        self.room = LARGEST[self.cells.dtype] - most
+
+    def add(self, other: Bins) -> None:
+        """Adds the counts of other bins of the rule `stable`, which stay as they are."""
+        self.widen(other.width)
+        steps = math.frexp(self.width)[1] - math.frexp(other.width)[1] if other.width else 0
+        simple = not steps and self._beyond is None and other._beyond is None
+        if not simple or max(other.cells.dtype, self.cells.dtype) != self.cells.dtype:
+            counts = _sums(other.counts, min(steps, self.size.bit_length() - 1))
+            self.store(self.counts + counts, self.cells.dtype)
+            return
+        theirs = other.cells[ZEROS:]
+        self._extend(theirs.size)
+        sums = np.add(self.cells[ZEROS : ZEROS + theirs.size], theirs, dtype=np.int64)
+        if sums.max(initial=0) > LARGEST[self.cells.dtype] // 2:
+            self.store(self.counts + other.counts, self.cells.dtype)
+            return
+        self.cells[ZEROS : ZEROS + theirs.size] = sums
+        self._find_room()
+
+    def _extend(self, bins: int) -> None:
+        """Makes counters for at least so many bins."""
+        wanted = ZEROS + min(-(-bins // GRAIN) * GRAIN, self.size)
+        if wanted > self.cells.size:
+            cells = np.zeros(wanted, self.cells.dtype)
+            cells[: self.cells.size] = self.cells
+            self.cells = cells
+
+    def _find_room(self) -> None:
+        self.room = LARGEST[self.cells.dtype] - int(self.cells[ZEROS:].max(initial=0))
+
+
+def _sums(counts: np.ndarray, steps: int) -> np.ndarray:
+    """The counts with neighbours added so many times: int64[size], empty at the end."""
+    if not steps:
+        return counts
+    sums = np.zeros_like(counts)
+    sums[: counts.size >> steps] = counts.reshape(-1, 1 << steps).sum(axis=1)
+    return sums
+
+
+def _stable_width(top: float) -> float:
+    """The width of a bin when the range is the smallest power of two that reaches `top`."""
+    mantissa, exponent = math.frexp(top)  # top = mantissa * 2**exponent, 0.5 <= mantissa < 1
+    if mantissa == 0.5:
+        exponent -= 1
+    return math.ldexp(1.0, max(exponent, LEAST_EXPONENT)) / STABLE_BINS if exponent < 1024 else 2.0**1009
