@@ -32,11 +32,9 @@ class Tally:
 
     def __init__(self, collection: Collection, workers: int, pool: Executor) -> None:
         self.collection = collection
-        self._pool = pool if workers == 1 else None
-        self._shares = [collection.share() for _ in range(workers)] if workers > 1 else []
-        self._idle: queue.LifoQueue[Collection] = queue.LifoQueue()
-        for share in self._shares:
-            self._idle.put(share)
+        self._workers = workers
+        self._pool = pool
+        self._share_out()
         self._admitted: set[tuple[str, str]] = set()
         self._under_way = 0
 
@@ -93,4 +91,11 @@ class Tally:
         """Brings all that is counted into the collection, while no worker counts."""
         for share in self._shares:
             self.collection.absorb(share)
+        self._share_out()
         self._admitted.clear()
+
+    def _share_out(self) -> None:
+        self._shares = [self.collection.share() for _ in range(self._workers)] if self._workers > 1 else []
+        self._idle: queue.LifoQueue[Collection] = queue.LifoQueue()
+        for share in self._shares:
+            self._idle.put(share)

@@ -170,24 +170,22 @@ class Collection:
         self.first_nonfinite.update(part.first_nonfinite)
 
     def share(self) -> Collection:
-        """An empty collection for some of the samples that this one is to hold, see `absorb`."""
-        return Collection(tuple(self._histograms), model=self.model, rule=self.rule, options=self.options)
+        """An empty collection for some of the samples that this one is to hold, see `absorb`.
+
+        Its ranges are those that this one has reached, so that they need not grow once more.
+        """
+        share = Collection(tuple(self._histograms), model=self.model, rule=self.rule, options=self.options)
+        for histogram, own in zip(share._histograms.values(), self.histograms.values(), strict=True):
+            histogram.reach(own.amax)
+        return share
 
     def absorb(self, share: Collection) -> None:
-        """Takes over what a share has counted, of samples that this collection does not hold; the share is empty then."""
+        """Takes over what a share has counted, of samples that this collection does not hold."""
         for histogram, counted in zip(self.histograms.values(), share.histograms.values(), strict=True):
             histogram.merge(counted)
         self._samples |= share._samples
         for name, sample in share.first_nonfinite.items():
             self._note_nonfinite(name, [sample])
-        share.clear()
-
-    def clear(self) -> None:
-        """Forgets everything that was counted."""
-        self._histograms = {name: Histogram(self.rule) for name in self._histograms}
-        self._counter = HostCounter(self._histograms)
-        self._samples.clear()
-        self.first_nonfinite.clear()
 
     def merge(self, other: Collection) -> None:
         """Adds what another collection counted; `other` stays as it is.

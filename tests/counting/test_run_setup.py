@@ -34,14 +34,14 @@ def chosen(
     *,
     batch: int = 8,
     options: Options = replace(CPU, threads=2),
-    feeding: Feeding = Feeding({"x": 0}),
+    fixed: int | None = None,
     free: int | None = None,
     limit: int | None = None,
     memory: str | None = None,
 ) -> RunSetup:
     sizes = {} if sample is None else {"a": sample / 2, "b": sample / 2}
     chunking = Chunking(batch, (("a", "b"),), limit=limit, sizes=sizes)
-    source = SimpleNamespace(count=count, feeding=feeding)
+    source = SimpleNamespace(count=count, feeding=Feeding({"x": 0}, fixed))
     device = SimpleNamespace(free_memory=lambda: free, memory=memory)
     prepared = prepare(network(), CPU)
     return choose_run_setup(prepared, chunking, source, options, device)  # type: ignore[arg-type]
@@ -67,9 +67,8 @@ class TestChoice:
         assert chosen(1 * MB, 8).rows == 2
 
     def test_a_fixed_batch_stays_whole(self) -> None:
-        fixed = Feeding({"x": 0}, 8)
-        assert chosen(1 * MB, feeding=fixed).rows is None and chosen(1 * MB, feeding=fixed).workers == 2
-        assert chosen(100 * MB, feeding=fixed).workers == 1
+        assert chosen(1 * MB, fixed=8).rows is None and chosen(1 * MB, fixed=8).workers == 2
+        assert chosen(100 * MB, fixed=8).workers == 1
 
     def test_memory_is_kept_within_what_is_there_and_what_is_allowed(self) -> None:
         assert chosen(10 * MB, limit=30 * MB, batch=3).alive(3) <= 3
