@@ -3,6 +3,7 @@
     python tools/bench.py                              a model of ResNet-50's shape and 64 random images
     python tools/bench.py MODEL.onnx [DATA]            another model; DATA: a folder of .npy, or a stack in one
     python tools/bench.py --scale                      growth with samples, tensors and batch
+    python tools/bench.py --kernel                     the counting kernel alone, one thread
     python tools/bench.py --modelopt VENV/bin/python   NVIDIA ModelOpt, too, from an environment that has it
 
 Every measurement is a process of its own, so that its peak of resident memory is its own. A round measures every
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=_cores(), metavar="N", help="default: all cores")
     parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
     parser.add_argument("--scale", action="store_true", help="measure growth instead")
+    parser.add_argument("--kernel", action="store_true", help="measure the counting kernel instead")
     parser.add_argument("--quick", action="store_true", help="a short run, to see that everything works")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -49,6 +51,11 @@ def main() -> None:
         from bench.child import run_child
 
         run_child(args.child)
+        return
+    if args.kernel:
+        from bench.kernel import kernel_tables
+
+        print(kernel_tables(_say, quick=args.quick))
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         if args.scale:

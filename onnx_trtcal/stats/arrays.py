@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "address_of", "as_counted", "flat", "headers"]
 
-KINDS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))  # as `stats.rows` numbers them
+KINDS = (
+    np.dtype(np.float32),
+    np.dtype(np.float16),
+    np.dtype(ml_dtypes.bfloat16),
+)  # as `stats.rows` numbers them
 
 
 def as_counted(values: np.ndarray, rule: Range) -> np.ndarray:
@@ -50,7 +54,7 @@ def address_of(values: np.ndarray) -> int:
 
 @functools.cache
 def headers() -> np.ndarray:
-    """What the kernel needs to read array objects: asking each array from Python takes longer than counting a few values.
+    """What the kernel needs to read array objects: to ask each from Python takes longer than to count a few values.
 
     NumPy's C interface fixes what follows an object's reference count and type (`PyArrayObject_fields` in
     numpy/ndarraytypes.h). That it is so here is tried on an array.

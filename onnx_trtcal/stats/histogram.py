@@ -91,11 +91,11 @@ class Histogram:
         if values.dtype == np.float64:
             self.note(*count_doubles(self.bins, values))
             return
-        from onnx_trtcal.stats.tally import Tally
+        from onnx_trtcal.stats.bin_table import BinTable
 
-        tally = Tally([self.bins])
-        tally.count(np.zeros(1, np.int64), [values])
-        self.note(*tally.settle()[0])
+        table = BinTable([self.bins])
+        table.count(np.zeros(1, np.int64), [values])
+        self.note(*table.settle()[0])
 
     def note(self, top: float, nan: int, inf: int, finite: int) -> None:
         """Takes in what was seen of values that the bins have counted.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
 
+    from onnx_trtcal.stats.bin_table import BinTable
     from onnx_trtcal.stats.histogram import Histogram
-    from onnx_trtcal.stats.tally import Tally
     from onnx_trtcal.support.device_array import Activation
 
 __all__ = ["HostCounter", "HostDevice"]
@@ -39,7 +39,7 @@ class HostCounter:
         self._histograms = list(histograms.values())
         self._rows = {name: row for row, name in enumerate(self._names)}
         self._every_row = np.arange(len(self._names))
-        self._tally: Tally | None = None
+        self._table: BinTable | None = None
 
     def add(self, arrays: Mapping[str, Activation], pool: Executor | None = None) -> list[str]:
         """Counts one batch, see `Counter.add`.
@@ -63,8 +63,8 @@ class HostCounter:
 
     def settle(self) -> None:
         """Brings the histograms up to date."""
-        if self._tally is not None:
-            for histogram, seen in zip(self._histograms, self._tally.settle(), strict=True):
+        if self._table is not None:
+            for histogram, seen in zip(self._histograms, self._table.settle(), strict=True):
                 histogram.note(*seen)
 
     def download(self, array: Activation) -> np.ndarray:
@@ -76,13 +76,13 @@ class HostCounter:
     def _add(
         self, rows: np.ndarray, values: list[np.ndarray | ChannelBlocks], pool: Executor | None
     ) -> list[str]:
-        if self._tally is None:
-            from onnx_trtcal.stats.tally import Tally
+        if self._table is None:
+            from onnx_trtcal.stats.bin_table import BinTable
 
-            self._tally = Tally([histogram.bins for histogram in self._histograms])
-        before = self._tally.nonfinite
-        self._tally.count(rows, values, pool)
-        return [self._names[row] for row in np.flatnonzero(self._tally.nonfinite != before)]
+            self._table = BinTable([histogram.bins for histogram in self._histograms])
+        before = self._table.nonfinite
+        self._table.count(rows, values, pool)
+        return [self._names[row] for row in np.flatnonzero(self._table.nonfinite != before)]
 
     def _add_doubles(
         self, rows: np.ndarray, given: list[np.ndarray | ChannelBlocks]

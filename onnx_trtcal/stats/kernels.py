@@ -153,9 +153,8 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
         row = rows[order[taken]]
         if row.array:
             find_values(row, headers)
-            if more is None:
-                if row.kind != FLOAT32:
-                    row.done = UNREAD
+            if more is None and row.kind != FLOAT32:
+                row.done = UNREAD
             if row.done == UNREAD:
                 continue
         done, end, period = row.done, row.end, row.period
@@ -179,10 +178,9 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
             here = row.address + np.uint64(done * itemsize)
             ahead = here + np.uint64(size * itemsize)
             kept = size
-            if more is not None:
-                if row.kind != FLOAT32:
-                    widen(halves_at(here), row.kind, size, words)
-                    here = buffer
+            if more is not None and row.kind != FLOAT32:
+                widen(halves_at(here), row.kind, size, words)
+                here = buffer
             if padded:
                 kept = drop_padding(words_at(here), size, row.lanes, row.real, words)
                 here = buffer
@@ -260,7 +258,7 @@ def find_values(row: Any, headers: Any) -> None:
     elif longs[5] != headers[2]:
         return
     shape = longs_at(longs[2])
-    size = 1
+    size = np.int64(1)
     for axis in range(np.int64(words[2])):
         size *= np.int64(shape[axis])
     row.address, row.kind, row.done, row.end = longs[0], kind, 0, size
@@ -269,7 +267,7 @@ def find_values(row: Any, headers: Any) -> None:
 
 @part
 def drop_padding(source: Any, size: Any, lanes: Any, real: Any, words: Any) -> Any:
-    """Brings the values of a block that are none of padding into `words`, which may be that block; how many they are."""
+    """Brings a block's values without padding into `words`, which may be that block; how many they are."""
     kept = 0
     for i in range(0, size, lanes):
         for j in range(real):

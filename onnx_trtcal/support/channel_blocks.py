@@ -32,7 +32,7 @@ class ChannelBlocks:
     @property
     def block(self) -> int:
         """Channels of a block."""
-        return self.values.shape[-1]
+        return int(self.values.shape[-1])
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from numba.core.caching import FunctionCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel", "intrinsic"]
+__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel", "intrinsic", "part"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,10 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compiles a function that only compiled functions of the same file call, as a part of them; a decorator."""
-    import os
-    if os.environ.get("PART")=="inline":
-        return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
-    return numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compiles a function that only compiled functions of its own file call, as a part of them; a decorator."""
+    return numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:

@@ -99,6 +99,15 @@ def test_scaling_prints_a_table_for_each_axis() -> None:
 
 
 @pytest.mark.tools
+@pytest.mark.slow
+def test_the_kernel_is_timed_alone() -> None:
+    values, tensors = bench("--kernel", "--quick")
+    assert values[0][:3] == ["ns a value", "relu", "normal"]
+    assert [len(row) for row in values] == [len(values[0])] * len(values)
+    assert all(float(cell) > 0 for _, *row in [*values[1:], *tensors[1:]] for cell in row)
+
+
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("inputs", "arguments", "message"),
     [

@@ -169,4 +169,4 @@ def _import_all() -> None:
     import onnxruntime  # noqa: F401
 
     import onnx_trtcal.methods.entropy
-    import onnx_trtcal.stats.tally  # noqa: F401
+    import onnx_trtcal.stats.bin_table  # noqa: F401

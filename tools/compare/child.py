@@ -80,7 +80,7 @@ def _ours(job: Job) -> tuple[float, float]:
 
     import onnx_trtcal.methods.entropy
     import onnx_trtcal.qdq.write.quantize_model
-    import onnx_trtcal.stats.tally  # noqa: F401
+    import onnx_trtcal.stats.bin_table  # noqa: F401
     from onnx_trtcal import quantize
     from onnx_trtcal.cli import parser_for
     from onnx_trtcal.cli.flags import options_from, qdq_from

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_trtcal.stats.cuda import fields
 from onnx_trtcal.stats.host import HostCounter
+from onnx_trtcal.support.channel_blocks import ChannelBlocks
 from onnx_trtcal.support.device_array import DeviceArray
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class CudaCounter:
 
     def download(self, array: Activation) -> np.ndarray:
         """The array in the host's memory: itself where it is there already, else a copy."""
-        return self._gpu.download(array) if isinstance(array, DeviceArray) else array
+        if isinstance(array, DeviceArray):
+            return self._gpu.download(array)
+        return array.plain() if isinstance(array, ChannelBlocks) else array
 
     def _add_on_host(self, arrays: Mapping[str, Activation], pool: Executor | None) -> list[str]:
         histograms = {name: self._histograms[name] for name in arrays}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
-__all__ = ["Seen", "Tally", "Values"]
+__all__ = ["BinTable", "Seen", "Values"]
 
 TASK = 1 << 18  # values that are worth waking another thread for
 PIECES = 4  # of one thread's work: a tensor that is larger than that is counted by several threads
@@ -49,9 +49,9 @@ class Seen(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """Values to count: values[k] into the bins which[k] of a tally."""
+    """Values to count: values[k] into the bins which[k] of a table."""
 
-    tally: Tally
+    table: BinTable
     which: np.ndarray
     values: Sequence[Values]
 
@@ -67,11 +67,11 @@ class _Buffer(threading.local):
 _buffer = _Buffer()
 
 
-class Tally:
+class BinTable:
     """The bins of many tensors as the kernel needs them.
 
     Args:
-        bins: of each tensor, all of one rule; they are the tally's from `count` to `settle`.
+        bins: of each tensor, all of one rule; they are the table's from `count` to `settle`.
     """
 
     def __init__(self, bins: Sequence[Bins]) -> None:
@@ -204,11 +204,11 @@ class Tally:
             self._load(k)
         return left
 
-    def _split(self, k: int, value: Values, most: int) -> Tally:
-        """A tally of so many values each of one tensor, with bins of their own."""
+    def _split(self, k: int, value: Values, most: int) -> BinTable:
+        """A table of so many values each of one tensor, with bins of their own."""
         size = value.values.size if isinstance(value, ChannelBlocks) else value.size
         begins = range(0, size, -(-most // TASK) * TASK)
-        pieces = Tally([Bins("stable") for _ in begins])
+        pieces = BinTable([Bins("stable") for _ in begins])
         for piece, begin in enumerate(begins):
             pieces._bins[piece].widen(self._bins[k].width)  # most likely the range of this batch, too
             pieces._place(piece, value, begin, begins.step)
@@ -216,7 +216,7 @@ class Tally:
         pieces._more = self._more
         return pieces
 
-    def _take_in(self, k: int, pieces: Tally) -> None:
+    def _take_in(self, k: int, pieces: BinTable) -> None:
         """Adds up what several rows counted of one tensor."""
         row, theirs = self._rows[k], pieces._rows
         bins = self._bins[k]
@@ -235,10 +235,12 @@ def _count(jobs: Sequence[_Job], pool: Executor | None = None, helpers: int = 0)
     while left:
         _count_once(left, pool, helpers)
         again = []
-        for tally, which, values in left:
-            unfinished = tally._unfinished(which, values)
+        for table, which, values in left:
+            unfinished = table._unfinished(which, values)
             if unfinished:
-                again.append(_Job(tally, which[unfinished], [values[k] for k in unfinished] if values else []))
+                again.append(
+                    _Job(table, which[unfinished], [values[k] for k in unfinished] if values else [])
+                )
         left = again
 
 
@@ -247,8 +249,8 @@ def _count_once(jobs: Sequence[_Job], pool: Executor | None, helpers: int) -> No
     turns = [np.zeros(1, np.int64) for _ in jobs]
 
     def work() -> None:
-        for (tally, which, _), turn in zip(jobs, turns, strict=True):
-            kernels.count_rows(tally._rows, which, turn, headers(), tally._more, _buffer.address)
+        for (table, which, _), turn in zip(jobs, turns, strict=True):
+            kernels.count_rows(table._rows, which, turn, headers(), table._more, _buffer.address)
 
     helping = [pool.submit(work) for _ in range(helpers)] if pool is not None else []
     try:
