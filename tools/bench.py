@@ -8,9 +8,11 @@
     python tools/bench.py --modelopt VENV/bin/python   NVIDIA ModelOpt, too, from an environment that has it
 
 Every measurement is a process of its own, so that its peak of resident memory is its own. A round measures every
-contender once, on the same samples, batch and threads, on the CPU; ratios are taken within a round, and medians
-over the rounds, with the smallest and the largest. `whole run` counts from the start of the process to its end;
-`steady` counts only what grows with the samples: no process start, no model load, no threshold search.
+contender over all samples and over a quarter of them, on the same samples, batch and threads, on the CPU; ratios are
+taken within a round, and medians over the rounds, with the smallest and the largest. `whole run` counts from the
+start of the process to its end; `steady` from the first batch of a run to its last; `slope` is the difference between
+the two runs of a round for each sample that the longer one has more. ONNX Runtime's threads spin while they wait unless
+told not to: that makes small ops faster, and takes processor time, which the column of CPU time has in it.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     single = singles(folder, args.threads, rounds, 10 if args.quick else 334, _say)
     print(
         f"{Path(model).name}, {samples} samples, batch {batch}, {args.threads} threads, {rounds} rounds; "
-        f"{platform.machine()}, Python {platform.python_version()}, {_versions()}\n"
+        f"{_processor()}, Python {platform.python_version()}, {_versions()}\n"
     )
     print("\n\n".join([versus_table(versus), split_table(versus), target_table(versus, single)]))
 
@@ -124,6 +126,16 @@ def _resnet50(folder: Path) -> Path:
     path = folder / "resnet50.onnx"
     onnx.save(make_resnet50(), path)
     return path
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> str:

@@ -2,65 +2,96 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
     from onnx_trtcal.support.device_array import Activation
 
-__all__ = ["collect"]
+__all__ = ["Counting", "collect", "note_shapes", "run_batch"]
+
+
+class Counting(Protocol):
+    """What becomes of the batches that are run, in the order of its methods for each of them."""
+
+    def admit(self, batch: Batch) -> bool:
+        """Takes note of the next batch before it is run, where several are at a time.
+
+        Returns:
+            Whether it and all before it are to be finished before another one is run.
+
+        Raises:
+            StatisticsError: when one of its samples is counted already.
+        """
+
+    def count(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+        """Counts a batch.
+
+        Args:
+            batch: that one.
+            arrays: the values of its real samples, per observed tensor; valid until this returns, for they are ONNX
+                Runtime's own memory.
+        """
+
+    def finish(self, batch: Batch) -> bool:
+        """Takes note that a batch, and every one before it, is counted; returns whether to continue."""
 
 
 def collect(
     session: Session,
     batches: Iterable[Batch],
-    count: Callable[[Batch, Mapping[str, Activation]], bool],
+    counting: Counting,
     seen_shapes: dict[str, SeenShapes],
     device: str | None = None,
 ) -> None:
-    """Runs batch after batch until `count` says stop; one batch of activations is alive at a time.
+    """Runs batch after batch until `counting` says stop; one batch of activations is alive at a time.
 
     Args:
         session: runs the observed model.
         batches: what to run.
-        count: receives each batch with the values of its real samples, per observed tensor; the arrays are
-            ONNX Runtime's own memory, valid until it returns. It returns whether to continue.
+        counting: counts and finishes each batch.
         seen_shapes: the shapes fed to each input are added to it.
-        device: where activations are left, as `Session.run_on` takes it; None for arrays of the host.
+        device: where activations are left, as `Session.run_to_count` takes it; None for arrays of the host.
 
     Raises:
         DataError: from reading the data.
         ModelError: when ONNX Runtime fails on a batch.
     """
     for batch in batches:
-        for name, array in batch.feeds.items():
-            seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(array.shape)
-        arrays = _run(session, batch, device)
-        real = {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
-        more = count(batch, real)
-        # Otherwise this batch's activations would stay until the next one's are all there.
-        del arrays, real
-        if not more:
+        note_shapes(seen_shapes, batch)
+        # Held in no name: otherwise this batch's activations would stay until the next one's are all there.
+        counting.count(batch, run_batch(session, batch, device))
+        if not counting.finish(batch):
             break
 
 
-def _run(session: Session, batch: Batch, device: str | None) -> Sequence[Activation]:
+def note_shapes(seen_shapes: dict[str, SeenShapes], batch: Batch) -> None:
+    """Adds the shapes of a batch's feeds to those seen of each input."""
+    for name, array in batch.feeds.items():
+        seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(array.shape)
+
+
+def run_batch(session: Session, batch: Batch, device: str | None = None) -> Mapping[str, Activation]:
+    """The activations of a batch's real samples, per observed tensor.
+
+    Raises:
+        ModelError: when ONNX Runtime fails on the batch.
+    """
     try:
-        if device is None:
-            return session.run(batch.feeds, batch.names[0])
-        return session.run_on(device, batch.feeds, batch.names[0])
+        arrays = session.run_to_count(batch.feeds, batch.names[0], device)
     except ModelError as error:
         asked = batch.feeding.asked
         if not asked:
             raise
         fix = f"{error.fix}; or items lie along other axes than {asked} says: without it, a trial finds that out"
         raise ModelError(error.what, where=f"{error.where}, as {asked} says", fix=fix) from error
+    return {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
 
 
 def _real_rows(array: Activation, batch: Batch) -> Activation:

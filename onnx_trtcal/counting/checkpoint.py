@@ -74,10 +74,15 @@ class Checkpoint:
         if self._path is not None:
             self._file = CheckpointFile(self._path)
 
+    def will_save(self, added: int) -> bool:
+        """Whether a checkpoint is due when `added` more samples are counted."""
+        return self._file is not None and len(self._unsaved) + added >= self._every
+
     def note(self, collection: Collection, added: Sequence[tuple[str, str]]) -> None:
         """Notes that these (name, hash) are counted, too; saves when it is time."""
+        due = self.will_save(len(added))
         self._unsaved += added
-        if len(self._unsaved) >= self._every:
+        if due:
             self.save(collection)
 
     def save(self, collection: Collection) -> None:

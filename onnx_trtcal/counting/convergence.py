@@ -147,10 +147,15 @@ class Watch:
             return False
         return self.movement.most <= self._until_stable
 
+    def will_look(self, added: int) -> bool:
+        """Whether a look is due when `added` more samples are in the collection."""
+        return any(self._total < mark <= self._total + added for mark in self._marks)
+
     def look(self, collection: Collection, added: int) -> None:
         """Notes that `added` more samples are in the collection; looks once a batch has reached or passed a mark."""
-        before, self._total = self._total, self._total + added
-        if not any(before < mark <= self._total for mark in self._marks):
+        due = self.will_look(added)
+        self._total += added
+        if not due:
             return
         self._looks.taken.append((self._total, self._solve(collection)))
         self._looks.samples = collection.samples

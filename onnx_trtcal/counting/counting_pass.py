@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.counting.checkpoint import Checkpoint
 from onnx_trtcal.counting.forecast import Forecast, memory_told
+from onnx_trtcal.counting.tally import Tally
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
-from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["CountingPass"]
+
+# Samples that workers count before their shares are gathered, whatever else gives rise to that.
+_MOST_APART = 4096
 
 
 @dataclass(frozen=True)
@@ -86,44 +89,88 @@ class CountingPass:
     ) -> None:
         watch.resume(collection)
         counted = collection.samples
-        done = len(counted)
-
-        def count(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
-            collection.add(batch.names, batch.hashes, arrays, self.pool)
-            collection.see(
-                per_sample(
-                    {
-                        name: SeenShapes(each.shape, each.shape, batch.feeding.free_axis(name))
-                        for name, each in batch.feeds.items()
-                    }
-                )
-            )
-            # The look is saved before the checkpoint that it belongs to.
-            watch.look(collection, batch.count)
-            checkpoint.note(collection, list(zip(batch.names, batch.hashes, strict=True)))
-            nonlocal done
-            done += batch.count
-            forecast.note(batch, done)
-            return not watch.settled
-
         with (
             self.listener.progress(self.runs.source.count) as advance,
             memory_told(f"with batches of {self.batch_size}"),
         ):
             advance(len(counted))
+            tally = Tally(collection, self.runs.setup.workers, self.pool)
+            counting = _Counting(tally, checkpoint, watch, forecast, self.runs, advance)
             try:
                 if not watch.settled:
                     collection.count_on(self.device)
                     self.runs.every_batch(
                         tuple(collection.histograms),
                         self.batch_size,
-                        count,
-                        advance,
+                        counting,
                         counted,
                         self.scales.batch_ends,
                     )
             except CalibrationError:
                 # Not where memory runs out: that may be in the middle of a batch's counts.
+                tally.gather()
                 checkpoint.save(collection)
                 raise
+        tally.gather()
         checkpoint.save(collection)
+
+
+class _Counting:
+    """What a pass does with each batch, see `batch_loop.Counting`.
+
+    Args:
+        tally: counts.
+        checkpoint: saves now and then.
+        watch: looks at the scales now and then.
+        forecast: of how long it will take.
+        runs: keeps samples.
+        advance: receives how many samples each batch had.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        checkpoint: Checkpoint,
+        watch: Watch,
+        forecast: Forecast,
+        runs: ObservedRuns,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._tally = tally
+        self._checkpoint = checkpoint
+        self._watch = watch
+        self._forecast = forecast
+        self._runs = runs
+        self._advance = advance
+        self._done = len(tally.collection.samples)
+        self._pause = False
+
+    def admit(self, batch: Batch) -> bool:
+        """Takes note of the next batch; see `batch_loop.Counting`."""
+        tally = self._tally
+        tally.admit(batch)
+        self._pause = (
+            self._watch.will_look(tally.under_way)
+            or self._checkpoint.will_save(tally.under_way)
+            or tally.apart >= _MOST_APART
+        )
+        return self._pause
+
+    def count(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+        """Counts a batch; see `batch_loop.Counting`."""
+        self._tally.count(batch, arrays)
+
+    def finish(self, batch: Batch) -> bool:
+        """Saves, looks and passes on what a batch gives rise to; see `batch_loop.Counting`."""
+        tally, collection = self._tally, self._tally.collection
+        tally.finish(batch)
+        if self._pause and not tally.under_way:
+            tally.gather()
+        # The look is saved before the checkpoint that it belongs to.
+        self._watch.look(collection, batch.count)
+        self._checkpoint.note(collection, list(zip(batch.names, batch.hashes, strict=True)))
+        self._done += batch.count
+        self._forecast.note(batch, self._done)
+        self._runs.keep(batch)
+        self._advance(batch.count)
+        return not self._watch.settled

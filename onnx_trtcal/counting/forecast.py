@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx_trtcal.counting.chunking import Chunking
+    from onnx_trtcal.counting.run_setup import RunSetup
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.stats.counter import CountingDevice
     from onnx_trtcal.support.progress import Listener
@@ -30,11 +31,12 @@ _TENSOR_BYTES = 70_000  # of a histogram in a checkpoint, with counts of up to f
 _SAMPLE_BYTES = 75  # of a sample in it, besides its name
 
 
-def check_fits(chunking: Chunking, device: CountingDevice, *, batch_is_fixed: bool) -> None:
-    """Refuses a run of which one batch of activations cannot fit into memory, as far as shapes tell.
+def check_fits(chunking: Chunking, setup: RunSetup, device: CountingDevice, *, batch_is_fixed: bool) -> None:
+    """Refuses a run of which the activations of one batch cannot fit into memory, as far as shapes tell.
 
     Args:
         chunking: how the work is split up.
+        setup: how many samples' activations are alive together.
         device: where activations stay until they are counted.
         batch_is_fixed: whether the model dictates the batch size.
 
@@ -46,7 +48,7 @@ def check_fits(chunking: Chunking, device: CountingDevice, *, batch_is_fixed: bo
         return
     free += 0 if device.memory else free_swap()
     sample = max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
-    wanted = sample * chunking.batch_size
+    wanted = sample * setup.alive(chunking.batch_size)
     if wanted <= free:
         return
     largest = max(chunking.sizes.values()) * (chunking.batch_size if batch_is_fixed else 1)

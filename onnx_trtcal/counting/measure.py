@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,7 @@ from onnx_trtcal.counting.counting_pass import CountingPass
 from onnx_trtcal.counting.described import describe
 from onnx_trtcal.counting.forecast import check_fits
 from onnx_trtcal.counting.observed_runs import ObservedRuns
+from onnx_trtcal.counting.run_setup import choose_run_setup
 from onnx_trtcal.counting.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
@@ -93,14 +94,19 @@ def measure(
         listener.say(how_counted)
     runs = ObservedRuns(prepared, source, options, provider, device.memory, listener, keep)
     chunking = choose_chunking(prepared, source, options, provider, device)
+    runs.setup = choose_run_setup(prepared, chunking, source, options, device)
     runs.settle(chunking, listener)
     if runs.source is not source:
         source = runs.source
         chunking = choose_chunking(prepared, source, options, provider, device)
+        runs.setup = choose_run_setup(prepared, chunking, source, options, device)
     if chunking.reason:
         listener.say(chunking.reason)
     check_fits(
-        chunking, device, batch_is_fixed=bool(source.feeding.verbatim) or source.feeding.batch is not None
+        chunking,
+        runs.setup,
+        device,
+        batch_is_fixed=bool(source.feeding.verbatim) or source.feeding.batch is not None,
     )
     scales = ScaleWatch(prepared, options, source.count, len(chunking.passes))
     if options.until_stable and scales.obstacle:
@@ -152,18 +158,43 @@ def measure_again(
     runs = ObservedRuns(prepared, source, options, provider, listener=listener)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
     with _threads(options) as pool:
-
-        def count(_: Batch, arrays: Mapping[str, Activation]) -> bool:
-            # Without a device to count on, all of them are in the host's memory.
-            values = cast("Mapping[str, np.ndarray]", arrays)
-            list(pool.map(lambda name: accumulators[name].add(values[name]), values))
-            return True
-
         for tensors in chunking.passes:
             wanted = tuple(name for name in tensors if name in accumulators)
             if wanted:
                 with listener.progress(source.count) as advance:
-                    runs.every_batch(wanted, chunking.batch_size, count, advance)
+                    runs.every_batch(wanted, chunking.batch_size, _SecondCount(accumulators, pool, advance))
+
+
+class _SecondCount:
+    """What a second pass does with each batch, see `batch_loop.Counting`.
+
+    Args:
+        accumulators: per observed tensor, what counts it.
+        pool: threads to count with.
+        advance: receives how many samples each batch had.
+    """
+
+    def __init__(
+        self, accumulators: Mapping[str, SecondPass], pool: Executor, advance: Callable[[int], None]
+    ) -> None:
+        self._accumulators = accumulators
+        self._pool = pool
+        self._advance = advance
+
+    def admit(self, _: Batch) -> bool:
+        """Nothing has to wait for any batch."""
+        return False
+
+    def count(self, _: Batch, arrays: Mapping[str, Activation]) -> None:
+        """Counts a batch."""
+        # Without a device to count on, all of them are in the host's memory.
+        values = cast("Mapping[str, np.ndarray]", arrays)
+        list(self._pool.map(lambda name: self._accumulators[name].add(values[name]), values))
+
+    def finish(self, batch: Batch) -> bool:
+        """Shows the progress."""
+        self._advance(batch.count)
+        return True
 
 
 def _threads(options: Options) -> ThreadPoolExecutor:

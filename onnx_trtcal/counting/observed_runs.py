@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.counting.batch_loop import collect
+from onnx_trtcal.counting.parallel_loop import collect_in_parallel
+from onnx_trtcal.counting.run_setup import RunSetup
 from onnx_trtcal.counting.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.seen_shapes import SeenShapes
@@ -14,15 +16,15 @@ from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Sequence
 
+    from onnx_trtcal.counting.batch_loop import Counting
     from onnx_trtcal.counting.chunking import Chunking
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
-    from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["ObservedRuns"]
@@ -42,6 +44,7 @@ class ObservedRuns:
 
     Attributes:
         source: as given.
+        setup: how the model is run.
         seen_shapes: per input, the shapes it was fed with so far.
     """
 
@@ -56,6 +59,7 @@ class ObservedRuns:
         keep: Callable[[Batch], None] | None = None,
     ) -> None:
         self.source = source
+        self.setup = RunSetup(threads=options.threads)
         self.seen_shapes: dict[str, SeenShapes] = {}
         self._prepared = prepared
         self._options = options
@@ -64,23 +68,22 @@ class ObservedRuns:
         self._listener = listener
         self._keep = keep
         self._session: Session | None = None
+        self._opened: tuple[tuple[str, ...], int | None, bool] | None = None
 
     def every_batch(
         self,
         tensors: tuple[str, ...],
         batch_size: int,
-        count: Callable[[Batch, Mapping[str, Activation]], bool],
-        advance: Callable[[int], None],
+        counting: Counting,
         counted: Sequence[tuple[str, str]] = (),
         ends: Container[int] = (),
     ) -> None:
-        """Runs all samples but those counted already, until `count` returns that it is enough.
+        """Runs all samples but those counted already, until `counting` says that it is enough.
 
         Args:
             tensors: what to observe.
             batch_size: samples per batch.
-            count: receives each batch and its activations, see `collect`.
-            advance: receives how many samples each batch had, once it is counted.
+            counting: counts and finishes each batch, see `collect` and `collect_in_parallel`.
             counted: (name, hash) of the samples that an earlier run has counted.
             ends: sample counts at which a batch ends even if it falls short.
 
@@ -89,14 +92,6 @@ class ObservedRuns:
             ModelError: when ONNX Runtime fails on a batch.
             OtherSamplesError: when the data does not begin with the counted samples.
         """
-
-        def count_and_advance(batch: Batch, arrays: Mapping[str, Activation]) -> bool:
-            more = count(batch, arrays)
-            if self._keep:
-                self._keep(batch)
-            advance(batch.count)
-            return more
-
         axes = self.source.feeding.axes
 
         def see(batch: Batch) -> None:
@@ -108,12 +103,20 @@ class ObservedRuns:
                 self.seen_shapes.setdefault(name, SeenShapes(item_axis=batch.feeding.free_axis(name))).add(
                     shape
                 )
-            if self._keep:
-                self._keep(batch)
+            self.keep(batch)
 
         stream = batches(self.source, batch_size, counted=counted, ends=ends, skipped=see)
+        session = self._observing(tensors)
         with closing(stream):
-            collect(self._observing(tensors), stream, count_and_advance, self.seen_shapes, self._memory)
+            if self.setup.workers > 1:
+                collect_in_parallel(session, stream, counting, self.seen_shapes, self.setup)
+            else:
+                collect(session, stream, counting, self.seen_shapes, self._memory)
+
+    def keep(self, batch: Batch) -> None:
+        """Passes a batch on to whoever keeps samples."""
+        if self._keep:
+            self._keep(batch)
 
     def settle(self, chunking: Chunking, listener: Listener) -> None:
         """Finds out what an item of the data is, with the session that counts it where memory allows that.
@@ -125,26 +128,32 @@ class ObservedRuns:
         if not self.source.feeding.open:
             return
         model, fixed = self._prepared.model, self.source.feeding.batch
+        workers = 1 if fixed else self.setup.workers
         # A run of several items is alive together with that of one of them.
-        alive = 2 * fixed if fixed else MOST_TRIED + 1
+        alive = 2 * fixed if fixed else MOST_TRIED + workers
         tensors = chunking.fitting(alive)
         if not fixed and len(tensors) < len(self._prepared.plan.observed):
-            alive = max(3, min(alive, chunking.batch_size))
+            workers, alive = 1, max(3, min(alive, chunking.batch_size))
             tensors = chunking.fitting(alive)
         if not tensors:
             listener.say("axis 0 is taken for the batch axis: --memory-limit leaves no room to try that")
             return
         allowed = tolerance((model.elem_types.get(name, 0) for name in tensors), self._provider)
         run = partial(self._observing(tensors).run, sample=TRIAL)
-        self.source = settle(self.source, Trial(tensors, run, allowed, alive - 1), listener)
+        self.source = settle(self.source, Trial(tensors, run, allowed, alive - workers, workers), listener)
 
     def _observing(self, tensors: tuple[str, ...]) -> Session:
         """The session that observes these tensors; the one before it is freed first."""
-        if self._session is None or self._session.outputs != tensors:
-            self._session = None
+        wanted = (tensors, self.setup.threads, self.setup.any_order)
+        if self._session is None or self._opened != wanted:
+            self._session, self._opened = None, wanted
             observed = probe(self._prepared.observed, self._prepared.model, tensors)
-            options = self._options
             self._session = Session(
-                observed, self._provider, options.threads, options.ort_custom_ops, listener=self._listener
+                observed,
+                self._provider,
+                self.setup.threads,
+                self._options.ort_custom_ops,
+                any_order=self.setup.any_order,
+                listener=self._listener,
             )
         return self._session

@@ -14,6 +14,9 @@ would count once a batch), each is run by itself.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +29,7 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.fidelity.rows import RowCheck, relative_distance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.samples import Sample
@@ -61,12 +64,26 @@ class Trial:
         run: gives their values for a feed; raises ModelError.
         tolerance: see `tolerance`.
         most: how many items to run together at most.
+        workers: how many runs are made at a time.
     """
 
     names: Sequence[str]
     run: Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
     tolerance: float
     most: int = MOST_TRIED
+    workers: int = 1
+
+    def results(
+        self, feeds: Iterable[Mapping[str, np.ndarray]]
+    ) -> Generator[Future[Sequence[np.ndarray]], None, None]:
+        """The runs of these feeds, in their order; no more of them than workers are under way or waiting."""
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="calibration-trial") as pool:
+            runs: deque[Future[Sequence[np.ndarray]]] = deque()
+            for each in feeds:
+                runs.append(pool.submit(self.run, each))
+                if len(runs) == self.workers:
+                    yield runs.popleft()
+            yield from runs
 
 
 def tolerance(elem_types: Iterable[int], provider: Provider) -> float:
@@ -141,23 +158,25 @@ def _tried(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feedi
     if len(items) < 2:
         return feeding.as_given("no two of the first items have the same shape"), ""
     items = items[: trial.most]
-    try:
-        alone = trial.run(_feeds(items[:1], feeding))
-    except ModelError as error:
-        return feeding.as_given(f"one row of axis 0 does not run alone: {error.what}"), ""
-    try:
-        check = RowCheck(trial.names, trial.run(_feeds(items, feeding)), trial.tolerance)
-    except ModelError as error:
-        line = f"items are run one at a time, because {len(items)} together do not run: {error.what}"
-        return replace(feeding, batch=1), line
-    difference = check.take(alone)
-    for item in items[1:]:
-        if difference:
-            break
+    wanted = (items[:1], items, *([item] for item in items[1:]))
+    with closing(trial.results(_feeds(each, feeding) for each in wanted)) as results:
         try:
-            difference = check.take(trial.run(_feeds([item], feeding)))
+            alone = next(results).result()
         except ModelError as error:
-            difference = f"one row of axis 0 does not run alone: {error.what}"
+            return feeding.as_given(f"one row of axis 0 does not run alone: {error.what}"), ""
+        try:
+            check = RowCheck(trial.names, next(results).result(), trial.tolerance)
+        except ModelError as error:
+            line = f"items are run one at a time, because {len(items)} together do not run: {error.what}"
+            return replace(feeding, batch=1), line
+        difference = check.take(alone)
+        for result in results:
+            if difference:
+                break
+            try:
+                difference = check.take(result.result())
+            except ModelError as error:
+                difference = f"one row of axis 0 does not run alone: {error.what}"
     difference = difference or check.finish()
     if not difference and check.apart:
         return replace(feeding, batch=1), (

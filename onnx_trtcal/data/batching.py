@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from onnx_trtcal.support.memory import available_memory, free_swap
 from onnx_trtcal.support.wording import size as size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 
     from onnx_trtcal.data.images.geometry import Geometry
     from onnx_trtcal.data.layout import Feeding
@@ -48,6 +48,7 @@ class Batch:
         feeding: how the samples were put together.
         geometry: per sample, what `Sample.geometry` says.
         paths: per sample, its name with the path that the data was given by.
+        together: names of the samples of the batch that this one is a part of; empty where it is none.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -58,11 +59,38 @@ class Batch:
     feeding: Feeding
     geometry: tuple[Mapping[str, Geometry], ...] = ()
     paths: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
 
     @property
     def padded(self) -> bool:
         """Whether rows from `count` on repeat the last sample."""
         return self.rows > self.count
+
+    def pieces(self, most: int | None) -> Iterator[Batch]:
+        """The batch in as few batches of about equal size as keep to `most` samples, in the order of the samples.
+
+        Args:
+            most: samples in each; None for any number. A batch that the model or the data dictates stays whole.
+        """
+        if most is None or self.count <= most or self.feeding.verbatim or self.feeding.batch is not None:
+            yield self
+            return
+        parts = -(-self.count // most)
+        for part in range(parts):
+            rows = slice(self.count * part // parts, self.count * (part + 1) // parts)
+            yield replace(
+                self,
+                feeds={
+                    name: _rows(array, self.feeding.axes[name], rows) for name, array in self.feeds.items()
+                },
+                names=self.names[rows],
+                hashes=self.hashes[rows],
+                count=rows.stop - rows.start,
+                rows=rows.stop - rows.start,
+                geometry=self.geometry[rows],
+                paths=self.paths[rows],
+                together=self.names,
+            )
 
 
 def batches(
@@ -200,6 +228,11 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
     geometry = tuple(sample.geometry for sample in samples)
     paths = tuple(sample.path or sample.name for sample in samples)
     return Batch(feeds, names, digests, count, rows, feeding, geometry, paths)
+
+
+def _rows(array: np.ndarray, axis: int | None, rows: slice) -> np.ndarray:
+    """Items of a feed along an axis; the whole feed where it is the same for all."""
+    return array if axis is None else np.ascontiguousarray(array[(slice(None),) * axis + (rows,)])
 
 
 def _stacked(arrays: Sequence[np.ndarray], rows: int, axis: int) -> np.ndarray:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
 from onnx_trtcal.run.binding import run_on_device
+from onnx_trtcal.run.blocked_outputs import Origin
+from onnx_trtcal.run.blocked_session import BlockedSession, open_blocked
 from onnx_trtcal.run.half_qdq import half_qdq_in_float32
+from onnx_trtcal.support.channel_blocks import ChannelBlocks
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_options import session_options
 from onnx_trtcal.support.ort_session import open_session
@@ -15,6 +18,7 @@ from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -35,6 +39,8 @@ class Session:
         ort_custom_ops: shared libraries with custom ops.
         float_qdq: compute Q and DQ as they stand, in float; otherwise ONNX Runtime runs what lies between them
             in integer kernels of its own, which round in other places than TensorRT's.
+        any_order: the order of the values within a row of axis 0 is of no importance, so that outputs may be given
+            as they lie in ONNX Runtime's memory, where that saves a copy. The values are the same.
         listener: receives a line when the model loads only without graph optimizations.
 
     Raises:
@@ -49,6 +55,7 @@ class Session:
         ort_custom_ops: Sequence[str] = (),
         *,
         float_qdq: bool = False,
+        any_order: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.outputs = probe.outputs
@@ -57,24 +64,37 @@ class Session:
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())
 
-        def opened(optimize: bool) -> Any:  # noqa: FBT001 (passed on by position)
-            options = session_options(
+        def options(*, optimize: bool, weights_folder: Path | None = None) -> Any:
+            made = session_options(
                 threads=threads,
                 custom_ops=ort_custom_ops,
-                weights_folder=probe.directory,
+                weights_folder=weights_folder or probe.directory,
                 optimize=optimize,
             )
-            _leave_room(options)
+            _leave_room(made)
             if float_qdq:
-                options.add_session_config_entry("session.disable_quant_qdq", "1")
-                options.add_session_config_entry("session.disable_double_qdq_remover", "1")
-            if probe.external:
-                options.add_external_initializers(
+                made.add_session_config_entry("session.disable_quant_qdq", "1")
+                made.add_session_config_entry("session.disable_double_qdq_remover", "1")
+            if probe.external and weights_folder is None:
+                made.add_external_initializers(
                     list(probe.external), [_ort_value(array) for array in self._weights]
                 )
-            return open_session(model_bytes, options, provider.ort_names)
+            return made
 
-        self._session, fault = _first_that_opens(opened)
+        self._blocked: BlockedSession | None = None
+        if any_order and provider.device is None:
+            self._blocked = open_blocked(
+                model_bytes, lambda folder: options(optimize=folder is None, weights_folder=folder)
+            )
+        fault = ""
+        if self._blocked:
+            self._session, self._origins = self._blocked.session, self._blocked.origins
+            self._weights = []  # it has its own
+        else:
+            self._session, fault = _first_that_opens(
+                lambda optimize: open_session(model_bytes, options(optimize=optimize), provider.ort_names)
+            )
+            self._origins = tuple(map(Origin, range(len(probe.outputs))))
         # An output that is an input is given as it was fed: up to 1.23 at least, what ONNX Runtime gives for it lies
         # in the memory that was fed, which may be another array's by then.
         self._names = [output.name for output in self._session.get_outputs()]
@@ -93,29 +113,38 @@ class Session:
         Raises:
             ModelError: when ONNX Runtime fails on these feeds.
         """
-        try:
-            found = self._session.run(None, dict(feeds))
-        except Exception as error:
-            raise self._failure(error, feeds, sample) from error
-        return [feeds.get(name, array) for name, array in zip(self._names, found, strict=True)]
+        values = self._values(feeds, sample)
+        return [value.plain() if isinstance(value, ChannelBlocks) else value for value in values]
 
-    def run_on(self, device: str, feeds: Mapping[str, np.ndarray], sample: str) -> list[Activation]:
-        """Like `run`, but floats that are computed on a device stay there for as long as their array lives.
+    def run_to_count(
+        self, feeds: Mapping[str, np.ndarray], sample: str, device: str | None = None
+    ) -> Sequence[Activation]:
+        """Like `run`, but nothing is copied that need not be: activations stay where and as they were computed.
 
         Args:
-            device: ONNX Runtime's name of the device, such as `cuda`.
             feeds: as for `run`.
             sample: as for `run`.
+            device: ONNX Runtime's name of the device, such as `cuda`, where floats that are computed there stay for
+                as long as their array lives; None for the host.
 
         Raises:
             ModelError: when ONNX Runtime fails on these feeds.
         """
-        if not all(array.dtype.kind in "biuf" for array in feeds.values()):
-            return [*self.run(feeds, sample)]  # ONNX Runtime binds numbers only
+        # ONNX Runtime binds numbers only.
+        if device is None or not all(array.dtype.kind in "biuf" for array in feeds.values()):
+            return self._values(feeds, sample)
         try:
             return run_on_device(self._session, feeds, device)
         except Exception as error:
             raise self._failure(error, feeds, sample) from error
+
+    def _values(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray | ChannelBlocks]:
+        try:
+            found = self._session.run(None, dict(feeds))
+        except Exception as error:
+            raise self._failure(error, feeds, sample) from error
+        given = [feeds.get(name, array) for name, array in zip(self._names, found, strict=True)]
+        return [origin.values(given[origin.place]) for origin in self._origins]
 
     def _failure(self, error: Exception, feeds: Mapping[str, np.ndarray], sample: str) -> ModelError:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())

@@ -19,7 +19,7 @@ from onnx_trtcal.support.files import natural_key
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from onnx_trtcal.data.shard import Shards
@@ -123,6 +123,7 @@ class Collection:
         hashes: Sequence[str],
         arrays: Mapping[str, Activation],
         pool: Executor | None = None,
+        together: Sequence[str] = (),
     ) -> None:
         """Counts one batch.
 
@@ -131,17 +132,18 @@ class Collection:
             hashes: of the samples' content, in the same order.
             arrays: observed tensor -> its values, every tensor of the collection.
             pool: threads to count with; None counts in the calling thread.
+            together: of the samples that this batch is a part of, where it is one.
 
         Raises:
             StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
                 floats; nothing is counted then.
         """
         samples = list(zip(names, hashes, strict=True))
-        self._check_fresh(samples)
+        self.check_fresh(samples)
         _check_names(arrays, self._histograms, names)
         for name in self._counter.add(arrays, pool):
             values = as_counted(self._counter.download(arrays[name]), self.rule)
-            self._note_nonfinite(name, _nonfinite_samples(values, names))
+            self._note_nonfinite(name, _nonfinite_samples(values, names, together or names))
         self._note_samples(samples)
 
     def see(self, shapes: Mapping[str, SeenShapes]) -> None:
@@ -174,6 +176,24 @@ class Collection:
         self.see(part.shapes)
         self.histograms.update(part.histograms)
         self.first_nonfinite.update(part.first_nonfinite)
+
+    def share(self) -> Collection:
+        """An empty collection for some of the samples that this one is to hold, see `absorb`.
+
+        Its ranges are those that this one has reached, so that they need not grow once more.
+        """
+        share = Collection(tuple(self._histograms), model=self.model, rule=self.rule, options=self.options)
+        for histogram, own in zip(share._histograms.values(), self.histograms.values(), strict=True):
+            histogram.reach(own.amax)
+        return share
+
+    def absorb(self, share: Collection) -> None:
+        """Takes over what a share has counted, of samples that this collection does not hold."""
+        for histogram, counted in zip(self.histograms.values(), share.histograms.values(), strict=True):
+            histogram.merge(counted)
+        self._samples |= share._samples
+        for name, sample in share.first_nonfinite.items():
+            self._note_nonfinite(name, [sample])
 
     def merge(self, other: Collection) -> None:
         """Adds what another collection counted; `other` stays as it is.
@@ -225,7 +245,7 @@ class Collection:
     def restore_samples(self, samples: Iterable[tuple[str, str]]) -> None:
         """Notes (name, hash) of samples whose counts the histograms are about to be given."""
         noted = list(samples)
-        self._check_fresh(noted)
+        self.check_fresh(noted)
         self._note_samples(noted)
 
     def _note_samples(self, samples: list[tuple[str, str]] | set[tuple[str, str]]) -> None:
@@ -254,9 +274,22 @@ class Collection:
         self.shapes = {name: seen for name, seen in self.shapes.items() if name in other.shapes}
         self.see({name: seen for name, seen in other.shapes.items() if name in known})
 
-    def _check_fresh(self, samples: Sequence[tuple[str, str]]) -> None:
+    def check_fresh(
+        self, samples: Sequence[tuple[str, str]], admitted: Container[tuple[str, str]] = ()
+    ) -> None:
+        """Refuses samples that are counted already.
+
+        Args:
+            samples: (name, hash) of each.
+            admitted: samples that are as good as counted.
+
+        Raises:
+            StatisticsError: naming them.
+        """
         times = Multiset(samples)
-        double = sorted(sample for sample in times if times[sample] > 1 or sample in self._samples)
+        double = sorted(
+            sample for sample in times if times[sample] > 1 or sample in self._samples or sample in admitted
+        )
         if double:
             raise StatisticsError(
                 f"samples would be counted twice: {quoted([name for name, _ in double])}",
@@ -303,9 +336,9 @@ def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: S
         raise StatisticsError(f"the batch has no values of {quoted(missing)}", where=quoted(samples))
 
 
-def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
-    """The samples of a batch whose rows hold a NaN or Inf; all where rows cannot be told apart."""
+def _nonfinite_samples(array: np.ndarray, names: Sequence[str], together: Sequence[str]) -> list[str]:
+    """The samples of a batch whose rows hold a NaN or Inf; all of `together` where rows cannot be told apart."""
     if array.ndim == 0 or array.shape[0] % len(names):
-        return list(names)
+        return list(together)
     rows = np.isfinite(array).reshape(len(names), -1).all(axis=1)
     return [name for name, finite in zip(names, rows, strict=True) if not finite]

@@ -29,7 +29,8 @@ class FakeSession:
         self.alive_at_run: list[int] = []
         self.told: list[str] = []
 
-    def run(self, feeds: Arrays, sample: str) -> list[np.ndarray]:
+    def run_to_count(self, feeds: Arrays, sample: str, device: str | None) -> list[np.ndarray]:
+        assert device is None
         self.alive_at_run.append(sum(each() is not None for each in self.given))
         self.told.append(sample)
         arrays = [feeds["x"] * 2, np.array(feeds["x"].mean())]
@@ -44,19 +45,31 @@ def batch(first: int, count: int, rows: int | None = None) -> Batch:
     return Batch({"x": values}, names, names, count, rows, Feeding({"x": 0}))
 
 
+class Recorded:
+    """Counts by noting values; stops after so many batches."""
+
+    def __init__(self, most: int = 99) -> None:
+        self.values: list[list[float]] = []
+        self.finished: list[str] = []
+        self._most = most
+
+    def count(self, _: Batch, arrays: Arrays) -> None:
+        assert list(arrays) == ["twice", "mean"] and arrays["mean"].shape == ()
+        self.values.append(arrays["twice"].ravel().tolist())
+
+    def finish(self, each: Batch) -> bool:
+        self.finished.append(each.names[0])
+        assert len(self.finished) == len(self.values)
+        return len(self.values) < self._most
+
+
 def collected(
     session: FakeSession, *given: Batch, most: int = 99
 ) -> tuple[list[list[float]], dict[str, SeenShapes]]:
-    counted: list[list[float]] = []
+    counting = Recorded(most)
     shapes: dict[str, SeenShapes] = {}
-
-    def count(each: Batch, arrays: Arrays) -> bool:
-        assert list(arrays) == ["twice", "mean"] and arrays["mean"].shape == ()
-        counted.append(arrays["twice"].ravel().tolist())
-        return len(counted) < most
-
-    collect(session, given, count, shapes)  # type: ignore[arg-type]
-    return counted, shapes
+    collect(session, given, counting, shapes)  # type: ignore[arg-type]
+    return counting.values, shapes
 
 
 def test_every_batch_is_run_and_counted_in_order() -> None:
@@ -95,5 +108,5 @@ def test_an_error_of_the_data_passes_through_behind_what_was_counted() -> None:
 
     session = FakeSession()
     with pytest.raises(DataError, match="bad file"):
-        collect(session, stream(), lambda each, arrays: True, {})  # type: ignore[arg-type]
+        collect(session, stream(), Recorded(), {})  # type: ignore[arg-type]
     assert session.told == ["s0"]

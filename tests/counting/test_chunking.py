@@ -15,7 +15,9 @@ from onnx_trtcal.counting.chunking import Chunking, chunk
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from onnx_trtcal.support.device_array import Activation
 
 
 SIZES = {"a": 100, "b": 300, "c": 50}
@@ -76,8 +78,10 @@ def test_a_run_never_gives_out_more_than_the_limit(monkeypatch: pytest.MonkeyPat
     sizes: list[int] = []
 
     class Watched(Session):
-        def run(self, feeds: Mapping[str, np.ndarray], sample: str) -> list[np.ndarray]:
-            arrays = super().run(feeds, sample)
+        def run_to_count(
+            self, feeds: Mapping[str, np.ndarray], sample: str, device: str | None = None
+        ) -> Sequence[Activation]:
+            arrays = super().run_to_count(feeds, sample, device)
             sizes.append(sum(array.nbytes for array in arrays))
             return arrays
 

@@ -14,6 +14,7 @@ from onnx_trtcal import calibrate
 from onnx_trtcal.counting import forecast
 from onnx_trtcal.counting.chunking import Chunking
 from onnx_trtcal.counting.forecast import Forecast, check_fits
+from onnx_trtcal.counting.run_setup import RunSetup
 from onnx_trtcal.data.batching import batch_of
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.samples import Sample
@@ -32,7 +33,7 @@ def check(batch: int, sizes: list[float], *, free: int | None, fixed: bool = Fal
     split = tuple(tuple(part.tolist()) for part in np.array_split(names, passes))
     chunking = Chunking(batch, split, sizes=dict(zip(names, sizes, strict=True)))
     device = SimpleNamespace(free_memory=lambda: free, memory=None)
-    check_fits(chunking, device, batch_is_fixed=fixed)  # type: ignore[arg-type]
+    check_fits(chunking, RunSetup(), device, batch_is_fixed=fixed)  # type: ignore[arg-type]
 
 
 class TestWhatCannotFit:

@@ -19,7 +19,7 @@ from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from onnx_trtcal.options import Options
 
@@ -35,18 +35,23 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
     """Of every run but the trial's: rows fed, tensors observed, arrays of earlier runs still alive."""
     noted: list[tuple[int, int, int]] = []
     alive: list[weakref.ref[np.ndarray]] = []
-    plain = Session.run
 
-    def watched(self: Session, feeds: dict[str, np.ndarray], sample: str) -> list[np.ndarray]:
-        if sample == TRIAL:
-            return plain(self, feeds, sample)
-        before = sum(each() is not None for each in alive)
-        arrays = plain(self, feeds, sample)
-        alive[:] = map(weakref.ref, arrays)
-        noted.append((len(feeds["x"]), len(arrays), before))
-        return arrays
+    def watch(plain: Callable[..., list[np.ndarray]]) -> Callable[..., list[np.ndarray]]:
+        def watched(
+            self: Session, feeds: dict[str, np.ndarray], sample: str, *device: str | None
+        ) -> list[np.ndarray]:
+            if sample == TRIAL:
+                return plain(self, feeds, sample)
+            before = sum(each() is not None for each in alive)
+            arrays = plain(self, feeds, sample, *device)
+            alive[:] = map(weakref.ref, arrays)
+            noted.append((len(feeds["x"]), len(arrays), before))
+            return arrays
 
-    monkeypatch.setattr(Session, "run", watched)
+        return watched
+
+    monkeypatch.setattr(Session, "run", watch(Session.run))
+    monkeypatch.setattr(Session, "run_to_count", watch(Session.run_to_count))
     return noted
 
 

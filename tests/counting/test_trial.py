@@ -21,7 +21,7 @@ from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import onnx
@@ -266,13 +266,18 @@ def test_independent_rows_are_batched_and_nothing_is_said() -> None:
 
 def test_few_runs_are_spent_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    plain = Session.run
 
-    def watched(self: Session, feeds: dict[str, np.ndarray], sample: str) -> list[np.ndarray]:
-        sizes.append(len(feeds["x"]))
-        return plain(self, feeds, sample)
+    def watch(plain: Callable[..., list[np.ndarray]]) -> Callable[..., list[np.ndarray]]:
+        def watched(
+            self: Session, feeds: dict[str, np.ndarray], sample: str, *device: str | None
+        ) -> list[np.ndarray]:
+            sizes.append(len(feeds["x"]))
+            return plain(self, feeds, sample, *device)
 
-    monkeypatch.setattr(Session, "run", watched)
+        return watched
+
+    monkeypatch.setattr(Session, "run", watch(Session.run))
+    monkeypatch.setattr(Session, "run_to_count", watch(Session.run_to_count))
     relu = toys.model([toys.node("Relu", "x", "y")], {"x": ["N", 3, 32, 32]}, ["y"])
     calibrate(relu, [normal(3, 32, 32, seed=seed) for seed in range(16)], CPU)
     assert sizes == [1, 3, 1, 1, 8, 8]

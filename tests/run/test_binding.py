@@ -47,7 +47,7 @@ def test_device_arrays_hold_what_a_run_gives() -> None:
     session = session_of(types_model(), "x", "half", "double", "brain", "y")
     for rows in (2, 5, 1):
         feeds = {"x": np.linspace(-2, 3, rows * 3, dtype=np.float32).reshape(rows, 3)}
-        arrays = session.run_on("cpu", feeds, "s")
+        arrays = session.run_to_count(feeds, "s", "cpu")
         for array, expected in zip(arrays, session.run(feeds, "s"), strict=True):
             assert array.dtype == expected.dtype
             np.testing.assert_array_equal(content(array), expected)
@@ -56,9 +56,9 @@ def test_device_arrays_hold_what_a_run_gives() -> None:
 def test_memory_is_kept_while_an_array_lives() -> None:
     session = session_of(types_model(), "y", "half")
     ones = {"x": np.ones((64, 3), np.float32)}
-    first = session.run_on("cpu", ones, "s")
+    first = session.run_to_count(ones, "s", "cpu")
     for k in range(2, 12):
-        session.run_on("cpu", {"x": ones["x"] * k}, "s")
+        session.run_to_count({"x": ones["x"] * k}, "s", "cpu")
     assert (content(first[0]) == 1).all()
     assert (content(first[1]) == 1).all()
 
@@ -68,14 +68,14 @@ def test_strings_are_fed_without_a_binding() -> None:
         [node("Equal", "text text", "same"), node("Cast", "same", "y", to=TensorProto.FLOAT)],
         {"text": ["N"]}, {"y": None}, dtypes={"text": TensorProto.STRING}, opset=19, ir_version=9,
     )  # fmt: skip
-    (array,) = session_of(proto, "y").run_on("cpu", {"text": np.array(["a", "b"], object)}, "s")
+    (array,) = session_of(proto, "y").run_to_count({"text": np.array(["a", "b"], object)}, "s", "cpu")
     np.testing.assert_array_equal(array, [1, 1])
 
 
 def test_a_failing_run_names_sample_and_shapes() -> None:
     session = session_of(model([node("Relu", "x", "y")], {"x": ["N", 3]}, {"y": None}), "y")
     with pytest.raises(ModelError, match="fails on this batch") as caught:
-        session.run_on("cpu", {"x": np.ones((2, 4), np.float32)}, "cat.png")
+        session.run_to_count({"x": np.ones((2, 4), np.float32)}, "cat.png", "cpu")
     assert caught.value.where == "sample cat.png; fed x [2, 4]"
 
 

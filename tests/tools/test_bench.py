@@ -45,6 +45,7 @@ def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> No
     heading, *rows = compared[0]
     assert [row[0] for row in rows] == [
         "plain forward",
+        "plain forward, ORT's defaults",
         "onnx_trtcal, entropy",
         "onnx_trtcal, nothing overlapped",
         "ORT MinMax",
@@ -53,7 +54,8 @@ def test_every_contender_has_every_number(compared: list[list[list[str]]]) -> No
     ]
     for row in rows:
         assert len(row) == len(heading)
-        [float(cell) for cell in row[1:]]
+        [float(cell) for cell in row[1:-1]]
+        assert row[-1] in ("spin", "sleep")
 
 
 @pytest.mark.tools
@@ -79,7 +81,7 @@ def test_the_stages_are_all_timed(compared: list[list[list[str]]]) -> None:
 @pytest.mark.slow
 def test_every_target_is_told_as_met_or_not(compared: list[list[list[str]]]) -> None:
     _, *rows = compared[2]
-    assert len(rows) == 8
+    assert len(rows) == 9
     for _, _, _, measured, met in rows:
         float(measured)
         assert met in ("yes", "no")
@@ -94,6 +96,15 @@ def test_scaling_prints_a_table_for_each_axis() -> None:
         for row in rows:
             assert len(row) == len(heading)
             assert all(float(cell) > 0 for cell in row)
+
+
+@pytest.mark.tools
+@pytest.mark.slow
+def test_the_kernel_is_timed_alone() -> None:
+    values, tensors = bench("--kernel", "--quick")
+    assert values[0][:3] == ["ns a value", "relu", "normal"]
+    assert [len(row) for row in values] == [len(values[0])] * len(values)
+    assert all(float(cell) > 0 for _, *row in [*values[1:], *tensors[1:]] for cell in row)
 
 
 @pytest.mark.tools

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from pathlib import Path
-from time import monotonic
 
 from bench import ours, peers, search, search_cost
 from bench.process import Spec, Timer, peak_memory
@@ -14,6 +14,7 @@ __all__ = ["CONTENDERS", "run_child"]
 
 CONTENDERS = {
     "plain": peers.plain,
+    "plain-default": peers.plain_default,
     "ours": ours.whole,
     "stages": ours.stages,
     "ort-minmax": partial(peers.ort_calibrator, method="minmax"),
@@ -32,12 +33,13 @@ def run_child(text: str) -> None:
     """Does what a spec, as JSON, asks for, and writes `report.json` to its scratch folder."""
     spec = Spec(**json.loads(text))
     timer = Timer()
-    timer.add("start", monotonic() - spec.born)
+    timer.add("start", time.monotonic() - spec.born)
     peers.limit_cores(spec.threads)
     CONTENDERS[spec.who](spec, timer)
     report = {
         "seconds": timer.seconds,
         "steady": timer.steady(spec.samples),
+        "cpu": time.process_time(),
         "peak": peak_memory(),
         "activations": timer.activations,
     }

@@ -17,15 +17,28 @@ if TYPE_CHECKING:
 
     from bench.process import Spec, Timer
 
-__all__ = ["limit_cores", "modelopt", "ort_calibrator", "plain"]
+__all__ = ["limit_cores", "modelopt", "ort_calibrator", "plain", "plain_default"]
 
 
 def plain(spec: Spec, timer: Timer) -> None:
-    """ONNX Runtime's forward of the original model, with only its own outputs."""
+    """ONNX Runtime's forward of the original model, with only its own outputs, on so many threads."""
     with timer("start"):
         import onnxruntime as ort
     with timer("load"):
         session = _session(ort, spec.model, spec.threads)
+    _forward(session, spec, timer)
+
+
+def plain_default(spec: Spec, timer: Timer) -> None:
+    """The same with the options that ONNX Runtime has when nobody sets any: as most people run a model."""
+    with timer("start"):
+        import onnxruntime as ort
+    with timer("load"):
+        session = ort.InferenceSession(spec.model, providers=["CPUExecutionProvider"])
+    _forward(session, spec, timer)
+
+
+def _forward(session: Any, spec: Spec, timer: Timer) -> None:
     with timer("run"):
         for batch in read_batches(spec.data, spec.batch, spec.samples):
             session.run(None, {spec.name: batch})

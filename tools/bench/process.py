@@ -56,7 +56,8 @@ class Report:
     Attributes:
         wall: seconds from starting the process to its end.
         seconds: per phase.
-        steady: seconds that one more sample takes.
+        steady: seconds that one more sample takes, from the first batch of a run to its last.
+        cpu: seconds of processor time of all threads, spinning included.
         peak: most bytes of memory resident at a time.
         activations: most bytes of observed activations held at a time, where the contender tells.
     """
@@ -64,6 +65,7 @@ class Report:
     wall: float
     seconds: dict[str, float]
     steady: float
+    cpu: float
     peak: int
     activations: int
 

@@ -21,13 +21,15 @@ FLAT = 0.1e6  # bytes per sample that count as none
 
 def target_table(versus: Versus, single: Single) -> str:
     """One row per target, told as met or not."""
-    steady = median(versus.ratios("ours", "plain", lambda report: report.steady))
+    slope = median(versus.slope_ratios("ours", "plain"))
+    plain = median(versus.ratios("ours", "plain", lambda report: report.wall))
     whole = median(versus.ratios("ours", "ort-entropy", lambda report: report.wall))
     over = versus.peak("ours") - versus.peak("plain")
     allowed = median(reports["stages"].activations for reports in versus.rounds) + MORE
     growth = versus.growth("ours")
     rows: Sequence[Sequence[str]] = [
-        ("samples/s, steady, × plain forward", "≥ 0.55", "0.75", number(steady), _met(steady >= 0.55)),
+        ("samples/s, slope, × plain forward", "≥ 0.65", "0.80", number(slope), _met(slope >= 0.65)),
+        ("samples/s, whole run, × plain forward", "≥ 0.65", "", number(plain), _met(plain >= 0.65)),
         ("samples/s, whole run, × ORT Entropy", "≥ 12", "20", number(whole), _met(whole >= 12)),
         (
             "peak RSS over plain, MB", f"≤ {megabytes(allowed)} (a batch of activations + 150)", "",

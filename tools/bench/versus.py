@@ -15,25 +15,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Contender", "Versus", "contenders", "fight", "split_table", "versus_table"]
 
-FEWER = 4  # the memory's growth is taken between this fraction of the samples and all of them
+FEWER = 4  # slopes are taken between this fraction of the samples and all of them
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One line of the table."""
+    """One line of the table.
+
+    Attributes:
+        who: its name in `bench.child`.
+        title: in the table.
+        waits: what its threads do while they wait for one another.
+        python: the interpreter that runs it.
+    """
 
     who: str
     title: str
+    waits: str = "spin"
     python: str = sys.executable
 
 
 @dataclass(frozen=True)
 class Versus:
-    """Reports of the contenders: one per round, and one over fewer samples."""
+    """Reports of the contenders, one per round, over all samples and over fewer."""
 
     contenders: tuple[Contender, ...]
     rounds: tuple[dict[str, Report], ...]
-    fewer: dict[str, Report]
+    fewer: tuple[dict[str, Report], ...]
     samples: int
     fewer_samples: int
 
@@ -46,44 +54,59 @@ class Versus:
 
     def growth(self, who: str) -> float:
         """Bytes that one more sample takes."""
-        return (self.peak(who) - self.fewer[who].peak) / (self.samples - self.fewer_samples)
+        fewer = median(reports[who].peak for reports in self.fewer)
+        return (self.peak(who) - fewer) / (self.samples - self.fewer_samples)
+
+    def slopes(self, who: str, what: Callable[[Report], float]) -> list[float]:
+        """Per round, what one more sample takes, by the difference between a long run and a short one."""
+        more = self.samples - self.fewer_samples
+        pairs = zip(self.rounds, self.fewer, strict=True)
+        return [(what(long[who]) - what(short[who])) / more for long, short in pairs]
+
+    def slope_ratios(self, who: str, to: str) -> list[float]:
+        """Per round, how many times less time one more sample takes `who` than `to`, of the whole process."""
+        pairs = zip(self.slopes(who, _wall), self.slopes(to, _wall), strict=True)
+        return [theirs / ours if ours > 0 else float("nan") for ours, theirs in pairs]
 
 
 def contenders(modelopt: str | None) -> tuple[Contender, ...]:
     """Everyone, ModelOpt where the interpreter of an environment that has it is given."""
     known = (
         Contender("plain", "plain forward"),
-        Contender("ours", "onnx_trtcal, entropy"),
-        Contender("stages", "onnx_trtcal, nothing overlapped"),
+        Contender("plain-default", "plain forward, ORT's defaults"),
+        Contender("ours", "onnx_trtcal, entropy", "sleep"),
+        Contender("stages", "onnx_trtcal, nothing overlapped", "sleep"),
         Contender("ort-minmax", "ORT MinMax"),
         Contender("ort-entropy", "ORT Entropy"),
         Contender("ort-percentile", "ORT Percentile"),
     )
-    return (*known, Contender("modelopt", "ModelOpt entropy", modelopt)) if modelopt else known
+    return (*known, Contender("modelopt", "ModelOpt entropy", "spin", modelopt)) if modelopt else known
 
 
 def fight(rivals: Sequence[Contender], spec: Spec, rounds: int, say: Callable[[str], None]) -> Versus:
     """Measures all contenders, alternating."""
     fewer_samples = max(spec.batch, spec.samples // FEWER // spec.batch * spec.batch)
-    done = []
+    done, fewer = [], []
     for turn in range(rounds):
-        reports = {}
+        long, short = {}, {}
         for rival in rivals:
-            reports[rival.who] = measure(replace(spec, who=rival.who), rival.python)
-            say(f"round {turn + 1} of {rounds}: {rival.title}: {reports[rival.who].wall:.1f} s")
-        done.append(reports)
-    fewer = {}
-    for rival in rivals:
-        fewer[rival.who] = measure(replace(spec, who=rival.who, samples=fewer_samples), rival.python)
-        say(f"{fewer_samples} samples: {rival.title}: {fewer[rival.who].wall:.1f} s")
-    return Versus(tuple(rivals), tuple(done), fewer, spec.samples, fewer_samples)
+            long[rival.who] = measure(replace(spec, who=rival.who), rival.python)
+            short[rival.who] = measure(replace(spec, who=rival.who, samples=fewer_samples), rival.python)
+            say(
+                f"round {turn + 1} of {rounds}: {rival.title}: {long[rival.who].wall:.1f} s, "
+                f"{fewer_samples} samples {short[rival.who].wall:.1f} s"
+            )
+        done.append(long)
+        fewer.append(short)
+    return Versus(tuple(rivals), tuple(done), tuple(fewer), spec.samples, fewer_samples)
 
 
 def versus_table(versus: Versus) -> str:
     """Speed and memory of every contender."""
     columns = (
         "", "samples/s, whole run", "× plain, whole run", "× ORT Entropy, whole run", "samples/s, steady",
-        "× plain, steady", "peak RSS, MB", "over plain, MB", "MB per sample",
+        "× plain, steady", "samples/s, slope", "× plain, slope", "CPU ms/sample, slope", "peak RSS, MB",
+        "over plain, MB", "MB per sample", "waiting threads",
     )  # fmt: skip
     rows = []
     for rival in versus.contenders:
@@ -96,9 +119,13 @@ def versus_table(versus: Versus) -> str:
                 number(median(versus.ratios(who, "ort-entropy", _wall))),
                 number(1 / median(reports[who].steady for reports in versus.rounds)),
                 spread(versus.ratios(who, "plain", _steady)),
+                number(_rate(median(versus.slopes(who, _wall)))),
+                spread(versus.slope_ratios(who, "plain")),
+                number(1000 * median(versus.slopes(who, _cpu))),
                 megabytes(versus.peak(who)),
                 megabytes(versus.peak(who) - versus.peak("plain")),
                 number(versus.growth(who) / 1e6),
+                rival.waits,
             ]
         )
     return markdown(columns, rows)
@@ -120,6 +147,15 @@ def split_table(versus: Versus) -> str:
 
 def _wall(report: Report) -> float:
     return report.wall
+
+
+def _rate(seconds: float) -> float:
+    """Samples a second; not a number where the longer run took no more time, by chance."""
+    return 1 / seconds if seconds > 0 else float("nan")
+
+
+def _cpu(report: Report) -> float:
+    return report.cpu
 
 
 def _steady(report: Report) -> float:

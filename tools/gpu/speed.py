@@ -77,7 +77,7 @@ def measure_speed(
     batches = 0
 
     def run_observed() -> dict[str, object]:
-        return dict(zip(tensors, observed.run_on(device, feeds, "random"), strict=True))
+        return dict(zip(tensors, observed.run_to_count(feeds, "random", device), strict=True))
 
     def calibrate() -> None:
         nonlocal batches
