@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.counting.convergence import settled_line
+from onnx_trtcal.errors import OptionError, did_you_mean
 from onnx_trtcal.provenance import Provenance, equalization_of, provenance_options, sidecar_bytes
+from onnx_trtcal.scales import named_tensors, unseen_text
 from onnx_trtcal.support.files import atomic_write
-from onnx_trtcal.support.html import html_table
+from onnx_trtcal.support.html import NOTEBOOK_ROWS, Markup, html_table
 from onnx_trtcal.support.wording import many
 from onnx_trtcal.trt.cache import Cache, header_for
 from onnx_trtcal.trt.tables import render, table_paths
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
+    from onnx_trtcal.figures.figure import Figure
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.scales import Scale
@@ -66,19 +70,82 @@ class Calibration:
         return f"<Calibration of {self._title}>"
 
     def _repr_html_(self) -> str:
-        columns = ("tensor", "scale", "threshold", "amax", "method", "from")
+        from onnx_trtcal.figures.style import STYLE
+
+        columns = ("tensor", "distribution", "scale", "threshold", "amax", "method", "from")
         rows = [
             (
                 item.tensor,
+                self._spark(item.tensor),
                 item.scale,
                 item.threshold,
                 item.amax,
                 item.method,
                 item.reason if item.source == item.tensor else f"{item.reason}: {item.source}",
             )
-            for item in self.scales.values()
+            for item in list(self.scales.values())[:NOTEBOOK_ROWS]
         ]
-        return html_table(self._title, columns, rows)
+        table = html_table(self._title, columns, rows, len(self.scales), self._remarks())
+        return f"<div><style>{STYLE}</style>{table}</div>"
+
+    def _spark(self, tensor: str) -> Markup:
+        """The distribution of an observed tensor; empty for one that takes the scale of another."""
+        if tensor not in self.histograms:
+            return Markup("")
+        from onnx_trtcal.methods.picture import spark
+
+        return Markup(spark(self.histograms[tensor], self.thresholds[tensor]).markup)
+
+    def _remarks(self) -> list[str]:
+        """What to know before using the scales."""
+        found = []
+        if self.movement:
+            found.append(settled_line(self.movement, self.options.until_stable))
+        if self.unseen:
+            found.append(f"{unseen_text(self.unseen)}: the scale is made up")
+        odd = [name for name, each in self.histograms.items() if each.nan or each.inf]
+        if odd:
+            found.append(f"{named_tensors(odd)}: held NaN or Inf, which were left out")
+        return found
+
+    def plot(self, tensor: str, width: int = 640) -> Figure:
+        """The distribution of a tensor's magnitudes with the threshold of every method, the one in use in bold.
+
+        A notebook shows the figure; `save` writes it as an .svg file. Counts are on a logarithmic scale, and what is
+        clipped has another colour. Of tensors that share a scale, the figure is that of all their values.
+
+            >>> from onnx_trtcal import calibrate
+            >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy")
+            >>> calibration.plot("input")
+            <Figure 'Distribution of input', 640x232>
+
+        Args:
+            tensor: its name; a tensor that takes the scale of another is shown by that one.
+            width: of the figure, in CSS pixels.
+
+        Raises:
+            OptionError: when no tensor of that name has a scale, or its scale came without values.
+        """
+        from onnx_trtcal.figures.distribution import distribution_figure
+        from onnx_trtcal.methods.picture import distribution, solved_thresholds
+
+        owner = tensor
+        if tensor not in self.histograms:
+            if tensor not in self.scales:
+                raise OptionError(
+                    f"no tensor {tensor!r} has a scale",
+                    fix=did_you_mean(tensor, self.scales) or "`calibration.scales` lists all that have one",
+                )
+            owner = self.scales[tensor].source
+        if owner not in self.histograms:
+            raise OptionError(
+                f"tensor {tensor!r} was not measured: its scale is known without data ({self.scales[tensor].reason})",
+                fix=f"plot an observed tensor, such as {next(iter(self.histograms), '')!r}",
+            )
+        histogram, method = self.histograms[owner], str(self.prepared.methods[owner])
+        thresholds = {**solved_thresholds(histogram), method: self.thresholds[owner]}
+        name = tensor if owner == tensor else f"{tensor}, by {owner} ({self.scales[tensor].reason})"
+        return distribution_figure(distribution(name, histogram, thresholds, method), width)
 
     @property
     def _title(self) -> str:

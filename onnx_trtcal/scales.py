@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.plan.plan import Plan
 
 __all__ = [
+    "HALF_STEP",
     "QUANTIZED_MAX",
     "SCALE_OF_ZEROS",
     "Reason",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 QUANTIZED_MAX = 127
+HALF_STEP = 0.5 / QUANTIZED_MAX
+"""Half a step of INT8, as a share of the threshold: what is clipped by less is rounded no worse than the rest."""
 # Any scale represents an all-zero tensor without error; that of [-1, 1] cannot upset a kernel it meets.
 SCALE_OF_ZEROS = float(np.float32(1) / np.float32(QUANTIZED_MAX))
 _MOST_NAMED = 10

@@ -5,19 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
-from helpers import toys
+from helpers import svg, toys
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
+from onnx_trtcal.counting.convergence import Movement
 from onnx_trtcal.errors import CalibrationError, OptionError
+from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.trt.cache import read_cache
 from onnx_trtcal.trt.tables import TABLES, render, table_paths
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from onnx_trtcal.calibration import Calibration
 
 
@@ -107,6 +108,64 @@ def test_how_it_shows_itself(calibration: Calibration) -> None:
     assert repr(calibration.collection) == "<Collection of 3 samples, 3 tensors>"
     html = calibration._repr_html_()
     assert html.count("<tr>") == 8 and "<td>group: relu</td>" in html
+
+
+def test_a_notebook_shows_distributions_and_what_to_know(calibration: Calibration) -> None:
+    html = calibration._repr_html_()
+    assert html.count("<svg") == len(calibration.histograms) and html.count("<style>") == 1
+    movement = Movement(0.3, "relu", 16, 64)
+    odd = Histogram()
+    odd.add(np.array([np.nan, 1], np.float32))
+    scales = {"y": replace(calibration.scales["y"], seen=False)}
+    told = replace(
+        calibration, movement=movement, scales=scales, histograms={**calibration.histograms, "y": odd}
+    )
+    html = told._repr_html_()
+    assert "scales moved by 30.0% at most over the last 16 of 64 samples (relu): more data" in html
+    assert "tensor &#x27;y&#x27;: no finite value in any sample" in html and "made up" in html
+    assert "tensor &#x27;y&#x27;: held NaN or Inf" in html
+
+
+def test_of_very_many_scales_a_notebook_shows_the_first(calibration: Calibration) -> None:
+    many = {f"t<{at}": replace(calibration.scales["x"], tensor=f"t<{at}") for at in range(75)}
+    html = replace(calibration, scales=many)._repr_html_()
+    assert "<td>t&lt;59</td>" in html and "t&lt;60" not in html and "… and 15 more" in html
+
+
+class TestPlot:
+    def test_the_chosen_threshold_is_where_its_value_is(self, calibration: Calibration) -> None:
+        figure = calibration.plot("relu")
+        root = svg.parse(figure.markup)
+        found = svg.marks(root)
+        assert set(found) == {"amax", "entropy", "minmax", "percentile:99.99", "legacy:0.999999", "mse"}
+        assert [each.get("data-mark") for each in svg.styled(root, "m")] == ["entropy"]
+        # Both are on one linear axis that begins at 0.
+        left, amax = 46, calibration.histograms["relu"].amax
+        ratio = (svg.start(found["entropy"])[0] - left) / (svg.start(found["amax"])[0] - left)
+        assert ratio == pytest.approx(calibration.thresholds["relu"] / amax, rel=0.001)
+        assert figure == calibration.plot("relu") and calibration.plot("relu", 480).width == 480
+
+    def test_a_tensor_is_shown_by_the_owner_of_its_scale(self, calibration: Calibration) -> None:
+        figure = calibration.plot("bn")
+        assert figure.title == "Distribution of bn, by relu (group)"
+        assert figure.description == calibration.plot("relu").description
+
+    def test_a_method_that_no_histogram_solves_is_marked_too(self) -> None:
+        chosen = calibrate(network(), samples(3), replace(CPU, method="percentile:90"))
+        root = svg.parse(chosen.plot("relu").markup)
+        assert [each.get("data-mark") for each in svg.styled(root, "m")] == ["percentile:90.0"]
+        assert len(svg.marks(root)) == 7 and svg.styled(root, "c")
+
+    @pytest.mark.parametrize(("name", "said"), [("rely", "did you mean 'relu'"), ("w", "calibration.scales")])
+    def test_a_name_without_a_scale_is_refused(self, calibration: Calibration, name: str, said: str) -> None:
+        with pytest.raises(OptionError, match=name) as caught:
+            calibration.plot(name)
+        assert said in str(caught.value.fix)
+
+    def test_a_scale_without_values_is_refused(self, calibration: Calibration) -> None:
+        known = replace(calibration.scales["x"], tensor="k", source="k", reason="constant")
+        with pytest.raises(OptionError, match="known without data"):
+            replace(calibration, scales={**calibration.scales, "k": known}).plot("k")
 
 
 def test_a_bar_on_request(capsys: pytest.CaptureFixture[str]) -> None:

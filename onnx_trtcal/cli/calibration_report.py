@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.counting.convergence import settled_line
 from onnx_trtcal.support.printable import shell_command
 from onnx_trtcal.support.wording import many
 
@@ -64,7 +65,7 @@ def print_report(
     if console.verbose:
         _print_scales(calibration, console)
     if calibration.movement:
-        console.line(summary.settled_line(calibration.movement, calibration.options.until_stable))
+        console.line(settled_line(calibration.movement, calibration.options.until_stable))
     advised = _print_overclipped(calibration, console)
     for text in (*summary.warnings(calibration, advised), *mixed_in_cache(calibration)):
         console.warn(text)

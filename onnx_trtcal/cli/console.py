@@ -11,7 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.streams import flush_output, print_line, raise_refusal
+from onnx_trtcal.cli.columns import Column, drawn_lines
+from onnx_trtcal.cli.streams import flush_output, print_drawn, print_line, raise_refusal
+from onnx_trtcal.cli.terminal import Terminal, stdout_terminal
 from onnx_trtcal.support.printable import printable
 from onnx_trtcal.support.progress_bar import Progress, progress_bar
 
@@ -80,6 +82,37 @@ class Console:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         for line in (f"WARNING: {lines[0]}", *lines[1:]):
             print_line(sys.stderr, line, "\x1b[1;31m" if terminal and not plain else "")
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """What standard output can draw on; None in a pipe, and on a terminal that shows text alone."""
+        return stdout_terminal()
+
+    def verdict(self, text: str) -> None:
+        """The line that says it all, in bold where the terminal can, unless quiet."""
+        if not self.quiet:
+            terminal = self.terminal
+            print_line(sys.stdout, text, "\x1b[1m" if terminal and terminal.colours else "")
+
+    def columns(self, columns: Sequence[Column], title: str = "") -> None:
+        """A table by column, drawn where the terminal can; columns in which nothing stands are left out."""
+        shown = [each for at, each in enumerate(columns) if not at or each.says_something]
+        terminal = self.terminal
+        if self.quiet or terminal is None:
+            told = [each for each in shown if each.piped and not each.sparks]
+            self.table(
+                [each.head for each in told], list(zip(*(each.cells for each in told), strict=True)), title
+            )
+            return
+        if title:
+            self.line(title)
+        for line in drawn_lines(shown, terminal):
+            print_drawn(line)
+
+    def left_out(self, count: int) -> None:
+        """Says that a table has more rows, and how to see them."""
+        if count > 0:
+            self.line(f"  ... and {count} more (-v shows all)")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Aligned columns, the first to the left and the others to the right, unless quiet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import block_fields, noise_bars, print_verdict, worst_name
+from onnx_trtcal.cli.columns import Column, spark
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -31,6 +32,7 @@ from onnx_trtcal.errors import listed
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from onnx_trtcal.evaluation.accuracy import Merit
     from onnx_trtcal.evaluation.comparison import Evaluation, TensorError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 _MOST_NAMES = _MOST_TENSORS = 10
+_LEAST_DEPTH, _WIDEST_DEPTH = 4, 60
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,21 +91,17 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         _print_not_compared(found, console)
         console.line("no tensor differs: is anything quantized?")
         return
-    shown = found.tensors if console.verbose else found.weakest(_MOST_TENSORS)
-    some = (
-        "in graph order"
-        if console.verbose
-        else f"the {len(shown)} worst of {len(found.tensors)}, -v shows all"
-    )
+    shown = list(found.tensors) if console.verbose else found.weakest(_MOST_TENSORS)
+    some = "in graph order" if console.verbose else f"the {len(shown)} worst of {len(found.tensors)}"
     read = any(tensor.read_sqnr is not None for tensor in shown)
     title = f"INT8 against FP32, tensor by tensor, {some}"
-    console.table(
-        *shown_columns(
-            ("tensor", "made by", "SQNR dB", "as read", "lost here", "cosine", "max error"),
-            [_row(tensor) for tensor in shown],
-        ),
+    console.columns(
+        _tensor_columns(shown),
         title=title + (" (as read: after the tensor's own Q/DQ pair):" if read else ":"),
     )
+    if not console.verbose:
+        console.left_out(len(found.tensors) - len(shown))
+    _print_depth(found, console)
     _print_not_compared(found, console)
     console.line(f"error first appears in {found.first.name!r}: {with_db(found.first.sqnr)}")
     for tensor in found.grows():
@@ -111,16 +110,25 @@ def _print_tensors(found: Evaluation, console: Console) -> None:
         )
 
 
-def _row(tensor: TensorError) -> tuple[str, ...]:
-    return (
-        tensor.name,
-        tensor.op,
-        db(tensor.sqnr),
-        db(tensor.read_sqnr),
-        f"{tensor.lost:.1f}" if tensor.lost else "",
-        f"{tensor.cosine:.6f}",
-        f"{tensor.max_error:.4g}",
-    )
+def _tensor_columns(shown: Sequence[TensorError]) -> list[Column]:
+    return [
+        Column("tensor", tuple(each.name for each in shown)),
+        Column("made by", tuple(each.op for each in shown), rank=2),
+        Column("SQNR dB", tuple(db(each.sqnr) for each in shown), noise_bars([each.sqnr for each in shown])),
+        Column("as read", tuple(db(each.read_sqnr) for each in shown), rank=4),
+        Column("lost here", tuple(f"{each.lost:.1f}" if each.lost else "" for each in shown), rank=1),
+        Column("cosine", tuple(f"{each.cosine:.6f}" for each in shown), rank=3),
+        Column("max error", tuple(f"{each.max_error:.4g}" for each in shown), rank=3),
+    ]
+
+
+def _print_depth(found: Evaluation, console: Console) -> None:
+    """The noise of every tensor as a line of characters, where the terminal can draw it."""
+    if console.terminal is None or len(found.tensors) < _LEAST_DEPTH:
+        return
+    label = "noise from the inputs to the outputs: "
+    room = max(min(console.terminal.width - len(label), _WIDEST_DEPTH), _LEAST_DEPTH)
+    console.line(label + spark(noise_bars([each.sqnr for each in found.tensors]), room))
 
 
 def _print_not_compared(found: Evaluation, console: Console) -> None:
@@ -143,8 +151,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _print_outputs(found: Evaluation, console: Console) -> None:
     console.line()
-    for line in verdict_lines(found.blocks, found.samples):
-        console.line(line)
+    print_verdict(found.blocks, found.samples, console)
     console.line()
     console.line("end to end:")
     for tensor in found.outputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import block_fields, noise_bars, print_verdict, worst_name
+from onnx_trtcal.cli.columns import Column
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -27,6 +29,7 @@ from onnx_trtcal.cli.simulation import (
 )
 from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
 from onnx_trtcal.support.printable import shell_word
+from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.variants import Damage
 
 __all__ = ["configure", "run"]
+
+_MOST_GROUPS = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,25 +91,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(found: Sensitivity, console: Console) -> None:
     how = "all quantized but this group, the most helpful first" if found.left_out else "this group alone"
-    answers = tuple(damage_cells(found.everything))
-    blocks = found.everything.blocks
-    columns = ("group", "op", "worst block dB" if len(blocks) > 1 else "output SQNR dB", "block", *answers)
     by = f", ranked by {found.by}" if found.by else ""
     console.line()
-    for line in verdict_lines(blocks, found.samples):
-        console.line(f"everything in INT8: {line}" if line.startswith("verdict") else line)
+    print_verdict(found.everything.blocks, found.samples, console, "everything in INT8: ")
     console.line()
-    ranked = [(group.name, group.op, *_cells(group.damage, answers)) for group in found.ranked]
-    console.table(*shown_columns(columns, ranked), title=f"{how}, {found.samples} samples{by}:")
+    shown = found.ranked if console.verbose else found.ranked[:_MOST_GROUPS]
+    some = "" if len(shown) == len(found.ranked) else f", the first {len(shown)} of {len(found.ranked)}"
+    console.columns(
+        [
+            Column("group", tuple(group.name for group in shown)),
+            Column("op", tuple(group.op for group in shown), rank=2),
+            *_damage_columns([group.damage for group in shown], found.everything),
+        ],
+        title=f"{how}, {many(found.samples, 'sample')}{by}{some}:",
+    )
+    console.left_out(len(found.ranked) - len(shown))
     console.line()
-    rows = [("everything in INT8", "", *_cells(found.everything, answers))]
-    rows += [
-        (f"without the worst {kept.groups}", kept.last, *_cells(kept.damage, answers)) for kept in found.kept
-    ]
-    exact = fp32_cells(found.everything)
-    if exact:
-        rows.append(("FP32", "", "exact", "", *(exact.get(name, "") for name in answers)))
-    console.table(*shown_columns(("kept in floating point", "the last of them", *columns[2:]), rows))
+    _print_kept(found, console)
     console.line()
     console.line(f"to keep the worst {len(found.kept)} in floating point:")
     console.line(f"  onnx-trtcal quantize … {_flags(found.exclude)}")
@@ -116,14 +119,46 @@ def _print(found: Sensitivity, console: Console) -> None:
         )
 
 
+def _print_kept(found: Sensitivity, console: Console) -> None:
+    names = ["everything in INT8", *(f"without the worst {kept.groups}" for kept in found.kept)]
+    last = ["", *(kept.last for kept in found.kept)]
+    damages: list[Damage | None] = [found.everything, *(kept.damage for kept in found.kept)]
+    if fp32_cells(found.everything):
+        names, last, damages = [*names, "FP32"], [*last, ""], [*damages, None]
+    console.columns(
+        [
+            Column("kept in floating point", tuple(names)),
+            Column("the last of them", tuple(last), rank=2),
+            *_damage_columns(damages, found.everything),
+        ]
+    )
+
+
 def _flags(patterns: Sequence[str]) -> str:
     return " ".join(f"--exclude {shell_word(pattern)}" for pattern in patterns)
 
 
-def _cells(damage: Damage, answers: Sequence[str]) -> tuple[str, ...]:
-    cells = damage_cells(damage)
-    block = worst_name(damage.worst) if len(damage.blocks) > 1 else None
-    return (db(damage.sqnr), block or "", *(cells.get(name, "-") for name in answers))
+def _damage_columns(damages: Sequence[Damage | None], everything: Damage) -> list[Column]:
+    """Columns for what is done to the outputs; None is the float model.
+
+    Bars are shares of the noise with everything in INT8, so that those of several tables can be compared.
+    """
+    blocks = len(everything.blocks) > 1
+    answers = tuple(damage_cells(everything))
+    missing, exact = dict.fromkeys(answers, "-"), fp32_cells(everything)
+    ratios = [math.inf if each is None else each.sqnr for each in damages]
+    cells = [exact if each is None else {**missing, **damage_cells(each)} for each in damages]
+    worst = [worst_name(each.worst) if each and blocks else None for each in damages]
+    return [
+        Column(
+            "worst block dB" if blocks else "output SQNR dB",
+            tuple(map(db, ratios)),
+            noise_bars(ratios, everything.sqnr),
+            short="SQNR dB",
+        ),
+        Column("block", tuple(name or "" for name in worst), rank=3),
+        *(Column(name, tuple(each.get(name, "") for each in cells), rank=1) for name in answers),
+    ]
 
 
 def _fields(found: Sensitivity) -> dict[str, object]:

@@ -21,6 +21,7 @@ __all__ = [
     "flush_output",
     "give_up_streams",
     "prepare_streams",
+    "print_drawn",
     "print_error",
     "print_line",
     "raise_refusal",
@@ -83,6 +84,11 @@ def print_line(stream: TextIO | None, text: str, style: str = "") -> None:
     """
     line = printable(text)
     _write(stream, f"{style}{line}\x1b[0m\n" if style else f"{line}\n")
+
+
+def print_drawn(line: str) -> None:
+    """Writes a line to standard output as it is: one whose names are escaped, and whose escape sequences are ours."""
+    _write(sys.stdout, f"{line}\n")
 
 
 def print_error(error: CalibrationError) -> None:

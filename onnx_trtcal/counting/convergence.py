@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["FIRST_VERDICT", "Movement", "Watch", "final_marks", "growing_marks", "moved"]
+__all__ = ["FIRST_VERDICT", "Movement", "Watch", "final_marks", "growing_marks", "moved", "settled_line"]
 
 Thresholds: TypeAlias = Mapping[str, float]
 
 # Fewer samples than this say nothing about those to come, however little the scales move.
 FIRST_VERDICT = 64
+
+# INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
+_SETTLED = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,19 @@ def moved(before: Mapping[str, float], after: Mapping[str, float], last: int, to
     changes = [(_change(before[name], new), name) for name, new in after.items()]
     most, tensor = max(changes, default=(0.0, ""))
     return Movement(most, tensor, last, total)
+
+
+def settled_line(movement: Movement, bound: float | None = None) -> str:
+    """One line: how far the scales moved over the last samples, and whether more data would help.
+
+    Args:
+        movement: over the last samples.
+        bound: the movement under which scales count as settled; None for a few steps of INT8.
+    """
+    moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
+    if movement.most <= (bound or _SETTLED):
+        return f"{moved}: they have settled"
+    return f"{moved} ({movement.tensor}): more data would steady them"
 
 
 def final_marks(total: int) -> frozenset[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.figures.columns import columns
 from onnx_trtcal.methods.method import Method, parse_method
 from onnx_trtcal.methods.registry import METHODS
 from onnx_trtcal.methods.score import Score, score
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.histogram import Histogram
 
-__all__ = ["Row", "columns", "comparable_methods", "compare_methods", "csv_text", "sort_rows"]
+__all__ = ["Row", "column_names", "comparable_methods", "compare_methods", "csv_text", "sort_rows"]
 
 Value = str | float
+
+_HEIGHTS = 16
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Row:
         amax: the largest magnitude.
         thresholds: per method.
         scores: per method, what the threshold does to the tensor.
+        heights: the distribution of its magnitudes up to amax: counts on a logarithmic scale, as shares (0 to 1) of
+            the largest.
     """
 
     tensor: str
@@ -44,6 +49,7 @@ class Row:
     amax: float
     thresholds: Mapping[str, float]
     scores: Mapping[str, Score]
+    heights: tuple[float, ...] = ()
 
     @property
     def best(self) -> str:
@@ -57,7 +63,7 @@ class Row:
         return max(values) - min(values) if min(values) < math.inf else 0.0
 
     def cells(self) -> dict[str, Value]:
-        """The row by column name, as `columns` lists them."""
+        """The row by column name, as `column_names` lists them."""
         cells: dict[str, Value] = {
             "tensor": self.tensor,
             "op": self.op,
@@ -111,13 +117,16 @@ def compare_methods(
         histogram = histograms[tensor]
         thresholds = {str(method): method.solve(histogram) for method in methods}
         scores = {method: score(histogram, threshold) for method, threshold in thresholds.items()}
-        return Row(tensor, op_types[tensor], histogram.total, histogram.amax, thresholds, scores)
+        heights = columns(histogram.counts, histogram.width, histogram.amax, _HEIGHTS).heights
+        return Row(
+            tensor, op_types[tensor], histogram.total, histogram.amax, thresholds, scores, tuple(heights)
+        )
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         return list(pool.map(row, histograms))
 
 
-def columns(methods: Iterable[Method]) -> list[str]:
+def column_names(methods: Iterable[Method]) -> list[str]:
     """The names of a row's cells."""
     of_methods = [f"{method}.{what}" for method in methods for what in ("threshold", "clipped", "sqnr")]
     return ["tensor", "op", "values", "amax", "best", "spread", *of_methods]

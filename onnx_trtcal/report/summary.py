@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.errors import listed
 from onnx_trtcal.methods import NOTHING_CLIPPED
 from onnx_trtcal.methods.score import Score, score
-from onnx_trtcal.scales import unseen_text
+from onnx_trtcal.scales import HALF_STEP, unseen_text
 from onnx_trtcal.support.printable import shell_word
 from onnx_trtcal.trt.tables import names_with_colon
 from onnx_trtcal.trt.trtexec import dynamic_shapes, trtexec_line
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping
 
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.scales import Reason
 
 __all__ = [
@@ -29,19 +28,12 @@ __all__ = [
     "covered_line",
     "hardest_clips",
     "next_command",
-    "settled_line",
     "unseen_shapes",
     "warnings",
 ]
 
 # Under a few values a bin, the shape that the entropy search goes by is mostly chance.
 FEW_VALUES = 2048
-
-# Half a step of INT8, as a share of the threshold: what is clipped by less is rounded no worse than the rest.
-HALF_STEP = 1 / 254
-
-# INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
-SETTLED = 0.02
 
 _REASONS: Mapping[Reason, str] = {
     "group": "inside a fused group",
@@ -102,19 +94,6 @@ def hardest_clips(calibration: Calibration, most: int = 5) -> list[Clip]:
         Clip(tensor, method, histogram.amax, threshold, ratio, score(histogram, threshold))
         for ratio, tensor, method, threshold, histogram in clips[:most]
     ]
-
-
-def settled_line(movement: Movement, bound: float | None = None) -> str:
-    """One line: how far the scales moved over the last samples, and whether more data would help.
-
-    Args:
-        movement: over the last samples.
-        bound: the movement under which scales count as settled; None for a few steps of INT8.
-    """
-    moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
-    if movement.most <= (bound or SETTLED):
-        return f"{moved}: they have settled"
-    return f"{moved} ({movement.tensor}): more data would steady them"
 
 
 def warnings(calibration: Calibration, advised: Container[str] = ()) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from onnx_trtcal.cli.block_words import block_fields, shown_columns, verdict_lines, worst_name
+import pytest
+
+from onnx_trtcal.cli.block_words import block_fields, noise_bars, verdict_lines, worst_name
 from onnx_trtcal.fidelity.blocks import Block, BlockError
 
 BOX = BlockError(Block("y", 2, 0, 4), 1.0, 100.0, verdict=True, values=40)
@@ -34,9 +37,20 @@ def test_blocks_without_error_or_values() -> None:
     ]
 
 
-def test_very_many_blocks_are_cut_short() -> None:
-    lines = verdict_lines((SCORES,) * 25, 4)
-    assert len(lines) == 22 and lines[-1] == "  and 5 more"
+def test_of_very_many_blocks_the_ten_worst_are_listed_in_the_order_of_the_outputs() -> None:
+    blocks = [replace(SCORES, block=Block(f"y{at}"), noise=float(at + 1)) for at in range(25)]
+    blocks[3] = replace(TINY, block=Block("y3"))
+    lines = verdict_lines(blocks, 4)
+    assert [line.split(":")[0] for line in lines[1:-1]] == [f"  y{at}" for at in range(15, 25)]
+    assert lines[-1] == "  ... and 15 more (-v shows all)"
+    assert len(verdict_lines(blocks, 4, most=25)) == 26
+
+
+def test_noise_is_a_share_of_the_largest() -> None:
+    assert noise_bars([20.0, 40.0, math.inf, None, math.nan]) == pytest.approx([1, 0.1, 0, 0, 0])
+    assert noise_bars([40.0, 20.0], 0.0) == pytest.approx([0.01, 0.1])
+    assert noise_bars([-60.0, -math.inf]) == (1.0, 1.0)  # more noise than signal is no longer told apart
+    assert noise_bars([math.inf]) == (0.0,) and noise_bars([]) == ()
 
 
 def test_fields() -> None:
@@ -52,9 +66,3 @@ def test_fields() -> None:
     }
     assert (tiny["channels"], tiny["verdict"]) == (None, False) and not math.isnan(BOX.sqnr)
     assert worst_name(None) is None and worst_name(BOX) == "y[:, :, 0:4]"
-
-
-def test_columns_in_which_nothing_stands_are_not_shown() -> None:
-    rows = [("a", "", "1", "-"), ("b", "-", "", "")]
-    assert shown_columns(("n", "p", "q", "r"), rows) == (["n", "q"], [["a", "1"], ["b", ""]])
-    assert shown_columns(("n", "p"), []) == (["n", "p"], [])

@@ -17,6 +17,7 @@ from onnx_trtcal.counting.convergence import (
     final_marks,
     growing_marks,
     moved,
+    settled_line,
 )
 from onnx_trtcal.stats.collection import Collection
 
@@ -149,3 +150,15 @@ class TestLooksThatAreNotItsOwn:
         assert not self.resumed(path, VALUES)
         assert self.resumed(path, [])
         assert not self.resumed(tmp_path / "missing", VALUES)
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(0.0, "settled"), (0.02, "settled"), (0.021, "more data")])
+def test_says_whether_more_data_would_help(most: float, verdict: str) -> None:
+    line = settled_line(Movement(most, "t", 25, 100))
+    assert verdict in line and f"{most:.1%} at most over the last 25 of 100 samples" in line
+
+
+def test_the_bound_that_was_asked_for_is_what_settled_means() -> None:
+    movement = Movement(0.015, "t", 25, 100)
+    assert "settled" in settled_line(movement) and "more data" in settled_line(movement, 0.01)
+    assert "settled" in settled_line(Movement(0.04, "t", 25, 100), 0.05)

@@ -8,7 +8,14 @@ import pytest
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.methods import METHODS
-from onnx_trtcal.methods.compare import Row, columns, comparable_methods, compare_methods, csv_text, sort_rows
+from onnx_trtcal.methods.compare import (
+    Row,
+    column_names,
+    comparable_methods,
+    compare_methods,
+    csv_text,
+    sort_rows,
+)
 from onnx_trtcal.methods.score import score
 from onnx_trtcal.stats.histogram import Histogram
 
@@ -27,7 +34,7 @@ HISTOGRAMS = {
 }
 OPS = {"tails": "Add", "even": "Input", "zeros": "Relu"}
 METHODS_COMPARED = comparable_methods(["minmax", "percentile:99", "mse"])
-KNOWN = columns(METHODS_COMPARED)
+KNOWN = column_names(METHODS_COMPARED)
 
 
 @pytest.fixture(scope="module")

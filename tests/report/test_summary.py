@@ -12,14 +12,12 @@ from helpers.picking import picking, stacks
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.counting.convergence import Movement
 from onnx_trtcal.report.summary import (
     colon_warning,
     counted,
     covered_line,
     hardest_clips,
     next_command,
-    settled_line,
     unseen_shapes,
     warnings,
 )
@@ -64,18 +62,6 @@ def test_hardest_clips_first_and_nothing_that_is_kept_whole(calibration: Calibra
         assert clip.ratio == clip.threshold / clip.amax < 1 and clip.method == "percentile:90.0"
         assert clip.score.clipped == pytest.approx(0.1, rel=0.02)
     assert len(hardest_clips(calibration, most=1)) == 1
-
-
-@pytest.mark.parametrize(("most", "verdict"), [(0.0, "settled"), (0.02, "settled"), (0.021, "more data")])
-def test_says_whether_more_data_would_help(most: float, verdict: str) -> None:
-    line = settled_line(Movement(most, "t", 25, 100))
-    assert verdict in line and f"{most:.1%} at most over the last 25 of 100 samples" in line
-
-
-def test_the_bound_that_was_asked_for_is_what_settled_means() -> None:
-    movement = Movement(0.015, "t", 25, 100)
-    assert "settled" in settled_line(movement) and "more data" in settled_line(movement, 0.01)
-    assert "settled" in settled_line(Movement(0.04, "t", 25, 100), 0.05)
 
 
 class TestWarnings:
