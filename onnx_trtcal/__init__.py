@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.counting.collect import collect
+    from onnx_trtcal.data.shard import Shard
     from onnx_trtcal.errors import CalibrationError
     from onnx_trtcal.evaluation.comparison import Evaluation
     from onnx_trtcal.evaluation.end_result import EndResult, check_end_result
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
     from onnx_trtcal.scale_source import compare, solve
     from onnx_trtcal.stats.collection import Collection
-    from onnx_trtcal.stats.store import load_statistics, merge, save_statistics
+    from onnx_trtcal.stats.merging import merge
+    from onnx_trtcal.stats.store import load_statistics, save_statistics
     from onnx_trtcal.trt.cache import Cache, read_cache, write_cache
     from onnx_trtcal.trt.cache_ops import diff_caches, merge_caches, rename_tensors, set_cache_version
     from onnx_trtcal.trt.compiler.compile_model import Compilation, compile_model
@@ -66,12 +69,14 @@ __all__ = [
     "Quantization",
     "Sensitivity",
     "SensitivityOptions",
+    "Shard",
     "TuneOptions",
     "Tuning",
     "calibrate",
     "check",
     "check_end_result",
     "check_parser",
+    "collect",
     "compare",
     "compile_model",
     "dequantize",
@@ -117,12 +122,14 @@ _HOMES = {
     "Quantization": "quantization",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
+    "Shard": "data.shard",
     "TuneOptions": "tuning.options",
     "Tuning": "tuning.tuning",
     "calibrate": "pipeline",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
     "check_parser": "audit.parser_coverage",
+    "collect": "counting.collect",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",
@@ -131,7 +138,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "lint": "quantization",
     "load_statistics": "stats.store",
-    "merge": "stats.store",
+    "merge": "stats.merging",
     "merge_caches": "trt.cache_ops",
     "quantize": "quantization",
     "read_cache": "trt.cache",

@@ -268,6 +268,10 @@ def from_statistics(
 
     listener = listener or LoggingListener()
     check_options(options)
+    if parts := collection.shards:
+        listener.warn(
+            f"these are the statistics of {parts.named(sorted(parts.have))} only: merge all shards before solving"
+        )
     prepared = _prepare_for(model, collection, options, listener, name)
     check_finite(collection, prepared.options)
     fallbacks = {method: method.fallback for method in prepared.methods.values() if method.fallback}

@@ -30,6 +30,7 @@ MADE = (
     "Preprocess",
     "QdqOptions",
     "SensitivityOptions",
+    "Shard",
     "TuneOptions",
 )
 CACHE_VERBS = {

@@ -271,8 +271,8 @@ def jobs(inputs: Path) -> list[Job]:
     model, data = str(MODEL), str(inputs / "data.npy")
     stats = [str(inputs / "a.stats"), str(inputs / "b.stats")]
     caches = [str(inputs / "a.cache"), str(inputs / "b.cache")]
-    run = [model, data, "-o", "c.cache", "--provider", "cpu", "--threads", "1", "--batch-size", "2"]
-    run += ["--check-samples", "0", "-q", "--checkpoint-every", "8"]
+    common = ["--provider", "cpu", "--threads", "1", "--batch-size", "2", "-q", "--checkpoint-every", "8"]
+    run = [model, data, "-o", "c.cache", *common, "--check-samples", "0"]
     more = ["--save-stats", "c.stats", "--save-folded", "c.onnx", "--format", "trt", "--format", "qdq"]
     old = {"c.cache": cache["a.cache"], "c.cache.json": cache["a.cache.json"]}
     return [
@@ -281,6 +281,7 @@ def jobs(inputs: Path) -> list[Job]:
         Job("calibrate, in passes", [*run, "--memory-limit", "400", "--max-samples", "16"]),
         Job("quantize", ["quantize", model, stats[0], "-o", "q.onnx", "-q"]),
         Job("solve", ["solve", stats[0], model, "-o", "c.cache", "-q"], old),
+        Job("collect", ["collect", model, data, "-o", "c.stats", *common, "--shard", "2/3"]),
         Job("merge", ["merge", *stats, "-o", "all.stats", "-q"]),
         Job(
             "dequantize", ["dequantize", str(inputs / "qdq.onnx"), "-o", "f.onnx", "--cache", "f.cache", "-q"]

@@ -25,6 +25,7 @@ __all__ = ["VERBS", "main", "parser_for"]
 
 VERBS = {
     "calibrate": "run the data through the model and write a calibration cache (the default verb)",
+    "collect": "collect statistics only, of all data or of one shard of it",
     "check": "tell which tensors of a model a cache covers, and whether a gap costs INT8",
     "solve": "solve for scales by another method or for another TensorRT version, from saved statistics",
     "merge": "add up the statistics of shards collected apart",

@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "stats", metavar="STATS", nargs="+", help="statistics files of one model, each of other samples"
     )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="merge some of the shards of a run, for another merge to complete; without it, missing ones are an error",
+    )
     parser.add_argument("-o", "--output", metavar="PATH", required=True, help="statistics file to write")
 
 
@@ -29,9 +34,11 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(quiet=args.quiet, verbose=args.verbose)
     with destinations([args.output], args.stats):
-        total = merge(args.stats)
+        total = merge(args.stats, partial=args.partial)
         save_statistics(args.output, total)
     size = Path(args.output).stat().st_size
     counted = f"{many(len(total.samples), 'sample')} of {many(len(args.stats), 'file')}"
     console.line(f"wrote {args.output} ({size:,} bytes): {counted}, {len(total.histograms)} tensors")
+    if total.shards:
+        console.line(f"still missing: {total.shards.named(total.shards.missing)}")
     return 0

@@ -57,6 +57,7 @@ class Checkpoint:
         try:
             saved, seconds = self._file.load()
             saved.origin.check_same(fresh.origin)
+            _check_shards(saved, fresh)
         except StatisticsError as error:
             self.ignore(error.what)
             return fresh
@@ -88,6 +89,11 @@ class Checkpoint:
         if self._file is not None and self._unsaved:
             self._file.save(collection, self._unsaved, time.monotonic() - self._began)
         self._unsaved = []
+
+
+def _check_shards(saved: Collection, fresh: Collection) -> None:
+    if saved.shards != fresh.shards:
+        raise StatisticsError("it is of another shard of the data, or of data with other files")
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def measure(
         model=prepared.model.sha256,
         rule=options.range,
         options=_belonging(prepared, options, source, chunking.batch_size),
+        shards=source.shards,
     )
     with _threads(options) as pool:
         counting = CountingPass(
@@ -115,7 +116,9 @@ def measure(
             whole, movement = counting.count(whole, checkpoint)
             return Measured(whole, runs.seen_shapes, movement, source)
         for index, tensors in enumerate(chunking.passes, 1):
-            part = Collection(tensors, model=whole.model, rule=whole.rule, options=whole.options)
+            part = Collection(
+                tensors, model=whole.model, rule=whole.rule, options=whole.options, shards=whole.shards
+            )
             path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{index}")
             whole.take(counting.count(part, path)[0])
     return Measured(whole, runs.seen_shapes, None, source)

@@ -36,7 +36,8 @@ def hinted(items: Iterable[Item], inputs: Sequence[InputSpec], notes: Notes) -> 
         return data
 
     for item in items:
-        yield replace(item, open=partial(opened, item))
+        # What is known to be one sample is an image.
+        yield item if item.single else replace(item, open=partial(opened, item))
 
 
 def _dtype(data: InputData | None) -> np.dtype | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "OtherSamplesError", "batch_of", "batches", "sample_hash"]
 
 _MOST_THREADS = 8
+_REMOTE_THREADS = 16  # which wait for a network most of the time
 _LARGE = 1 << 28  # bytes; what is smaller is there
 
 
@@ -46,6 +47,7 @@ class Batch:
             fixed batch; equal to `count` where nothing is padded, as in every feed given verbatim.
         feeding: how the samples were put together.
         geometry: per sample, what `Sample.geometry` says.
+        paths: per sample, its name with the path that the data was given by.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -55,6 +57,7 @@ class Batch:
     rows: int
     feeding: Feeding
     geometry: tuple[Mapping[str, Geometry], ...] = ()
+    paths: tuple[str, ...] = ()
 
     @property
     def padded(self) -> bool:
@@ -82,7 +85,7 @@ def batches(
     Args:
         source: the samples, and how they are fed.
         batch_size: samples per batch, 1 or more.
-        threads: decoding threads; default: one per core, at most 8.
+        threads: decoding threads; default: one per core, at most 8. Remote data is read by 16 at least.
         counted: (name, hash) of samples to leave out: those that an earlier run of the same data has counted,
             which are its first ones.
         ends: sample counts, those left out among them, at which a batch ends even if it falls short, unless
@@ -96,6 +99,8 @@ def batches(
     """
     size = source.feeding.batch_size(batch_size)
     workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
+    if source.remote:
+        workers = max(workers, _REMOTE_THREADS)
     return _batches(source, size, workers, counted, () if source.feeding.full_only else ends, skipped)
 
 
@@ -193,7 +198,8 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
             feeds[name] = _stacked([sample.arrays[name] for sample in samples], rows, axis)
     names, digests = tuple(sample.name for sample in samples), tuple(digest for _, digest in hashed)
     geometry = tuple(sample.geometry for sample in samples)
-    return Batch(feeds, names, digests, count, rows, feeding, geometry)
+    paths = tuple(sample.path or sample.name for sample in samples)
+    return Batch(feeds, names, digests, count, rows, feeding, geometry, paths)
 
 
 def _stacked(arrays: Sequence[np.ndarray], rows: int, axis: int) -> np.ndarray:

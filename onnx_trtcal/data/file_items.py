@@ -14,11 +14,11 @@ from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from onnx_trtcal.data.images.custom import CustomRecipe
     from onnx_trtcal.data.images.recipe import Recipe
     from onnx_trtcal.data.readers.lazy_array import LazyArray
+    from onnx_trtcal.data.remote import DataPath
     from onnx_trtcal.support.input_spec import InputSpec
 
 __all__ = ["file_entry", "folder_item", "joint_item", "unknown_kind"]
@@ -27,7 +27,7 @@ __all__ = ["file_entry", "folder_item", "joint_item", "unknown_kind"]
 _UNNAMED = "arr_0"
 
 
-def file_entry(path: Path, name: str, intake: Intake) -> Entry:
+def file_entry(path: DataPath, name: str, intake: Intake) -> Entry:
     """One file as one item, or as many where it holds rows.
 
     Args:
@@ -44,7 +44,7 @@ def file_entry(path: Path, name: str, intake: Intake) -> Entry:
     if content == "arrays":
         return Item(name, str(path), partial(_open_arrays, path, inputs))
     if content == "rows":
-        return Rows(name, str(path), partial(_row_items, path, name, intake))
+        return Rows(name, str(path), partial(_row_items, path, intake))
     if len(inputs) > 1:
         raise DataError(
             f"a {path.suffix.lower()} file holds one array, the model has {len(inputs)} inputs: "
@@ -56,7 +56,7 @@ def file_entry(path: Path, name: str, intake: Intake) -> Entry:
     return joint_item({inputs[0].name: path}, name, str(path), intake)
 
 
-def unknown_kind(path: Path) -> DataError:
+def unknown_kind(path: DataPath) -> DataError:
     """The error for a file whose name says that it is not calibration data."""
     return DataError(
         f"a {path.suffix.lower() or 'nameless'} file is not calibration data",
@@ -65,28 +65,28 @@ def unknown_kind(path: Path) -> DataError:
     )
 
 
-def joint_item(paths: Mapping[str, Path], name: str, where: str, intake: Intake) -> Item:
+def joint_item(paths: Mapping[str, DataPath], name: str, where: str, intake: Intake) -> Item:
     """Files that hold one input each, together one item."""
     chosen = {
         spec.name: intake.recipes(spec) for spec in intake.inputs if content_of(paths[spec.name]) == "image"
     }
-    return Item(name, where, partial(_open_files, paths, chosen))
+    return Item(name, where, partial(_open_files, paths, chosen), single=len(chosen) == len(paths))
 
 
-def folder_item(paths: Sequence[Path], name: str, inputs: Sequence[InputSpec]) -> Item:
+def folder_item(paths: Sequence[DataPath], name: str, inputs: Sequence[InputSpec]) -> Item:
     """Files of one folder with an array each, in the order of their numbers, together one item."""
     return Item(name, str(paths[0].parent), partial(_open_numbered, paths, inputs))
 
 
-def _row_items(path: Path, name: str, intake: Intake) -> Iterator[Item]:
+def _row_items(path: DataPath, intake: Intake) -> Iterator[Item]:
     number = -1
     for number, (place, row) in enumerate(read_rows(path, str(path))):
-        yield element_item(f"{name}[{number}]", f"{path}, {place}", row, intake)
+        yield element_item(f"[{number}]", f"{path}, {place}", row, intake)
     if number < 0:
         raise DataError("the file holds no samples", where=str(path), fix="save at least one row of inputs")
 
 
-def _open_arrays(path: Path, inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
+def _open_arrays(path: DataPath, inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
     arrays = read_arrays(path, str(path))
     if len(inputs) == 1 and list(arrays) == [_UNNAMED]:
         return {inputs[0].name: arrays[_UNNAMED]}
@@ -97,12 +97,12 @@ def _open_arrays(path: Path, inputs: Sequence[InputSpec]) -> Mapping[str, InputD
 
 
 def _open_files(
-    paths: Mapping[str, Path], recipes: Mapping[str, Recipe | CustomRecipe]
+    paths: Mapping[str, DataPath], recipes: Mapping[str, Recipe | CustomRecipe]
 ) -> Mapping[str, InputData]:
     return {name: _open_file(path, recipes.get(name)) for name, path in paths.items()}
 
 
-def _open_file(path: Path, recipe: Recipe | CustomRecipe | None) -> InputData:
+def _open_file(path: DataPath, recipe: Recipe | CustomRecipe | None) -> InputData:
     where = str(path)
     if recipe:
         return LazyImage(partial(load_image, path, recipe, where))
@@ -115,12 +115,12 @@ def _open_file(path: Path, recipe: Recipe | CustomRecipe | None) -> InputData:
     return array
 
 
-def _only_array(path: Path) -> tuple[str, LazyArray]:
+def _only_array(path: DataPath) -> tuple[str, LazyArray]:
     ((name, array),) = read_arrays(path, str(path)).items()
     return name, array
 
 
-def _open_numbered(paths: Sequence[Path], inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
+def _open_numbered(paths: Sequence[DataPath], inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
     """Arrays by the names they carry where those are the inputs', else by the number in the file name."""
     arrays = [_only_array(path) for path in paths]
     by_name = dict(arrays)

@@ -20,6 +20,8 @@ from onnx_trtcal.errors import DataError, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from onnx_trtcal.data.remote import RemotePath
+
 __all__ = ["FileList", "is_file_list", "read_file_list"]
 
 _LINES, _TABLES = (".txt", ".lst", ".list"), (".csv", ".tsv")
@@ -47,7 +49,7 @@ class _Line:
     texts: tuple[str, ...]  # what its path may be, the likeliest first
 
 
-def is_file_list(path: Path) -> bool:
+def is_file_list(path: Path | RemotePath) -> bool:
     """Whether a file with this name is read as a list of files."""
     return path.suffix.lower() in (*_LINES, *_TABLES)
 
@@ -161,7 +163,7 @@ def _missing(missing: Sequence[_Line], lines: int, path: Path) -> DataError:
         )
     example = f", as in {near}" if near else ""
     if first.texts[0].startswith(("http://", "https://")):
-        example = "; addresses are not downloaded"
+        example = "; addresses in a list are not downloaded: give the URL of their folder as the data"
     return DataError(
         f"{len(missing)} of the list's {lines} lines name no file: {shown}",
         where=str(path),

@@ -16,22 +16,28 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.file_items import file_entry, folder_item, joint_item
 from onnx_trtcal.data.formats import content_of, format_names, only_alone
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
+from onnx_trtcal.data.remote import RemotePath
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_trtcal.data.items import Entry, Intake
+    from onnx_trtcal.data.remote import DataPath
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Files", "counted", "open_path"]
+__all__ = ["Files", "counted", "is_directory", "open_path"]
+
+# The name of an item that is the whole directory: names are the same wherever that lies.
+_WHOLE = "data"
+_PASSED_OVER = (".", "__MACOSX")  # folders whose names begin so
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Files:
     folder: str = ""
 
 
-def open_path(path: Path, intake: Intake) -> Files:
+def open_path(path: DataPath, intake: Intake) -> Files:
     """The items of a directory or a file.
 
     Args:
@@ -61,16 +67,17 @@ def open_path(path: Path, intake: Intake) -> Files:
     Raises:
         DataError: when there is nothing usable, or files are missing, doubled or of mixed kinds.
     """
-    if not path.exists():
-        near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
-        raise DataError("there is no such file or directory", where=str(path), fix=near or "check the path")
     inputs = intake.inputs
-    if not path.is_dir():
+    if not is_directory(path):
+        if not path.exists():
+            raise DataError(
+                "there is no such file or directory", where=str(path), fix=_near(path) or "check the path"
+            )
         entry = file_entry(path, path.name, intake)
         return Files(
             (entry,), (f"one file: {path.name}",), tuple(inputs) if content_of(path) == "image" else ()
         )
-    found, skipped = _scan(path)
+    path, found, skipped = _scan(path)
     known = [name for name in found if content_of(name)]
     usable = [name for name in known if not only_alone(name)] or known
     chosen = set(usable)
@@ -93,6 +100,17 @@ def open_path(path: Path, intake: Intake) -> Files:
     return Files(files.items, files.description + note, files.image_inputs)
 
 
+def is_directory(path: DataPath) -> bool:
+    """Whether a path is that of a directory; of a URL its end tells that, without asking."""
+    return path.is_dir() if isinstance(path, Path) else content_of(path) is None
+
+
+def _near(path: DataPath) -> str:
+    if isinstance(path, Path) and path.parent.is_dir():
+        return did_you_mean(path.name, os.listdir(path.parent))
+    return ""
+
+
 def _input_folders(inputs: Sequence[InputSpec], files: Sequence[Path]) -> dict[str, Path]:
     """The sub-folders that hold the inputs' files: {input name: folder}."""
     tops = match_inputs(inputs, {name.parts[0] for name in files if len(name.parts) > 1})
@@ -106,7 +124,7 @@ def _input_folders(inputs: Sequence[InputSpec], files: Sequence[Path]) -> dict[s
     return folders
 
 
-def _by_folder(root: Path, usable: Sequence[Path], folders: Mapping[str, Path], intake: Intake) -> Files:
+def _by_folder(root: DataPath, usable: Sequence[Path], folders: Mapping[str, Path], intake: Intake) -> Files:
     inputs = intake.inputs
     if len(folders) < len(inputs):
         raise missing_inputs(inputs, folders, _sub_folders(root), "sub-folder", str(root))
@@ -138,7 +156,7 @@ def _by_folder(root: Path, usable: Sequence[Path], folders: Mapping[str, Path], 
     )
 
 
-def _check_stems(root: Path, stems: Mapping[str, Mapping[Path, Path]]) -> None:
+def _check_stems(root: DataPath, stems: Mapping[str, Mapping[Path, Path]]) -> None:
     everything = {stem for files in stems.values() for stem in files}
     for name, files in stems.items():
         lacking = sorted(everything - set(files), key=path_key)
@@ -151,7 +169,7 @@ def _check_stems(root: Path, stems: Mapping[str, Mapping[Path, Path]]) -> None:
             )
 
 
-def _by_file(root: Path, usable: Sequence[Path], intake: Intake) -> Files:
+def _by_file(root: DataPath, usable: Sequence[Path], intake: Intake) -> Files:
     inputs = intake.inputs
     images = [name for name in usable if content_of(name) == "image"]
     if images and len(images) < len(usable):
@@ -175,7 +193,7 @@ def _by_file(root: Path, usable: Sequence[Path], intake: Intake) -> Files:
     return Files(items, (line,), tuple(inputs) if images else ())
 
 
-def _one_item(root: Path, usable: Sequence[Path], intake: Intake) -> Files | None:
+def _one_item(root: DataPath, usable: Sequence[Path], intake: Intake) -> Files | None:
     """The item of files at the top that bear the inputs' names, if there are."""
     inputs = intake.inputs
     top = {name.stem: name for name in usable if len(name.parts) == 1 and content_of(name) == "array"}
@@ -185,24 +203,29 @@ def _one_item(root: Path, usable: Sequence[Path], intake: Intake) -> Files | Non
     if len(matched) < len(inputs):
         raise missing_inputs(inputs, matched, top, "file", str(root))
     paths = {name: root / top[stem] for name, stem in matched.items()}
-    used = ", ".join(posix_name(path.relative_to(root)) for path in paths.values())
-    return Files((joint_item(paths, root.name, str(root), intake),), (f"arrays by input: {used}",), ())
+    used = ", ".join(posix_name(top[stem]) for stem in matched.values())
+    return Files((joint_item(paths, _WHOLE, str(root), intake),), (f"arrays by input: {used}",), ())
 
 
-def _tensor_folders(root: Path, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:
-    groups: dict[Path, list[Path]] = {}
+def _tensor_folders(root: DataPath, usable: Sequence[Path], inputs: Sequence[InputSpec]) -> Files:
+    groups: dict[Path, list[DataPath]] = {}
     for name in sorted(usable, key=path_key):
         if name.name.startswith("input"):
             groups.setdefault(name.parent, []).append(root / name)
     items = tuple(
-        folder_item(paths, posix_name(folder) if folder.parts else root.name, inputs)
+        folder_item(paths, posix_name(folder) if folder.parts else _WHOLE, inputs)
         for folder, paths in groups.items()
     )
     return Files(items, (f"{counted(len(items), 'folder')} of ONNX tensors",), ())
 
 
-def _scan(root: Path) -> tuple[list[Path], list[Path]]:
-    """Relative paths of all files, hidden ones apart; links to folders are followed, each folder once."""
+def _scan(root: DataPath) -> tuple[DataPath, list[Path], list[Path]]:
+    """The root, and relative paths of all files in it, hidden ones apart.
+
+    Links to folders are followed, each folder once. A remote root knows what was found in it.
+    """
+    if isinstance(root, RemotePath):
+        return _scan_remote(root)
     found: list[Path] = []
     hidden: list[Path] = []
     seen: set[tuple[int, int]] = set()
@@ -212,13 +235,26 @@ def _scan(root: Path) -> tuple[list[Path], list[Path]]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(name for name in folders if not name.startswith(_PASSED_OVER))
         for name in files:
             (hidden if name.startswith(".") else found).append((Path(folder) / name).relative_to(root))
-    return found, hidden
+    return root, found, hidden
 
 
-def _sub_folders(root: Path) -> list[str]:
+def _scan_remote(root: RemotePath) -> tuple[RemotePath, list[Path], list[Path]]:
+    everything = root.found()
+    if not everything:
+        raise DataError("there is no file under this URL", where=str(root), fix="check the URL")
+    names: dict[bool, list[Path]] = {True: [], False: []}
+    for path in map(Path, everything):
+        if not any(folder.startswith(_PASSED_OVER) for folder in path.parts[:-1]):
+            names[path.name.startswith(".")].append(path)
+    return replace(root, entries=everything), names[False], names[True]
+
+
+def _sub_folders(root: DataPath) -> list[str]:
+    if isinstance(root, RemotePath):
+        return sorted({name.partition("/")[0] for name in root.entries if "/" in name})
     return [entry.name for entry in root.iterdir() if entry.is_dir()]
 
 

@@ -17,9 +17,10 @@ from onnx_trtcal.data.readers.torch_file import read_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from pathlib import PurePath
 
     from onnx_trtcal.data.readers.lazy_array import LazyArray
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = [
     "FORMATS",
@@ -54,8 +55,8 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     content: Content
-    read: Callable[[Path, str], Mapping[str, LazyArray]] | None = None
-    rows: Callable[[Path, str], Iterable[tuple[str, Any]]] | None = None
+    read: Callable[[DataPath, str], Mapping[str, LazyArray]] | None = None
+    rows: Callable[[DataPath, str], Iterable[tuple[str, Any]]] | None = None
     alone: bool = False
 
 
@@ -81,13 +82,13 @@ FORMATS = (
 _BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
 
 
-def content_of(path: Path) -> Content | None:
+def content_of(path: DataPath | PurePath) -> Content | None:
     """What a file with this name holds; None when calibration data does not come in such files."""
     form = _BY_SUFFIX.get(path.suffix.lower())
     return form.content if form else None
 
 
-def only_alone(path: Path) -> bool:
+def only_alone(path: DataPath | PurePath) -> bool:
     """Whether a file with this name is data only in a directory that holds no other data."""
     form = _BY_SUFFIX.get(path.suffix.lower())
     return form is not None and form.alone
@@ -99,7 +100,7 @@ def format_names(*contents: Content) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
-def read_arrays(path: Path, where: str) -> Mapping[str, LazyArray]:
+def read_arrays(path: DataPath, where: str) -> Mapping[str, LazyArray]:
     """The arrays of a file whose content is `array` or `arrays`, by the names that it gives them.
 
     Args:
@@ -115,7 +116,7 @@ def read_arrays(path: Path, where: str) -> Mapping[str, LazyArray]:
     return form.read(path, where)
 
 
-def read_rows(path: Path, where: str) -> Iterable[tuple[str, Any]]:
+def read_rows(path: DataPath, where: str) -> Iterable[tuple[str, Any]]:
     """The rows of a file whose content is `rows`, each with what messages call its place in the file.
 
     Args:

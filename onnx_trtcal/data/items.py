@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.images.custom import CustomRecipe
@@ -38,11 +38,16 @@ class Item:
         name: what its samples are called; those of a stack get `[i]` after it.
         where: what messages call it.
         open: gives the data of each of the model's inputs, by the input's name.
+        path: the name with the path that the data was given by, which labels are found with; empty where that is
+            the name.
+        single: whether it is known to be one sample before it is opened.
     """
 
     name: str
     where: str
     open: Callable[[], Mapping[str, InputData]]
+    path: str = ""
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,14 @@ class Rows:
     Attributes:
         name: what its samples are called, with `[row]` after it.
         where: what messages call it.
-        open: starts reading; it may be called again.
+        open: starts reading; its items are named by what follows the file's name in theirs. It may be called again.
+        path: as that of an item.
     """
 
     name: str
     where: str
     open: Callable[[], Iterator[Item]]
+    path: str = ""
 
 
 Entry = Item | Rows
@@ -82,6 +89,8 @@ def items_in(entries: Iterable[Entry]) -> Iterator[Item]:
     """The items of all entries, in order."""
     for entry in entries:
         if isinstance(entry, Rows):
-            yield from entry.open()
+            for item in entry.open():
+                path = entry.path + item.name if entry.path else ""
+                yield replace(item, name=entry.name + item.name, path=path)
         else:
             yield entry

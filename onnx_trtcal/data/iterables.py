@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,6 @@ def _owned(element: Any) -> Any:
 def _items(name: str, where: str, element: Any, intake: Intake) -> Iterator[Item]:
     if isinstance(element, (str, Path)):
         path = Path(element)
-        yield from items_in([file_entry(path, path.as_posix(), intake)])
+        yield from items_in([replace(file_entry(path, name, intake), path=path.as_posix())])
     else:
         yield element_item(name, where, element, intake)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.readers.lazy_array import LazyArray
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["Sample", "count_samples", "sample_tasks"]
+__all__ = ["OpenedItem", "Sample", "count_samples", "sample_tasks"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Sample:
         name: what it is called.
         arrays: per input the array as fed, without the item axis where there is one.
         geometry: input that is made from an image -> where the image lies in its array, as far as that is known.
+        path: its name with the path that the data was given by, which labels are found with; empty where that is
+            the name.
     """
 
     name: str
     arrays: Mapping[str, np.ndarray]
     geometry: Mapping[str, Geometry] = field(default_factory=dict)
+    path: str = ""
 
 
 def count_samples(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> int:
@@ -47,36 +50,82 @@ def count_samples(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> 
     Raises:
         DataError: when shapes do not fit the model, or inputs hold different numbers of samples.
     """
-    split = _split(item, item.open(), inputs, feeding)
-    return 1 if split.count is None else split.count
+    return 1 if item.single else OpenedItem.of(item, inputs, feeding).count
 
 
 def sample_tasks(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> Iterator[Callable[[], Sample]]:
-    """The item's samples in order, each as a call that does the work left: decoding, casting, checking.
+    """The item's samples in order, see `OpenedItem.tasks`."""
+    return OpenedItem.of(item, inputs, feeding).tasks()
 
-    Rows of stacks are read as the iterator advances, so it has to be advanced in one thread; the calls may be
-    made in any.
 
-    Raises:
-        DataError: as `count_samples`, and when a file is damaged; the calls raise it for values that do not
-            fit the model.
+@dataclass(frozen=True)
+class OpenedItem:
+    """An item whose shapes are known.
+
+    Attributes:
+        item: the item.
+        data: what it holds for each input.
+        inputs: the model's inputs.
+        feeding: how they are fed.
+        split: how it splits into samples.
     """
-    data = item.open()
-    split = _split(item, data, inputs, feeding)
-    if split.count is None:
-        yield partial(_single, item, data, inputs, feeding)
-        return
+
+    item: Item
+    data: Mapping[str, InputData]
+    inputs: Sequence[InputSpec]
+    feeding: Feeding
+    split: _Split
+
+    @classmethod
+    def of(cls, item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> OpenedItem:
+        """Opens an item.
+
+        Raises:
+            DataError: when shapes do not fit the model, or inputs hold different numbers of samples.
+        """
+        data = item.open()
+        return cls(item, data, inputs, feeding, _split(item, data, inputs, feeding))
+
+    @property
+    def count(self) -> int:
+        """How many samples it holds."""
+        return 1 if self.split.count is None else self.split.count
+
+    def tasks(self, picks: Sequence[int] | None = None) -> Iterator[Callable[[], Sample]]:
+        """The samples in order, each as a call that does the work left: decoding, casting, checking.
+
+        Rows of stacks are read as the iterator advances, so it has to be advanced in one thread; the calls may be
+        made in any.
+
+        Args:
+            picks: the positions of those to give, ascending; rows between them are not read where the file allows
+                that. None for all.
+
+        Raises:
+            DataError: when a file is damaged; the calls raise it for values that do not fit the model.
+        """
+        chosen = range(self.count) if picks is None else picks
+        if not len(chosen):
+            return iter(())
+        if self.split.count is None:
+            return iter([partial(_single, self.item, self.data, self.inputs, self.feeding)])
+        return _rows(self, chosen)
+
+
+def _rows(opened: OpenedItem, picks: Sequence[int]) -> Iterator[Callable[[], Sample]]:
+    item, data, inputs, feeding = opened.item, opened.data, opened.inputs, opened.feeding
+    split = opened.split
     stacks = {name: array for name, array in data.items() if not isinstance(array, LazyImage)}
     shared = {name: array.read() for name, array in stacks.items() if split.axes[name] == 0}
     with ExitStack() as closers:
         rows = {
-            name: closers.enter_context(closing(_leading(array, feeding.axes[name], split.axes[name])))
+            name: closers.enter_context(closing(_leading(array, feeding.axes[name], split.axes[name], picks)))
             for name, array in stacks.items()
             if name not in shared
         }
-        for index in range(split.count):
+        for index in picks:
             arrays = shared | {name: next(iterator) for name, iterator in rows.items()}
-            yield partial(_sample, f"{item.name}[{index}]", f"{item.where}[{index}]", arrays, inputs, feeding)
+            yield partial(_sample, item, f"[{index}]", arrays, inputs, feeding)
 
 
 @dataclass(frozen=True)
@@ -145,12 +194,14 @@ def _counting_axes(spec: InputSpec, shape: tuple[int, ...], feeding: Feeding, wh
     return counting
 
 
-def _leading(array: LazyArray, axis: int | None, counting: int) -> Generator[np.ndarray, None, None]:
+def _leading(
+    array: LazyArray, axis: int | None, counting: int, picks: Sequence[int]
+) -> Generator[np.ndarray, None, None]:
     """The samples of a stack; one along another axis than the first is read whole."""
     if axis:
         moved = np.moveaxis(array.read(), axis + counting - 1, counting - 1)
         array = LoadedArray(np.ascontiguousarray(moved))
-    return array.rows(counting)
+    return array.rows(counting, picks)
 
 
 def _single(
@@ -165,12 +216,14 @@ def _single(
         arrays[spec.name], placed = array.load()
         if placed is not None:
             geometry[spec.name] = placed
-    return replace(_sample(item.name, item.where, arrays, inputs, feeding), geometry=geometry)
+    return replace(_sample(item, "", arrays, inputs, feeding), geometry=geometry)
 
 
 def _sample(
-    name: str, where: str, arrays: Mapping[str, np.ndarray], inputs: Sequence[InputSpec], feeding: Feeding
+    item: Item, row: str, arrays: Mapping[str, np.ndarray], inputs: Sequence[InputSpec], feeding: Feeding
 ) -> Sample:
+    """One sample of an item; `row` is what follows the item's name in its own."""
+    where = item.where + row
     fed = {}
     for spec in inputs:
         wanted = feeding.sample_shape(spec)
@@ -189,7 +242,7 @@ def _sample(
         if not fits(array.shape, wanted):
             raise shape_mismatch(spec, array.shape, feeding, place)
         fed[spec.name] = array
-    return Sample(name, fed)
+    return Sample(item.name + row, fed, path=item.path + row if item.path else "")
 
 
 def _where(where: str, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.array_hints import hinted
@@ -19,7 +18,9 @@ from onnx_trtcal.data.loader_script import is_loader, load_data
 from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.paths import open_paths, paths_of
-from onnx_trtcal.data.samples import Sample, count_samples, sample_tasks
+from onnx_trtcal.data.remote import is_url
+from onnx_trtcal.data.samples import OpenedItem, Sample, count_samples, sample_tasks
+from onnx_trtcal.data.shard import Sharded, Shards, data_digest
 from onnx_trtcal.data.transform import Transformed
 from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you_mean
 from onnx_trtcal.options import Preprocess
@@ -46,7 +47,9 @@ class Source:
         max_samples: how many samples to give at most, None for all.
         countable: whether samples can be counted without running through the data.
         image_inputs: the inputs that are known to be fed from image files.
-        chosen: positions of the samples to give, from 0; None for all of them.
+        chosen: positions of the samples to give, from 0, of which those behind the end mean nothing; None for all.
+        shards: of one shard of the data, which it is.
+        remote: whether it is read over a network, so that a file is waited for rather than worked on.
     """
 
     description: tuple[str, ...]
@@ -56,7 +59,9 @@ class Source:
     max_samples: int | None
     countable: bool
     image_inputs: tuple[InputSpec, ...] = ()
-    chosen: frozenset[int] | None = None
+    chosen: frozenset[int] | range | None = None
+    shards: Shards | None = None
+    remote: bool = False
 
     @cached_property
     def count(self) -> int | None:
@@ -65,8 +70,15 @@ class Source:
         Raises:
             DataError: when a header does not fit the model.
         """
-        if self.chosen is not None:
+        if isinstance(self.chosen, frozenset):
             return len(self.chosen)
+        if self.whole_count is None or self.chosen is None:
+            return self.whole_count
+        return len(range(self.chosen.start, self.whole_count, self.chosen.step))
+
+    @cached_property
+    def whole_count(self) -> int | None:
+        """The number of samples before some are chosen; None and errors as of `count`."""
         if not self.countable:
             return None
         total = 0
@@ -83,12 +95,18 @@ class Source:
             DataError: when there is no sample at all, an iterator is asked for a second pass, or an item does
                 not fit the model.
         """
-        empty = True
-        for at, task in enumerate(islice(self._all_tasks(), self.max_samples)):
-            empty = False
-            if self.chosen is None or at in self.chosen:
-                yield task
-        if empty:
+        at = 0
+        for item in self.items():
+            if self.max_samples is not None and at >= self.max_samples:
+                return
+            if item.single and self.chosen is not None and at not in self.chosen:
+                at += 1
+                continue
+            opened = OpenedItem.of(item, self.inputs, self.feeding)
+            end = at + opened.count if self.max_samples is None else min(at + opened.count, self.max_samples)
+            yield from opened.tasks(self._chosen_between(at, end))
+            at = end
+        if not at:
             raise DataError(
                 "the data holds no samples", fix=f"if it is a generator that was used before, {AGAIN}"
             )
@@ -114,9 +132,14 @@ class Source:
         """The same data, of which only the samples at these positions, from 0, are given."""
         return replace(self, chosen=frozenset(positions))
 
-    def _all_tasks(self) -> Iterator[Callable[[], Sample]]:
-        for item in self.items():
-            yield from sample_tasks(item, self.inputs, self.feeding)
+    def _chosen_between(self, begin: int, end: int) -> Sequence[int]:
+        """The positions, counted from `begin`, of the chosen samples from there up to `end`."""
+        if self.chosen is None:
+            return range(end - begin)
+        if isinstance(self.chosen, frozenset):
+            return [at - begin for at in range(begin, end) if at in self.chosen]
+        step = self.chosen.step
+        return range((self.chosen.start - begin) % step, end - begin, step)
 
 
 def open_source(
@@ -132,7 +155,8 @@ def open_source(
     Args:
         data: one path or a list of them: directories, files of a format in `onnx_trtcal.data.formats`, globs, lists of
             files, or `loader.py:function`; or an array, an iterable, a map-style data set, or a function that returns
-            an iterable, with elements as `onnx_trtcal.data.elements` describes; or any of these Transformed.
+            an iterable, with elements as `onnx_trtcal.data.elements` describes; or any of these Transformed; or
+            any of all these Sharded.
         inputs: the model's inputs.
         preprocess: how images become inputs; arrays are fed as they are.
         max_samples: use the first so many samples only.
@@ -149,7 +173,8 @@ def open_source(
     if max_samples is not None and max_samples < 1:
         raise OptionError(f"max_samples is {max_samples}, wanted a positive number")
     feeding = feeding_of(inputs, item_axis)
-    inner, transform = (data.data, data.function) if isinstance(data, Transformed) else (data, None)
+    given, shard = (data.data, data.shard) if isinstance(data, Sharded) else (data, None)
+    inner, transform = (given.data, given.function) if isinstance(given, Transformed) else (given, None)
     per_input = _per_input(preprocess, inputs)
 
     @cache
@@ -160,12 +185,14 @@ def open_source(
     intake = Intake(tuple(inputs), recipes, notes)
     paths = paths_of(inner)
     image_inputs: tuple[InputSpec, ...] = ()
+    names: Iterable[str] = ()
     if len(paths) == 1 and is_loader(paths[0]):
         items, countable = items_of(load_data(paths[0]), intake, transform, paths[0])
         found: tuple[str, ...] = (f"data from {paths[0]}",)
     elif paths:
         files = open_paths(paths, intake)
         found, image_inputs = files.description, files.image_inputs
+        names = (entry.name for entry in files.items)
         countable = not any(isinstance(entry, Rows) for entry in files.items)
         if transform and not image_inputs:
             raise OptionError(
@@ -190,6 +217,9 @@ def open_source(
         max_samples,
         countable,
         image_inputs,
+        shard.positions if shard else None,
+        Shards(shard.of, data_digest(names, max_samples), frozenset({shard.index})) if shard else None,
+        any(map(is_url, paths)),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
+    from onnx_trtcal.data.shard import Shards
     from onnx_trtcal.options import Range
     from onnx_trtcal.stats.counter import Counter, CountingDevice
     from onnx_trtcal.support.device_array import Activation
@@ -40,12 +41,14 @@ class Collection:
         rule: the histograms' range rule.
         options: whatever else must be equal for two collections to add up (observation, preprocessing …),
             of types that JSON has.
+        shards: of one shard of the data, which it is.
 
     Attributes:
         first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
             tensor's first axis is not a multiple of the batch, the first sample of the batch stands for it.
         options: as given, with JSON's lists for tuples.
         shapes: per input, the smallest and largest shapes of a sample; empty while they are not known.
+        shards: which shards of a run these are; None when they are all of them, or the run had none.
     """
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
@@ -57,6 +60,7 @@ class Collection:
         model: str,
         rule: Range = "stable",
         options: Mapping[str, Any] | None = None,
+        shards: Shards | None = None,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -65,7 +69,10 @@ class Collection:
         self._counter: Counter = HostCounter(self._histograms)
         self.first_nonfinite: dict[str, str] = {}
         self.shapes: dict[str, SeenShapes] = {}
+        self.shards = shards if shards and shards.missing else None
         self._samples: set[tuple[str, str]] = set()
+        # Their contents, made when they are first asked for.
+        self._contents: set[str] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -100,6 +107,7 @@ class Collection:
             and self._samples == other._samples
             and self.first_nonfinite == other.first_nonfinite
             and self.shapes == other.shapes
+            and self.shards == other.shards
             and self.histograms == other.histograms
         )
 
@@ -136,7 +144,7 @@ class Collection:
             if histogram.nan + histogram.inf > before[name]:
                 values = as_counted(self._counter.download(arrays[name]), self.rule)
                 self._note_nonfinite(name, _nonfinite_samples(values, names))
-        self._samples.update(samples)
+        self._note_samples(samples)
 
     def see(self, shapes: Mapping[str, SeenShapes]) -> None:
         """Takes in the shapes of samples, per input."""
@@ -164,7 +172,7 @@ class Collection:
                 f"a part was collected over other samples: only one of the two has {quoted(odd)}",
                 fix="collect every part over the same data",
             )
-        self._samples |= part._samples
+        self._note_samples(part._samples)
         self.see(part.shapes)
         self.histograms.update(part.histograms)
         self.first_nonfinite.update(part.first_nonfinite)
@@ -172,11 +180,11 @@ class Collection:
     def merge(self, other: Collection) -> None:
         """Adds what another collection counted; `other` stays as it is.
 
-        Merging is commutative and associative: shards give what one run over all samples would.
+        Merging is commutative and associative: shards give what one run over all samples would. Two shards of one run
+        may hold the same content under two names, as that run would count it twice; in two runs it is one sample.
 
         Raises:
-            StatisticsError: when the two do not belong together, or share a sample, be it under two names;
-                nothing is merged then.
+            StatisticsError: when the two do not belong together, or share a sample or a shard; nothing is merged then.
         """
         self.origin.check_same(other.origin)
         if self.rule == "tensorrt":
@@ -185,13 +193,14 @@ class Collection:
                 "first batch, so the bins do not line up",
                 fix="collect with --range stable",
             )
-        self._check_apart(other)
-        self._samples.update(other._samples)
-        # Where one of the two does not tell, its shapes might be any.
-        self.shapes = {name: seen for name, seen in self.shapes.items() if name in other.shapes}
-        self.see({name: seen for name, seen in other.shapes.items() if name in self.shapes})
+        shards = self._joined_shards(other)
+        self._check_apart(other, one_run=self.shards is not None)
+        self.shards = shards if shards and shards.missing else None
+        self._merge_shapes(other)
+        self._note_samples(other._samples)
+        histograms = self.histograms
         for name, histogram in other.histograms.items():
-            self.histograms[name].merge(histogram)
+            histograms[name].merge(histogram)
         for name, sample in other.first_nonfinite.items():
             self._note_nonfinite(name, [sample])
 
@@ -219,7 +228,33 @@ class Collection:
         """Notes (name, hash) of samples whose counts the histograms are about to be given."""
         noted = list(samples)
         self._check_fresh(noted)
-        self._samples.update(noted)
+        self._note_samples(noted)
+
+    def _note_samples(self, samples: list[tuple[str, str]] | set[tuple[str, str]]) -> None:
+        self._samples.update(samples)
+        if self._contents is not None:
+            self._contents.update(content for _, content in samples)
+
+    def _joined_shards(self, other: Collection) -> Shards | None:
+        if self.shards is None and other.shards is None:
+            return None
+        if self.shards is not None and other.shards is not None:
+            return self.shards.joined(other.shards)
+        part = self.shards or other.shards
+        assert part is not None
+        raise StatisticsError(
+            f"one of the two holds only {part.named(sorted(part.have))} of a run, and the other is of another run",
+            fix="merge all shards of that run with one another first",
+        )
+
+    def _merge_shapes(self, other: Collection) -> None:
+        """Takes in another's shapes, before its samples; without samples, a collection has none to tell."""
+        if not other._samples:
+            return
+        # Where one of the two does not tell, its shapes might be any.
+        known = set(self.shapes) if self._samples else set(other.shapes)
+        self.shapes = {name: seen for name, seen in self.shapes.items() if name in other.shapes}
+        self.see({name: seen for name, seen in other.shapes.items() if name in known})
 
     def _check_fresh(self, samples: Sequence[tuple[str, str]]) -> None:
         times = Multiset(samples)
@@ -230,9 +265,18 @@ class Collection:
                 fix="give each sample (same name and same content) once",
             )
 
-    def _check_apart(self, other: Collection) -> None:
+    def _check_apart(self, other: Collection, *, one_run: bool) -> None:
         # The names depend on the folder that a run was given; the same content in two runs is one sample.
-        ours = {content: name for name, content in sorted(self._samples, reverse=True)}
+        if one_run:
+            ours: dict[str, str] = {}
+            clash = not self._samples.isdisjoint(other._samples)
+        else:
+            if self._contents is None:
+                self._contents = {content for _, content in self._samples}
+            clash = any(content in self._contents for _, content in other._samples)
+            ours = {content: name for name, content in sorted(self._samples, reverse=True)} if clash else {}
+        if not clash:
+            return
         double = []
         for sample in other.samples:
             name, content = sample
@@ -240,11 +284,10 @@ class Collection:
                 double.append(repr(name))
             elif content in ours:
                 double.append(f"{ours[content]!r}, called {name!r} in the other")
-        if double:
-            raise StatisticsError(
-                f"samples would be counted twice: {listed(double)}",
-                fix="collect one of the two again without what the other holds (content counts, not names)",
-            )
+        raise StatisticsError(
+            f"samples would be counted twice: {listed(double)}",
+            fix="collect one of the two again without what the other holds (content counts, not names)",
+        )
 
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, get_args
 
+from onnx_trtcal.data.shard import MOST_SHARDS
 from onnx_trtcal.options import Range
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def check_header(header: Any) -> None:
         ValueError: a field is missing, of another type, or holds a number that it cannot hold.
     """
     _fields(header, "the header", _HEADER)
+    if "shards" in header and not _shards(header["shards"]):
+        raise ValueError(f"shards of the header is {_short(header['shards'])}")
     if not _shapes(header.get("shapes", {})):
         raise ValueError(f"shapes of the header is {_short(header['shapes'])}")
     names = [tensor["name"] for tensor in header["tensors"]]
@@ -101,6 +104,23 @@ def _shapes(value: Any) -> bool:
         and len(each[0]) == len(each[1])
         and (each[2] is None or (_count(each[2]) and each[2] < len(each[0])))
         for each in value.values()
+    )
+
+
+def _shards(value: Any) -> bool:
+    """{of, data, have}: some of the numbers from 1 to `of`, ascending."""
+    if not isinstance(value, dict) or value.keys() != {"of", "data", "have"}:
+        return False
+    of, have = value["of"], value["have"]
+    return (
+        _count(of)
+        and of <= MOST_SHARDS
+        and _text(value["data"])
+        and _each(_count)(have)
+        and have == sorted(set(have))
+        and bool(have)
+        and have[0] >= 1
+        and have[-1] <= of
     )
 
 

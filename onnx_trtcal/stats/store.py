@@ -10,6 +10,8 @@ Layout, all numbers little-endian:
                  rule     "stable" or "tensorrt"
                  options  object: what else must be equal for two files to add up
                  samples  [[name, hash], …] sorted
+                 shards   {of, data, have} while it holds only some shards of a run: how many the data was split
+                          into, the hash of its names, and the numbers of those at hand; missing otherwise
                  shapes   {input: [smallest, largest, item axis or null]} of one sample; missing where not known
                  tensors  [{name, amax, zeros, nan, inf, total, width, first_nonfinite, bytes}, …] in graph
                           order; `bytes` is the length of the tensor's counts
@@ -26,14 +28,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
-from onnx_trtcal.errors import OptionError, StatisticsError
+from onnx_trtcal.data.shard import Shards
+from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.stats.packed_counts import pack, unpack
 from onnx_trtcal.support.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from onnx_trtcal.stats.histogram import Histogram
 
@@ -43,7 +46,6 @@ __all__ = [
     "load_statistics",
     "loads",
     "loads_checkpoint",
-    "merge",
     "save_statistics",
 ]
 
@@ -97,43 +99,6 @@ def load_statistics(path: str | Path) -> Collection:
     return loads(data, str(path))
 
 
-def merge(paths: Sequence[str | Path]) -> Collection:
-    """Adds up the statistics of shards collected apart: what one run over all samples would have counted.
-
-    The order of the files does not matter; two collections are in memory at a time, however many files there are.
-
-        >>> import numpy as np
-        >>> from onnx_trtcal import calibrate, merge, save_statistics
-        >>> samples = np.load("models/digits_calib.npy")
-        >>> for name, shard in (("a.stats", samples[:8]), ("b.stats", samples[8:20])):
-        ...     save_statistics(name, calibrate("models/digits_mlp.onnx", shard).collection)
-        >>> len(merge(["a.stats", "b.stats"]).samples)
-        20
-
-    Args:
-        paths: one statistics file or more.
-
-    Raises:
-        OptionError: when no file is given.
-        StatisticsError: when a file cannot be read, when two do not belong together (another model, range
-            rule, preprocessing …), or when two count the same content; both files are named.
-    """
-    if not paths:
-        raise OptionError("there are no statistics to merge", fix="give one statistics file or more")
-    total = load_statistics(paths[0])
-    counted = dict.fromkeys((content for _, content in total.samples), paths[0])
-    for path in paths[1:]:
-        shard = load_statistics(path)
-        contents = [content for _, content in shard.samples]
-        first = next((counted[content] for content in contents if content in counted), paths[0])
-        try:
-            total.merge(shard)
-        except StatisticsError as error:
-            raise StatisticsError(error.what, where=f"{first} and {path}", fix=error.fix) from error
-        counted.update(dict.fromkeys(contents, path))
-    return total
-
-
 def dumps(collection: Collection) -> bytes:
     """The bytes of a statistics file: equal collections give equal bytes."""
     return _dumps(collection, {"samples": collection.samples}, MAGIC)
@@ -171,6 +136,9 @@ def _dumps(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> b
             for (name, histogram), counts in zip(collection.histograms.items(), packed, strict=True)
         ],
     }
+    if collection.shards:
+        parts = collection.shards
+        header["shards"] = {"of": parts.of, "data": parts.data, "have": sorted(parts.have)}
     if collection.shapes:
         header["shapes"] = {
             name: [list(seen.smallest), list(seen.largest), seen.item_axis]
@@ -243,12 +211,13 @@ def _unusable(what: str, name: str) -> StatisticsError:
 
 
 def _collection(header: dict[str, Any], counts: memoryview) -> Collection:
-    tensors = header["tensors"]
+    tensors, parts = header["tensors"], header.get("shards")
     collection = Collection(
         [tensor["name"] for tensor in tensors],
         model=header["model"],
         rule=header["rule"],
         options=header["options"],
+        shards=Shards(parts["of"], parts["data"], frozenset(parts["have"])) if parts else None,
     )
     collection.restore_samples((name, digest) for name, digest in header["samples"])
     for name, (smallest, largest, axis) in sorted(header.get("shapes", {}).items()):

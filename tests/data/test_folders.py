@@ -212,7 +212,7 @@ def test_the_model_zoos_folders(tmp_path):
     assert [sample.name for sample in samples] == ["test_data_set_0", "test_data_set_1"]
     assert samples[1].arrays["a/x:0"].tolist() == [1, 1]
     assert samples[1].arrays["mask"].tolist() == [1, 1, 1]
-    assert names(tmp_path / "test_data_set_0", PAIR) == ["test_data_set_0"]
+    assert names(tmp_path / "test_data_set_0", PAIR) == ["data"]
     (tmp_path / "test_data_set_1" / "input_1.pb").unlink()
     assert "the model has 2 inputs, the folder 1: input_0.pb" in failure(tmp_path, PAIR).what
 

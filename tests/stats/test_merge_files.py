@@ -14,7 +14,7 @@ from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import OptionError, StatisticsError
 from onnx_trtcal.options import Options, Preprocess
 from onnx_trtcal.stats import store
-from onnx_trtcal.stats.store import merge
+from onnx_trtcal.stats.merging import merge
 
 if TYPE_CHECKING:
     from pathlib import Path

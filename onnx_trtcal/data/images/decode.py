@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx_trtcal.data.remote import RemotePath
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from onnx_trtcal.data.remote import DataPath
     from onnx_trtcal.options import Color
 
 __all__ = ["decode"]
 
 
-def decode(source: Path | bytes | Image, color: Color, where: str) -> Image:
+def decode(source: DataPath | bytes | Image, color: Color, where: str) -> Image:
     """The first frame, upright, in mode `L` for gray and `RGB` otherwise.
 
     Args:
@@ -52,11 +54,13 @@ def decode(source: Path | bytes | Image, color: Color, where: str) -> Image:
         ) from error
 
 
-def _opened(source: Path | bytes | Image) -> AbstractContextManager[Image]:
+def _opened(source: DataPath | bytes | Image) -> AbstractContextManager[Image]:
     from PIL import Image
 
     if isinstance(source, Path):
         return Image.open(source)
+    if isinstance(source, RemotePath):
+        return Image.open(io.BytesIO(source.read_bytes()))
     return Image.open(io.BytesIO(source)) if isinstance(source, bytes) else nullcontext(source)
 
 

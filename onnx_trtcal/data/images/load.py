@@ -13,11 +13,10 @@ from onnx_trtcal.data.images.geometry import Geometry, geometry_of
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL.Image import Image
 
     from onnx_trtcal.data.images.recipe import Recipe
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["LoadedImage", "load_image", "preprocess"]
 
@@ -39,7 +38,7 @@ class LoadedImage(NamedTuple):
     geometry: Geometry | None
 
 
-def load_image(source: Path | bytes | Image, recipe: Recipe | CustomRecipe, where: str) -> LoadedImage:
+def load_image(source: DataPath | bytes | Image, recipe: Recipe | CustomRecipe, where: str) -> LoadedImage:
     """The array that the model takes for an image.
 
     Args:

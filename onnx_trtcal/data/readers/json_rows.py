@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["read_json", "read_jsonl"]
 
@@ -29,13 +31,13 @@ _OLD_TYPE = "__polygraphy_encoded_"
 _FIX = "write the file again; a row is a JSON object {input name: nested lists of numbers}"
 
 
-def read_jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
+def read_jsonl(path: DataPath, where: str) -> Iterator[tuple[str, Any]]:
     """The values of the lines; blank lines are skipped.
 
     Raises:
         DataError: naming the line that is not JSON.
     """
-    with reading(where, "the file cannot be read", _FIX), path.open(encoding="utf-8-sig") as lines:
+    with reading(where, "the file cannot be read", _FIX), _opened(path) as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 place = f"line {number}"
@@ -44,14 +46,14 @@ def read_jsonl(path: Path, where: str) -> Iterator[tuple[str, Any]]:
                 yield place, row
 
 
-def read_json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
+def read_json(path: DataPath, where: str) -> Iterator[tuple[str, Any]]:
     """The elements of a list; a file that holds one object is one row.
 
     Raises:
         DataError: when the file is not JSON, or holds what Polygraphy saved of outputs.
     """
     with reading(where, "the file is not JSON", _FIX):
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_decoded)
+        content = json.loads(path.read_bytes().decode("utf-8-sig"), object_hook=_decoded)
     if isinstance(content, dict) and isinstance(content.get("lst"), list):
         content = content["lst"]
         if content and not isinstance(content[0], dict):
@@ -67,6 +69,12 @@ def read_json(path: Path, where: str) -> Iterator[tuple[str, Any]]:
     rows = content if isinstance(content, list) else [content]
     for number, row in enumerate(rows):
         yield f"row {number}", row
+
+
+def _opened(path: DataPath) -> io.TextIOWrapper:
+    if isinstance(path, Path):
+        return path.open(encoding="utf-8-sig")
+    return io.TextIOWrapper(path.open(), encoding="utf-8-sig")
 
 
 def _decoded(value: dict[str, Any]) -> Any:

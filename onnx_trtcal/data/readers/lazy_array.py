@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from onnx_trtcal.errors import CalibrationError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
 __all__ = ["LazyArray", "LoadedArray", "reading"]
 
@@ -28,8 +29,13 @@ class LazyArray(Protocol):
         """The whole array."""
         ...
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
-        """Iterates over the first `axes` axes in C order; each row has the axes that are left."""
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
+        """Iterates over the first `axes` axes in C order; each row has the axes that are left.
+
+        Args:
+            axes: how many.
+            picks: positions of the rows to give, ascending; None for all.
+        """
         ...
 
 
@@ -48,10 +54,11 @@ class LoadedArray:
         """The array itself."""
         return self.array
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
         """Views of the array along its first `axes` axes."""
-        for index in np.ndindex(self.array.shape[:axes]):
-            yield self.array[index]
+        counted = self.array.shape[:axes]
+        for position in range(math.prod(counted)) if picks is None else picks:
+            yield self.array[np.unravel_index(position, counted)]
 
 
 @contextmanager

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import zipfile
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
+from onnx_trtcal.data.remote import file_size
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["StoredArray", "read_npy", "read_npz"]
 
 Header = tuple[tuple[int, ...], bool, np.dtype]
+_PREFIX = 10  # bytes before the header: magic, version and the header's length
 _ENCRYPTED = 1  # bit of a zip entry's flags
 
 _PLAIN_HEADER = re.compile(
@@ -64,8 +70,8 @@ class StoredArray:
             array = self._read_values(file, self.shape[::-1] if self.fortran else self.shape)
         return array.T if self.fortran else array
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
-        """Reads the array along its first `axes` axes, one row at a time.
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
+        """Reads the array along its first `axes` axes, one row at a time; rows that are not picked are skipped.
 
         Raises:
             DataError: when the file is damaged or gone.
@@ -74,12 +80,17 @@ class StoredArray:
             # Rows of a column-major array lie scattered over all of it: map it where that is possible.
             with _reading(self.where):
                 array = np.load(self.path, mmap_mode="r", allow_pickle=False) if self.path else self.read()
-            yield from LoadedArray(array).rows(axes)
+            yield from LoadedArray(array).rows(axes, picks)
             return
         with _reading(self.where), self.open() as file:
             _header(file, self.where)
-            for _ in range(math.prod(self.shape[:axes])):
-                yield self._read_values(file, self.shape[axes:])
+            shape = self.shape[axes:]
+            row, following = math.prod(shape) * self.dtype.itemsize, 0
+            for position in range(math.prod(self.shape[:axes])) if picks is None else picks:
+                if position > following:
+                    file.seek((position - following) * row, os.SEEK_CUR)
+                following = position + 1
+                yield self._read_values(file, shape)
 
     def cut_short(self) -> DataError:
         """The error of a file that holds fewer values than its header says."""
@@ -100,7 +111,7 @@ class StoredArray:
         return np.frombuffer(data, self.dtype).reshape(shape)
 
 
-def read_npy(path: Path, where: str) -> dict[str, StoredArray]:
+def read_npy(path: DataPath, where: str) -> dict[str, StoredArray]:
     """The array of a `.npy` file, which has no name; its header is read.
 
     Raises:
@@ -108,36 +119,61 @@ def read_npy(path: Path, where: str) -> dict[str, StoredArray]:
     """
 
     def open_file() -> AbstractContextManager[IO[bytes]]:
-        return path.open("rb")
+        return _open(path)
 
     with _reading(where):
-        size = path.stat().st_size
-    return {"": _stored(where, open_file, path, size)}
+        size = file_size(path)
+        if isinstance(path, Path):
+            return {"": _stored(where, open_file, path, size)}
+        head = path.read_head()
+    # A header is not worth the whole file, which may be another shard's.
+    fits = len(head) >= min(size, _PREFIX + int.from_bytes(head[_PREFIX - 2 : _PREFIX], "little"))
+    return {"": _stored(where, open_file, None, size, partial(io.BytesIO, head) if fits else None)}
 
 
-def read_npz(path: Path, where: str) -> dict[str, StoredArray]:
+def read_npz(path: DataPath, where: str) -> dict[str, StoredArray]:
     """The arrays of a `.npz` archive by key; their headers are read.
 
     Raises:
         DataError: when it is not such an archive, or one of the arrays holds Python objects or records.
     """
-    with _reading(where), zipfile.ZipFile(path) as archive:
-        members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+    with _reading(where):
+        # Of a small remote file, one read serves all of its arrays.
+        whole = None if isinstance(path, Path) or not path.is_small() else path.read_bytes()
+        open_whole = partial(_open, path) if whole is None else partial(io.BytesIO, whole)
+        with open_whole() as file, zipfile.ZipFile(file) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
     found = {}
     for entry in members:
         key = entry.filename.removesuffix(".npy")
         inside = f"{where}, key {key!r}"
         if entry.flag_bits & _ENCRYPTED:
             raise DataError("the array is encrypted", where=inside, fix="save it without a password")
-        found[key] = _stored(inside, _member(path, entry.filename), None, entry.file_size)
+        found[key] = _stored(inside, _member(open_whole, entry.filename), None, entry.file_size)
     return found
 
 
+def _open(path: DataPath) -> IO[bytes]:
+    return path.open("rb") if isinstance(path, Path) else path.open()
+
+
 def _stored(
-    where: str, opener: Callable[[], AbstractContextManager[IO[bytes]]], path: Path | None, size: int
+    where: str,
+    opener: Callable[[], AbstractContextManager[IO[bytes]]],
+    path: Path | None,
+    size: int,
+    head: Callable[[], AbstractContextManager[IO[bytes]]] | None = None,
 ) -> StoredArray:
-    """The array behind a header that was read; `size` is how many bytes header and values take together."""
-    with _reading(where), opener() as file:
+    """The array behind a header that is read.
+
+    Args:
+        where: what messages call it.
+        opener: opens it.
+        path: its file, where it is alone in a local one.
+        size: how many bytes header and values take together.
+        head: opens its header alone, where that takes less.
+    """
+    with _reading(where), (head or opener)() as file:
         shape, fortran, dtype = _header(file, where)
         begin = file.tell()
     stored = StoredArray(where, shape, dtype, fortran, opener, path)
@@ -147,10 +183,12 @@ def _stored(
     return stored
 
 
-def _member(path: Path, name: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+def _member(
+    open_whole: Callable[[], IO[bytes]], name: str
+) -> Callable[[], AbstractContextManager[IO[bytes]]]:
     @contextmanager
     def open_member() -> Iterator[IO[bytes]]:
-        with zipfile.ZipFile(path) as archive, closing(archive.open(name)) as file:
+        with open_whole() as whole, zipfile.ZipFile(whole) as archive, closing(archive.open(name)) as file:
             yield file
 
     return open_member

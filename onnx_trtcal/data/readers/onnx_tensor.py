@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["read_tensor"]
 
 
-def read_tensor(path: Path, where: str) -> dict[str, LoadedArray]:
+def read_tensor(path: DataPath, where: str) -> dict[str, LoadedArray]:
     """The array of a serialized ONNX TensorProto, by its name, which may be empty.
 
     Raises:

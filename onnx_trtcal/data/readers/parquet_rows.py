@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.readers.lazy_array import reading
@@ -9,14 +10,15 @@ from onnx_trtcal.data.readers.packages import needed_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["read_parquet"]
 
 _ROWS_AT_ONCE = 16
 
 
-def read_parquet(path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_parquet(path: DataPath, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows as {column: value}; lists become arrays.
 
     Raises:
@@ -26,7 +28,7 @@ def read_parquet(path: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]
     # pyarrow's errors derive from ValueError, OSError and others.
     with (
         reading(where, "the file is not Parquet", "write the file again"),
-        parquet.ParquetFile(path) as file,
+        parquet.ParquetFile(path if isinstance(path, Path) else path.open()) as file,
     ):
         number = 0
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):

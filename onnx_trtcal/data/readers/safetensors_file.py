@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from onnx_trtcal.data.readers.lazy_array import LoadedArray, reading
 from onnx_trtcal.data.readers.packages import needed_package
+from onnx_trtcal.data.remote import local_file
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
+
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["read_safetensors"]
 
@@ -22,7 +25,7 @@ __all__ = ["read_safetensors"]
 class _StoredTensor:
     """A tensor in a file: its shape is known, its values are read when they are asked for."""
 
-    path: Path
+    path: DataPath
     name: str
     shape: tuple[int, ...]
 
@@ -30,17 +33,17 @@ class _StoredTensor:
         with _reading(str(self.path)), _opened(self.path) as file:
             return np.asarray(file.get_tensor(self.name))
 
-    def rows(self, axes: int) -> Generator[np.ndarray, None, None]:
+    def rows(self, axes: int, picks: Sequence[int] | None = None) -> Generator[np.ndarray, None, None]:
         if axes != 1:
-            yield from LoadedArray(self.read()).rows(axes)
+            yield from LoadedArray(self.read()).rows(axes, picks)
             return
         with _reading(str(self.path)), _opened(self.path) as file:
             tensor = file.get_slice(self.name)
-            for index in range(self.shape[0]):
+            for index in range(self.shape[0]) if picks is None else picks:
                 yield np.asarray(tensor[index : index + 1])[0]
 
 
-def read_safetensors(path: Path, where: str) -> dict[str, _StoredTensor]:
+def read_safetensors(path: DataPath, where: str) -> dict[str, _StoredTensor]:
     """The tensors by name; only the header is read.
 
     Raises:
@@ -54,11 +57,12 @@ def read_safetensors(path: Path, where: str) -> dict[str, _StoredTensor]:
         }
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: DataPath) -> Iterator[Any]:
     # Its NumPy types for bfloat16 and the like come from ml_dtypes, which onnx installs.
-    return needed_package("safetensors", str(path), "save the tensors as .npz").safe_open(
-        path, framework="np"
-    )
+    package = needed_package("safetensors", str(path), "save the tensors as .npz")
+    with local_file(path) as local, package.safe_open(local, framework="np") as file:
+        yield file
 
 
 def _reading(where: str) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.readers.lazy_array import reading
@@ -9,12 +10,13 @@ from onnx_trtcal.data.readers.packages import needed_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from onnx_trtcal.data.remote import DataPath
 
 __all__ = ["read_torch"]
 
 
-def read_torch(path: Path, where: str) -> Iterator[tuple[str, Any]]:
+def read_torch(path: DataPath, where: str) -> Iterator[tuple[str, Any]]:
     """A tensor or {input name: tensor} as one row; of a list, each element.
 
     Raises:
@@ -26,7 +28,8 @@ def read_torch(path: Path, where: str) -> Iterator[tuple[str, Any]]:
         "the file does not hold plain tensors",
         "save a tensor, {input name: tensor}, or a list of these, with torch.save",
     ):
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        source = path if isinstance(path, Path) else path.open()
+        content = torch.load(source, map_location="cpu", weights_only=True)
     rows = content if isinstance(content, (list, tuple)) else [content]
     for number, row in enumerate(rows):
         yield f"element {number}", row

@@ -25,7 +25,7 @@ class Samples:
     """The samples of a batch, as far as tasks ask.
 
     Attributes:
-        names: their names.
+        names: their names, with the path that the data was given by: what labels are found with.
         first: position of the first of them in the data.
         size: height and width of the image that the model is fed; None when no input looks like one.
         geometry: per sample, where the original image lies in it; None when that is not known.
@@ -84,7 +84,7 @@ def samples_in(batch: Batch, first: int) -> Samples:
             break
     known = batch.geometry or ({},) * batch.count
     geometry = tuple(each.get(name) if name else None for each in known)
-    return Samples(batch.names, first, size, geometry)
+    return Samples(batch.paths or batch.names, first, size, geometry)
 
 
 def each_sample(outputs: Outputs) -> Iterator[dict[str, np.ndarray]]:
