@@ -23,6 +23,7 @@ extensions = [
 
 # Text says `--flag`, which must not become a dash.
 smartquotes = False
+highlight_language = "none"
 # In docstrings, one backtick is code.
 default_role = "code"
 nitpicky = True
