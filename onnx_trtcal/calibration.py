@@ -208,8 +208,8 @@ class Calibration:
         """Writes the scales in one or more formats, and beside the first file `<file>.json`, as write_cache does.
 
         Args:
-            output: where to; see tables.table_paths for the files of several formats.
-            forms: names of `tables.TABLES`.
+            output: where to. Of several formats TensorRT's cache goes there, the others beside it under their own suffixes.
+            forms: `trt`, `ort-flatbuffers`, `ort-json` or `ranges-json`.
             algorithm: the calibrator named in the header of a TensorRT cache.
 
         Returns:

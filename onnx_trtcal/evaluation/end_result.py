@@ -76,7 +76,7 @@ class EndResult:
 
     @property
     def lost(self) -> tuple[BlockError, ...]:
-        """The blocks that are left under LEAST dB."""
+        """The blocks that are left under 10 dB."""
         return tuple(each for each in self.blocks if each.verdict and each.sqnr < LEAST)
 
 
@@ -85,7 +85,7 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
 
     Of a Calibration it is what TensorRT may make of its cache: every layer that can be quantized in INT8. Of a
     Quantization it is the Q/DQ model. The samples do not depend on the order or the batching of the data. The first
-    four are enough where every block of the outputs has more than FINE dB on them.
+    four are enough where every block of the outputs has more than 20 dB on them.
 
         >>> from onnx_trtcal import Options, calibrate, check_end_result
         >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy", Options(max_samples=16))

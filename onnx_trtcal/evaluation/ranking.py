@@ -115,7 +115,7 @@ def sensitivity(
 ) -> Sensitivity:
     """Ranks the groups of a model by the damage INT8 does there.
 
-    Damage is noise in the worst block of the model's outputs, relative to the block's own power (`fidelity.blocks`).
+    Damage is noise in the worst block of the model's outputs, relative to the block's own power.
     Where the request names a metric or the task `detect` or `segment`, it is the change of that figure, and noise only
     where it changes alike. All variants are runs of one session, made batch by batch: the time is about that of
     (groups + 2) inferences of every sample, the memory that of one.

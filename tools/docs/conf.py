@@ -38,6 +38,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = False
+napoleon_attr_annotations = False
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 toc_object_entries = False
