@@ -208,7 +208,8 @@ class Calibration:
         """Writes the scales in one or more formats, and beside the first file `<file>.json`, as write_cache does.
 
         Args:
-            output: where to. Of several formats TensorRT's cache goes there, the others beside it under their own suffixes.
+            output: where to. Of several formats TensorRT's cache goes there, and the others beside it under suffixes of
+                their own.
             forms: `trt`, `ort-flatbuffers`, `ort-json` or `ranges-json`.
             algorithm: the calibrator named in the header of a TensorRT cache.
 
