@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.evaluation.evaluate import evaluate
     from onnx_trtcal.evaluation.ranking import Sensitivity, sensitivity
     from onnx_trtcal.evaluation.request import EvaluationOptions, SensitivityOptions
+    from onnx_trtcal.figures.figure import Figure
     from onnx_trtcal.improve.equalize.equalize import Equalization, equalize
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.pipeline import calibrate
@@ -61,6 +62,7 @@ __all__ = [
     "Equalization",
     "Evaluation",
     "EvaluationOptions",
+    "Figure",
     "Finding",
     "Options",
     "ParserCoverage",
@@ -114,6 +116,7 @@ _HOMES = {
     "Equalization": "improve.equalize.equalize",
     "Evaluation": "evaluation.comparison",
     "EvaluationOptions": "evaluation.request",
+    "Figure": "figures.figure",
     "Finding": "qdq.lint.finding",
     "Options": "options",
     "ParserCoverage": "audit.parser_coverage",

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration"]
 
+_LEAST_WIDTH, _MOST_WIDTH = 320, 8192  # of a figure
+
 
 @dataclass(frozen=True, repr=False)
 class Calibration:
@@ -112,40 +114,61 @@ class Calibration:
         """The distribution of a tensor's magnitudes with the threshold of every method, the one in use in bold.
 
         A notebook shows the figure; `save` writes it as an .svg file. Counts are on a logarithmic scale, and what is
-        clipped has another colour. Of tensors that share a scale, the figure is that of all their values.
+        clipped has another colour. Of tensors that share a scale, the figure is that of all their values. A weight is
+        shown by its range in each output channel.
 
             >>> from onnx_trtcal import calibrate
             >>> calibration = calibrate("models/digits_mlp.onnx", "models/digits_calib.npy")
             >>> calibration.plot("input")
-            <Figure 'Distribution of input', 640x232>
+            <Figure 'Distribution of input', 640x235>
 
         Args:
             tensor: its name; a tensor that takes the scale of another is shown by that one.
-            width: of the figure, in CSS pixels.
+            width: of the figure, in CSS pixels, from 320 on.
 
         Raises:
-            OptionError: when no tensor of that name has a scale, or its scale came without values.
+            OptionError: when there is no such tensor or weight, when its scale came without values, or when the figure
+                is too narrow.
         """
         from onnx_trtcal.figures.distribution import distribution_figure
+        from onnx_trtcal.figures.weights import weight_ranges, weight_ranges_figure
         from onnx_trtcal.methods.picture import distribution, solved_thresholds
 
-        owner = tensor
-        if tensor not in self.histograms:
-            if tensor not in self.scales:
-                raise OptionError(
-                    f"no tensor {tensor!r} has a scale",
-                    fix=did_you_mean(tensor, self.scales) or "`calibration.scales` lists all that have one",
-                )
-            owner = self.scales[tensor].source
-        if owner not in self.histograms:
+        if not _LEAST_WIDTH <= width <= _MOST_WIDTH:
             raise OptionError(
-                f"tensor {tensor!r} was not measured: its scale is known without data ({self.scales[tensor].reason})",
-                fix=f"plot an observed tensor, such as {next(iter(self.histograms), '')!r}",
+                f"a figure cannot be {width} wide", fix=f"give a width from {_LEAST_WIDTH} to {_MOST_WIDTH}"
             )
+        owner = (
+            tensor if tensor in self.histograms or tensor not in self.scales else self.scales[tensor].source
+        )
+        if owner not in self.histograms:
+            weight = self._weight(owner)
+            if weight is None:
+                raise self._unplottable(tensor)
+            return weight_ranges_figure(weight_ranges(owner, *weight), width)
         histogram, method = self.histograms[owner], str(self.prepared.methods[owner])
         thresholds = {**solved_thresholds(histogram), method: self.thresholds[owner]}
         name = tensor if owner == tensor else f"{tensor}, by {owner} ({self.scales[tensor].reason})"
         return distribution_figure(distribution(name, histogram, thresholds, method), width)
+
+    def _weight(self, name: str) -> tuple[np.ndarray, int] | None:
+        """A weight and its channel axis, as it is folded, or else as the model has it; None if there is none."""
+        from onnx_trtcal.graph.model.importer import import_graph
+        from onnx_trtcal.graph.named_weight import named_weight
+
+        found = named_weight(self.prepared.folded, name)
+        return found or named_weight(import_graph(self.prepared.model), name)
+
+    def _unplottable(self, tensor: str) -> OptionError:
+        if tensor in self.scales:
+            return OptionError(
+                f"tensor {tensor!r} was not measured: its scale is known without data ({self.scales[tensor].reason})",
+                fix=f"plot an observed tensor, such as {next(iter(self.histograms), '')!r}",
+            )
+        return OptionError(
+            f"there is neither a tensor {tensor!r} with a scale nor a weight of that name",
+            fix=did_you_mean(tensor, self.scales) or "`calibration.scales` lists all tensors that have one",
+        )
 
     @property
     def _title(self) -> str:

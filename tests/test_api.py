@@ -102,3 +102,11 @@ def test_the_example_shows_what_happens(name: str, workshop: None) -> None:
     said: list[str] = []
     results = doctest.DocTestRunner(verbose=False).run(tests[0], out=said.append)
     assert results.failed == 0, "".join(said)
+
+
+@pytest.mark.slow
+def test_the_example_of_plot_shows_what_happens(workshop: None) -> None:
+    (test,) = doctest.DocTestFinder(recurse=False).find(onnx_trtcal.Calibration.plot, "plot", globs={})
+    said: list[str] = []
+    results = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert results.attempted == 3 and results.failed == 0, "".join(said)

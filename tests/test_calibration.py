@@ -156,11 +156,26 @@ class TestPlot:
         assert [each.get("data-mark") for each in svg.styled(root, "m")] == ["percentile:90.0"]
         assert len(svg.marks(root)) == 7 and svg.styled(root, "c")
 
-    @pytest.mark.parametrize(("name", "said"), [("rely", "did you mean 'relu'"), ("w", "calibration.scales")])
+    @pytest.mark.parametrize(("name", "said"), [("rely", "did you mean 'relu'"), ("g", "calibration.scales")])
     def test_a_name_without_a_scale_is_refused(self, calibration: Calibration, name: str, said: str) -> None:
         with pytest.raises(OptionError, match=name) as caught:
             calibration.plot(name)
         assert said in str(caught.value.fix)
+
+    def test_a_weight_is_shown_channel_by_channel(self, calibration: Calibration) -> None:
+        figure = calibration.plot("w")
+        assert figure.title == "Range of w in each output channel" and figure.description.startswith(
+            "3 output"
+        )
+        known = replace(calibration.scales["x"], tensor="w_output", source="w", reason="constant")
+        told = replace(calibration, scales={**calibration.scales, "w_output": known})
+        assert told.plot("w_output") == figure
+
+    @pytest.mark.parametrize("width", [-1, 0, 319, 10**6])
+    def test_a_width_that_holds_no_figure_is_refused(self, calibration: Calibration, width: int) -> None:
+        with pytest.raises(OptionError, match="cannot be"):
+            calibration.plot("relu", width)
+        svg.parse(calibration.plot("relu", 320).markup)
 
     def test_a_scale_without_values_is_refused(self, calibration: Calibration) -> None:
         known = replace(calibration.scales["x"], tensor="k", source="k", reason="constant")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.columns import Column
 from onnx_trtcal.cli.simulation import db, with_db
-from onnx_trtcal.figures.noise import noise_share
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def noise_bars(ratios: Sequence[float | None], reference: float | None = None) -
         ratios: the SQNRs.
         reference: one more SQNR, whose noise fills a bar where it is larger than theirs.
     """
+    from onnx_trtcal.figures.noise import noise_share
+
     shares = [noise_share(each) for each in ratios]
     largest = max([*shares, noise_share(reference)]) or 1.0
     return tuple(share / largest for share in shares)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Figure"]
 
+_MARGIN = 14
+
 
 @dataclass(frozen=True, repr=False)
 class Figure:
@@ -44,14 +46,21 @@ class Figure:
     @property
     def markup(self) -> str:
         """An `svg` element for a page that holds `STYLE`: as wide as its container, without ids or styles."""
-        return self._svg({}, "")
+        return self._svg({"viewBox": f"0 0 {self.width} {self.height}"}, "")
 
     @property
     def standalone(self) -> str:
-        """The text of an .svg file, with a style and a background of its own."""
-        paper = element("rect", {"class": "paper", "width": self.width, "height": self.height})
-        size = {"xmlns": "http://www.w3.org/2000/svg", "width": str(self.width), "height": str(self.height)}
-        return self._svg(size, element("style", {}, standalone_style()) + paper) + "\n"
+        """The text of an .svg file, with a style, a background and a margin of its own."""
+        width, height = self.width + 2 * _MARGIN, self.height + 2 * _MARGIN
+        box = {"x": -_MARGIN, "y": -_MARGIN, "width": width, "height": height}
+        attributes = {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "width": str(width),
+            "height": str(height),
+            "viewBox": f"{-_MARGIN} {-_MARGIN} {width} {height}",
+        }
+        head = element("style", {}, standalone_style()) + element("rect", {"class": "paper", **box})
+        return self._svg(attributes, head) + "\n"
 
     def save(self, path: str | Path) -> Path:
         """Writes an .svg file, whole or not at all.
@@ -87,5 +96,4 @@ class Figure:
         names = element("title", {}, escaped(self.title))
         if self.description:
             names += element("desc", {}, escaped(self.description))
-        shape = {"class": "tfig", "viewBox": f"0 0 {self.width} {self.height}", "role": role}
-        return element("svg", {**attributes, **shape}, names + head + self.body)
+        return element("svg", {**attributes, "class": "tfig", "role": role}, names + head + self.body)

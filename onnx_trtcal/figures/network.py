@@ -74,11 +74,13 @@ class Network:
         points: in graph order.
         title: what is drawn above it.
         heading: whether the title is drawn, or left to the page.
+        measure: what the line shows.
     """
 
     points: tuple[NetworkPoint, ...]
     title: str = "Error over depth"
     heading: bool = True
+    measure: str = "SQNR in dB"
 
 
 def network_figure(network: Network, width: int = 960) -> Figure:
@@ -106,7 +108,7 @@ def network_figure(network: Network, width: int = 960) -> Figure:
     body += text(
         _LEFT,
         bottom + 16,
-        f"SQNR in dB of {many(len(points), 'tensor')}, from the inputs to the outputs →",
+        f"{network.measure}; {many(len(points), 'tensor')} from the inputs to the outputs →",
         "d",
     )
     clicked = any(point.key or point.href for point in points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -76,6 +77,22 @@ def test_heights_are_the_logarithms_of_counts() -> None:
     # The grid says the same.
     ticks = {each.text: each.y for each in svg.texts(root) if each.anchor == "end"}
     assert ticks["1"] - ticks["10"] == pytest.approx(decade, abs=1.1) and "1k" in ticks
+
+
+def test_columns_stand_on_the_axis_where_their_values_are() -> None:
+    counts = np.zeros(1024, np.int64)
+    counts[[100, 768]] = 5, 9
+    root = svg.parse(distribution_figure(Distribution("x", counts, 8 / 1024, 8.0)).markup)
+    x = position(root)
+    (path,) = svg.styled(root, "b")
+    found = svg.corners(path)
+    edges = [
+        (left, right) for (left, y), (right, same) in itertools.pairwise(found) if y == same < found[0][1]
+    ]
+    assert all(
+        left <= x((at + 0.5) / 128) <= right for (left, right), at in zip(edges, (100, 768), strict=True)
+    )
+    assert all(right - left == 4 for left, right in edges)
 
 
 @given(

@@ -48,7 +48,8 @@ def test_any_number_of_figures_can_stand_in_one_page() -> None:
 def test_a_file_has_its_own_colours_light_and_dark() -> None:
     text = FIGURE.standalone
     root = svg.parse(text)
-    assert root.tag == f"{svg.SVG}svg" and (root.get("width"), root.get("height")) == ("100", "50")
+    assert root.tag == f"{svg.SVG}svg" and (root.get("width"), root.get("height")) == ("128", "78")
+    assert root.get("viewBox") == "-14 -14 128 78"
     assert "var(" not in text and "currentColor" not in text.split("@media")[1]
     light, dark = root.find(f"{svg.SVG}style").text.split("@media(prefers-color-scheme:dark)")
     for rules in (light, dark):

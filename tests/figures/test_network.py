@@ -102,6 +102,11 @@ def test_a_thousand_points() -> None:
     assert len(unkeyed.markup) < 20_000
 
 
+def test_what_the_line_shows_can_be_said() -> None:
+    markup = network_figure(Network(POINTS, measure="SQNR of each tensor by itself")).markup
+    assert "SQNR of each tensor by itself; 5 tensors from the inputs to the outputs" in markup
+
+
 def test_nothing_to_show_is_said() -> None:
     assert "nothing to show" in network_figure(Network(())).markup
 
