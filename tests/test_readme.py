@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.pages import ROOT, assert_prints, blocks, marked_block
+from helpers.doc_pages import ROOT, assert_prints, blocks, marked_block
 
 import onnx_trtcal
 from onnx_trtcal.cli import VERBS, parser_for

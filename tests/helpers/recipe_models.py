@@ -12,7 +12,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from helpers import detectors, toys
-from helpers.pages import ROOT
+from helpers.doc_pages import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

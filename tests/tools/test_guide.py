@@ -17,7 +17,7 @@ import onnx
 import pytest
 from helpers import toys
 from helpers.compiler import needs_compiler
-from helpers.pages import ROOT, assert_prints, marked_block, marked_table
+from helpers.doc_pages import ROOT, assert_prints, marked_block, marked_table
 from onnx import numpy_helper
 from PIL import Image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.pages import ROOT, PageRun, blocks
+from helpers.doc_pages import ROOT, PageRun, blocks
 from helpers.recipe_models import SETUPS
 
 if TYPE_CHECKING:

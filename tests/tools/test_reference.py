@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers.pages import ROOT
+from helpers.doc_pages import ROOT
 
 import onnx_trtcal
 from onnx_trtcal import errors
