@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.qdq.read.dequantize_model import Dequantized
     from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
+    from onnx_trtcal.report.page.options import ReportOptions
+    from onnx_trtcal.report.page.write import write_report
     from onnx_trtcal.scale_source import compare, solve
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.merging import merge
@@ -69,6 +71,7 @@ __all__ = [
     "Preprocess",
     "QdqOptions",
     "Quantization",
+    "ReportOptions",
     "Sensitivity",
     "SensitivityOptions",
     "Shard",
@@ -98,6 +101,7 @@ __all__ = [
     "solve",
     "tune",
     "write_cache",
+    "write_report",
 ]
 
 __version__ = "0.1.0"
@@ -123,6 +127,7 @@ _HOMES = {
     "Preprocess": "options",
     "QdqOptions": "qdq.options",
     "Quantization": "quantization",
+    "ReportOptions": "report.page.options",
     "Sensitivity": "evaluation.ranking",
     "SensitivityOptions": "evaluation.request",
     "Shard": "data.shard",
@@ -152,6 +157,7 @@ _HOMES = {
     "solve": "scale_source",
     "tune": "tuning.tune",
     "write_cache": "trt.cache",
+    "write_report": "report.page.write",
 }
 
 

@@ -282,6 +282,7 @@ def jobs(inputs: Path) -> list[Job]:
         Job("quantize", ["quantize", model, stats[0], "-o", "q.onnx", "-q"]),
         Job("solve", ["solve", stats[0], model, "-o", "c.cache", "-q"], old),
         Job("collect", ["collect", model, data, "-o", "c.stats", *common, "--shard", "2/3"]),
+        Job("report", ["report", *stats, model, "-o", "r.html", "-q"]),
         Job("merge", ["merge", *stats, "-o", "all.stats", "-q"]),
         Job(
             "dequantize", ["dequantize", str(inputs / "qdq.onnx"), "-o", "f.onnx", "--cache", "f.cache", "-q"]

@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": "measure FP32 against simulated INT8, tensor by tensor and end to end",
     "tune": "quantize so that accuracy falls no further than asked for, by the cheapest engine that does",
     "sensitivity": "rank the groups of a model by the damage INT8 does there",
+    "report": "write what a calibration is worth as a page: verdict, pictures, every tensor",
 }
 
 _DEFAULT = "calibrate"

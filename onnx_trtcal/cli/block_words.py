@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.cli.console import Console
     from onnx_trtcal.fidelity.blocks import BlockError
 
-__all__ = ["block_fields", "noise_bars", "print_verdict", "verdict_lines", "worst_name"]
+__all__ = ["noise_bars", "print_verdict", "verdict_lines"]
 
 _MOST_BLOCKS = 10
 
@@ -100,24 +100,3 @@ def _why(each: BlockError) -> str:
     if not each.values:
         return " (no value in any sample)"
     return " (too little power beside the rest of the output to be a verdict)"
-
-
-def block_fields(blocks: Sequence[BlockError]) -> list[dict[str, object]]:
-    """Blocks as JSON has them."""
-    return [
-        {
-            "name": each.block.name,
-            "output": each.block.output,
-            "axis": each.block.axis,
-            "channels": None if each.block.axis is None else [each.block.start, each.block.stop],
-            "sqnr": each.sqnr,
-            "relative": each.relative,
-            "verdict": each.verdict,
-        }
-        for each in blocks
-    ]
-
-
-def worst_name(found: BlockError | None) -> str | None:
-    """The name of the worst block, if there is one."""
-    return None if found is None else found.block.name

@@ -19,6 +19,7 @@ from onnx_trtcal.cli.outputs import (
     write_qdq,
     write_tables,
 )
+from onnx_trtcal.cli.report_flag import add_report, sizes, write_page_of
 from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--save-stats", metavar="PATH", help="also write the statistics, for solve, merge and compare"
     )
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
+    add_report(parser)
     add_equalization(parser)
     add_options(parser)
     add_preprocess(parser)
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
     check_tables(args)
-    extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args)) if path]
+    extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args), args.report) if path]
     console = Console(quiet=args.quiet, verbose=args.verbose)
     checkpoint = Path(f"{output_path(args)}.checkpoint")
 
@@ -72,6 +74,8 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
     from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.counting.checkpoint import remove_checkpoints
+    from onnx_trtcal.report.page.material import Material, Paths
+    from onnx_trtcal.scale_source import from_calibration
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     try:
@@ -94,5 +98,15 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
     made = write_qdq(calibration, args, console)
     if made is not None:
         show_end_result(made, model, args.data, console, ["--qdq", str(qdq_path(args))])
-    show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
+    shown = show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
+    if args.report:
+        paths = Paths(
+            model=str(model),
+            stats=args.save_stats or "",
+            cache=str(tables.get("trt", "")),
+            data=tuple(args.data),
+            written=sizes(written),
+        )
+        material = Material(from_calibration(calibration), paths, made=made, end_result=shown.found)
+        write_page_of(material, args.report, console)
     return 0

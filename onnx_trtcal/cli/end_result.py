@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.listener import ConsoleListener
@@ -13,9 +14,23 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.cli.console import Console
+    from onnx_trtcal.evaluation.end_result import EndResult
     from onnx_trtcal.quantization import Quantization
 
-__all__ = ["show_end_result"]
+__all__ = ["Shown", "show_end_result"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was said of the end result.
+
+    Attributes:
+        fields: the same for `--json`; empty when no look was asked for.
+        found: the look; None where there was none.
+    """
+
+    fields: Mapping[str, object] = field(default_factory=dict)
+    found: EndResult | None = None
 
 
 def show_end_result(
@@ -24,7 +39,7 @@ def show_end_result(
     data: Sequence[str],
     console: Console,
     scales: Sequence[str],
-) -> Mapping[str, object]:
+) -> Shown:
     """Looks at the end result, after everything is written, and prints what was found; nothing if it was not asked for.
 
     Args:
@@ -35,13 +50,13 @@ def show_end_result(
         scales: the flags with which `evaluate` takes what was written.
 
     Returns:
-        The same for `--json`; empty when no look was asked for.
+        What was found.
     """
     from onnx_trtcal.calibration import Calibration
 
     calibration = result if isinstance(result, Calibration) else result.source.calibration
     if calibration is not None and calibration.feeding is not None and not calibration.options.check_samples:
-        return {}
+        return Shown()
     if calibration is None or calibration.feeding is None:
         return _unchecked("the scales came without data to run", model, console, scales)
 
@@ -63,13 +78,14 @@ def show_end_result(
     else:
         console.line(f"{of}{end_result_line(found)}")
     blocks = [{"name": each.block.name, "sqnr": each.sqnr, "verdict": each.verdict} for each in found.blocks]
-    return {"samples": found.samples, "blocks": blocks, "lost": [each.block.name for each in found.lost]}
+    lost = [each.block.name for each in found.lost]
+    return Shown({"samples": found.samples, "blocks": blocks, "lost": lost}, found)
 
 
-def _unchecked(why: str, model: str, console: Console, scales: Sequence[str]) -> Mapping[str, object]:
+def _unchecked(why: str, model: str, console: Console, scales: Sequence[str]) -> Shown:
     """Says in one line that nobody knows what INT8 does to the outputs; returns the same for `--json`."""
     why = " ".join(why.split())
     command = shell_command(["onnx-trtcal", "evaluate", model, "DATA", *scales])
     console.line()
     console.line(f"INT8 was not compared with FP32: {why}; to compare: {command}")
-    return {"not_checked": why}
+    return Shown({"not_checked": why})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, noise_bars, print_verdict, worst_name
+from onnx_trtcal.cli.block_words import noise_bars, print_verdict
 from onnx_trtcal.cli.columns import Column, spark
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
@@ -18,6 +19,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.report_flag import add_report, report_files, simulated_material, write_page_of
 from onnx_trtcal.cli.simulation import (
     add_answers,
     add_source,
@@ -29,6 +31,7 @@ from onnx_trtcal.cli.simulation import (
 )
 from onnx_trtcal.cli.task_words import task_lines
 from onnx_trtcal.errors import listed
+from onnx_trtcal.support.destinations import destinations
 
 if TYPE_CHECKING:
     import argparse
@@ -50,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sources = add_source(parser)
     sources.add_argument("--qdq", metavar="PATH", help="take this Q/DQ model instead, by whatever tool")
     add_answers(parser)
+    add_report(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_qdq(parser)
     add_options(parser, without=("check_samples", "parser_names"))
@@ -58,7 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints."""
-    from onnx_trtcal import EvaluationOptions, evaluate
+    read = [args.model, *args.data, *filter(None, (args.cache, args.stats, args.calibrate_on, args.qdq))]
+    with destinations(report_files(args), read):
+        return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from onnx_trtcal import EvaluationOptions
+    from onnx_trtcal.evaluation.evaluate import evaluate_model
+    from onnx_trtcal.evaluation.fields import evaluation_fields
 
     request = EvaluationOptions(
         source=source_from(args),
@@ -70,19 +82,20 @@ def run(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     if request.quantized is None:
         warn_of_own_data(request, console)
-    found = evaluate(args.model, data_from(args), request, listener=ConsoleListener(console, "comparing"))
+    listener = ConsoleListener(console, "comparing")
+    found, made = evaluate_model(args.model, data_from(args), request, listener)
     if args.json:
-        console.json(json_text(_fields(found)))
+        console.json(json_text(evaluation_fields(found)))
     else:
         _print_outputs(found, console.never_quiet())
         _print_tensors(found, console)
+    if args.report:
+        from onnx_trtcal.report.page.measured import measured_of
+
+        material = simulated_material(args, request, made.source if made else None)
+        measured = measured_of(evaluation_fields(found))
+        write_page_of(replace(material, made=made, measured=measured), args.report, console)
     return 0
-
-
-def _fields(found: Evaluation) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {**asdict(found), "blocks": block_fields(found.blocks), "worst": worst_name(found.worst)}
 
 
 def _print_tensors(found: Evaluation, console: Console) -> None:

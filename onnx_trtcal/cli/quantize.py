@@ -19,6 +19,7 @@ from onnx_trtcal.cli.flags import (
     without_effect,
 )
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.report_flag import add_report, report_files, sizes, write_page_of
 from onnx_trtcal.cli.verified import print_verification, verification_fields
 from onnx_trtcal.errors import listed
 from onnx_trtcal.support.destinations import destinations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnx_trtcal.audit.verification import Verification
+    from onnx_trtcal.evaluation.end_result import EndResult
     from onnx_trtcal.options import Options
     from onnx_trtcal.qdq.options import QdqOptions
     from onnx_trtcal.quantization import Quantization
@@ -61,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="build what was written with NVIDIA's compiler; exit with 1 when a quantized layer is not in INT8",
     )
     add_compiler(group)
+    add_report(parser)
     add_qdq(parser)
     add_options(parser, without=["parser_names"])
     add_preprocess(parser)
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             return report_missing(error)
     options, qdq = options_from(args), qdq_from(args)
     output = args.output or f"{Path(args.model).stem}.int8.onnx"
-    with destinations([output], [args.model, *args.data], [f"{output}.data"]):
+    with destinations([output, *report_files(args)], [args.model, *args.data], [f"{output}.data"]):
         return _quantize(args, options, qdq, output)
 
 
@@ -95,6 +98,8 @@ def _quantize(args: argparse.Namespace, options: Options, qdq: QdqOptions, outpu
     if verified is not None and not args.json:
         print_verification(verified, console)
     found = show_end_result(made, args.model, args.data, console, ["--qdq", str(written[0])])
+    if args.report:
+        _write_report(args, made, written, found.found, verified, console)
     if args.json:
         layers = [{"name": each.name, "op": each.op, "left": each.reason or None} for each in made.layers]
         fields: dict[str, object] = {
@@ -105,14 +110,38 @@ def _quantize(args: argparse.Namespace, options: Options, qdq: QdqOptions, outpu
         fields |= {"carried": made.source.propagated, "missing": made.source.missing}
         if made.equalization is not None:
             fields["equalization"] = made.equalization.record()
-        if found:
-            fields["end_result"] = found
+        if found.fields:
+            fields["end_result"] = found.fields
         if made.rounding is not None:
             fields["rounding"] = {name: getattr(made.rounding, name) for name in _ROUNDING}
         if verified is not None:
             fields["verified"] = verification_fields(verified)
         console.json(json_text(fields))
     return 0 if verified is None or verified.holds else 1
+
+
+def _write_report(
+    args: argparse.Namespace,
+    made: Quantization,
+    written: Sequence[Path],
+    found: EndResult | None,
+    verified: Verification | None,
+    console: Console,
+) -> None:
+    from onnx_trtcal.report.page.material import Material, Paths
+
+    kind = made.source.kind
+    paths = Paths(
+        model=args.model,
+        stats=args.data[0] if kind == "statistics" else "",
+        cache=args.data[0] if kind == "cache" else "",
+        qdq=str(written[0]),
+        data=tuple(args.data) if kind == "data" else (),
+        written=sizes(written),
+    )
+    compilation = verified.compilation if verified is not None else None
+    material = Material(made.source, paths, qdq_from(args), made, end_result=found, compilation=compilation)
+    write_page_of(material, args.report, console)
 
 
 def _verified(made: Quantization, path: Path, qdq: QdqOptions, args: argparse.Namespace) -> Verification:

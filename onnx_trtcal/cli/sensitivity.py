@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.cli.block_words import block_fields, noise_bars, print_verdict, worst_name
+from onnx_trtcal.cli.block_words import noise_bars, print_verdict
 from onnx_trtcal.cli.columns import Column
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
@@ -19,6 +20,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.report_flag import add_report, report_files, simulated_material, write_page_of
 from onnx_trtcal.cli.simulation import (
     add_answers,
     add_source,
@@ -28,6 +30,8 @@ from onnx_trtcal.cli.simulation import (
     warn_of_own_data,
 )
 from onnx_trtcal.cli.task_words import damage_cells, fp32_cells
+from onnx_trtcal.evaluation.fields import worst_name
+from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.printable import shell_word
 from onnx_trtcal.support.wording import many
 
@@ -49,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "data to measure damage on; a few dozen samples (--max-samples) will do")
     add_source(parser)
     add_answers(parser)
+    add_report(parser)
     parser.add_argument(
         "--leave-out",
         action="store_true",
@@ -69,7 +74,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ranks and prints."""
-    from onnx_trtcal import SensitivityOptions, sensitivity
+    read = [args.model, *args.data, *filter(None, (args.cache, args.stats, args.calibrate_on))]
+    with destinations(report_files(args), read):
+        return _rank(args)
+
+
+def _rank(args: argparse.Namespace) -> int:
+    from onnx_trtcal import SensitivityOptions
+    from onnx_trtcal.evaluation.fields import sensitivity_fields
+    from onnx_trtcal.evaluation.ranking import rank_groups
 
     request = SensitivityOptions(
         source=source_from(args),
@@ -81,11 +94,17 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
     warn_of_own_data(request, console)
-    found = sensitivity(args.model, data_from(args), request, listener=ConsoleListener(console, "ranking"))
+    listener = ConsoleListener(console, "ranking")
+    found, source = rank_groups(args.model, data_from(args), request, listener)
     if args.json:
-        console.json(json_text(_fields(found)))
+        console.json(json_text(sensitivity_fields(found)))
     else:
         _print(found, console.never_quiet())
+    if args.report:
+        from onnx_trtcal.report.page.measured import ranked_of
+
+        material = simulated_material(args, request, source)
+        write_page_of(replace(material, ranked=ranked_of(sensitivity_fields(found))), args.report, console)
     return 0
 
 
@@ -159,27 +178,3 @@ def _damage_columns(damages: Sequence[Damage | None], everything: Damage) -> lis
         Column("block", tuple(name or "" for name in worst), rank=3),
         *(Column(name, tuple(each.get(name, "") for each in cells), rank=1) for name in answers),
     ]
-
-
-def _fields(found: Sensitivity) -> dict[str, object]:
-    from dataclasses import asdict
-
-    def damage(of: Damage) -> dict[str, object]:
-        return {
-            "sqnr": of.sqnr,
-            **asdict(of),
-            "blocks": block_fields(of.blocks),
-            "worst": worst_name(of.worst),
-        }
-
-    return {
-        "samples": found.samples,
-        "left_out": found.left_out,
-        "fp32": found.fp32,
-        "by": found.by,
-        "everything": damage(found.everything),
-        "ranked": [{**asdict(group), "damage": damage(group.damage)} for group in found.ranked],
-        "kept": [{**asdict(kept), "damage": damage(kept.damage)} for kept in found.kept],
-        "exclude": list(found.exclude),
-        "layer_precisions": found.layer_precisions,
-    }

@@ -19,6 +19,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.cli.report_flag import add_report, report_files, sizes, write_page_of
 from onnx_trtcal.cli.simulation import add_answers, answers_from
 from onnx_trtcal.options import parse_time
 from onnx_trtcal.support.destinations import destinations
@@ -89,6 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-compile", action="store_true", help="do not ask NVIDIA's compiler what an engine moves"
     )
     add_answers(parser)
+    add_report(parser)
     parser.add_argument("--json", action="store_true", help="print every step and the result as JSON")
     add_qdq(parser, without=("equalize", "round"))
     add_options(parser, without=("budget", "check_samples", "method", "method_for", "steps"))
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     )
     read = [args.model, *args.data, *args.test, *([args.labels] if args.labels else [])]
     console = Console(quiet=args.quiet or args.json, verbose=args.verbose)
-    with destinations([output, *companions(output)], read, [notes]):
+    with destinations([output, *companions(output), *report_files(args)], read, [notes]):
         try:
             tuned = tune(
                 args.model,
@@ -131,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
                 console.warn(f"{notes} holds what was found until then: the same command resumes from there")
             raise
         written = [*tuned.save(output), *tuned.write_cache(output)]
+        if args.report:
+            _write_report(args, tuned, written, console)
     if tuned.stopped:
         console.line(f"{notes} holds all steps: the same command with more time resumes from there")
     else:
@@ -141,6 +145,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(tuned, command, written, Path(output), console.never_quiet())
     return 0 if tuned.met else 1
+
+
+def _write_report(args: argparse.Namespace, tuned: Tuning, written: list[Path], console: Console) -> None:
+    from onnx_trtcal.report.page.material import Material, Paths
+
+    made = tuned.quantization
+    qdq, cache = (str(path) for path in written[:1] + [each for each in written if each.suffix == ".cache"])
+    paths = Paths(args.model, cache=cache, qdq=qdq, data=tuple(args.data), written=sizes(written))
+    write_page_of(Material(made.source, paths, tuned.qdq, made, tuning=tuned), args.report, console)
 
 
 def _print(tuned: Tuning, command: str, written: list[Path], output: Path, console: Console) -> None:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.stats.collection import Collection
 
-__all__ = ["FIRST_VERDICT", "Movement", "Watch", "final_marks", "growing_marks", "moved", "settled_line"]
+__all__ = [
+    "FIRST_VERDICT",
+    "SETTLED",
+    "Movement",
+    "Watch",
+    "final_marks",
+    "growing_marks",
+    "moved",
+    "settled_line",
+]
 
 Thresholds: TypeAlias = Mapping[str, float]
 
@@ -23,7 +32,7 @@ Thresholds: TypeAlias = Mapping[str, float]
 FIRST_VERDICT = 64
 
 # INT8 steps are 1/127 of the range apart: a scale that moves by less than a few of them is the same scale.
-_SETTLED = 0.02
+SETTLED = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def settled_line(movement: Movement, bound: float | None = None) -> str:
         bound: the movement under which scales count as settled; None for a few steps of INT8.
     """
     moved = f"scales moved by {movement.most:.1%} at most over the last {movement.last} of {movement.total} samples"
-    if movement.most <= (bound or _SETTLED):
+    if movement.most <= (bound or SETTLED):
         return f"{moved}: they have settled"
     return f"{moved} ({movement.tensor}): more data would steady them"
 

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import FoldedModel
+    from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["comparable_pair", "evaluate"]
+__all__ = ["comparable_pair", "evaluate", "evaluate_model"]
 
 
 def evaluate(
@@ -71,10 +72,19 @@ def evaluate(
         CalibrationError: one of its family.
     """
     listener = listener_for(listener, progress=progress)
-    data, request = transformed(data, transform), with_transform(request, transform)
+    return evaluate_model(model, transformed(data, transform), with_transform(request, transform), listener)[
+        0
+    ]
+
+
+def evaluate_model(
+    model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
+) -> tuple[Evaluation, Quantization | None]:
+    """As `evaluate`, with the quantized model that was compared; None where the request gives one."""
     options = request.options
     asked = read_asked(request)
-    folded, graph, target, feeding = _models(model, data, request, listener)
+    made = _quantized(model, data, request, listener)
+    folded, graph, target, feeding = _models(model, made, request, listener)
     float_model = folded.model
     wanted, op_types = _observed(folded)
     if equalization_of(target) != equalization_of(float_model):
@@ -103,11 +113,27 @@ def evaluate(
             advance(both.batch.count)
             # Otherwise this batch's activations would stay until the next one's are all there.
             del both
-    return comparison.finish(op_types)
+    return comparison.finish(op_types), made
+
+
+def _quantized(
+    model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
+) -> Quantization | None:
+    """The model quantized as the request says; None where it gives a quantized model."""
+    from onnx_trtcal.quantization import quantize
+
+    if request.quantized is not None:
+        return None
+    source = data if request.source is None else request.source
+    asked = simulated_method(source, request.options, listener)
+    return quantize(model, source, asked, request.qdq, listener=listener)
 
 
 def _models(
-    model: str | Path | onnx.ModelProto, data: Any, request: EvaluationOptions, listener: Listener
+    model: str | Path | onnx.ModelProto,
+    made: Quantization | None,
+    request: EvaluationOptions,
+    listener: Listener,
 ) -> tuple[FoldedModel, gs.Graph, Model, Feeding | None]:
     """The float model, the quantized graph and what that is exported against: of each, what ONNX Runtime runs.
 
@@ -116,17 +142,14 @@ def _models(
     from onnx_trtcal.graph.model.importer import import_graph
     from onnx_trtcal.graph.model.load import load
     from onnx_trtcal.prepared import fold_model
-    from onnx_trtcal.quantization import quantize
 
     options = request.options
-    if request.quantized is None:
-        source = data if request.source is None else request.source
-        asked = simulated_method(source, options, listener)
-        made = quantize(model, source, asked, request.qdq, listener=listener)
+    if made is not None:
         folded, graph, target = made.source.folded, made.quantized.graph, made.quantized.model
         calibration = made.source.calibration if request.source is None else None
         feeding = calibration.feeding if calibration else None
     else:
+        assert request.quantized is not None
         target = load(request.quantized, options.ort_custom_ops)
         folded, graph = fold_model(load(model, options.ort_custom_ops)), import_graph(target)
         feeding = None

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options
+    from onnx_trtcal.scale_source import ScaleSource
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Sensitivity", "Spared", "sensitivity"]
+__all__ = ["Sensitivity", "Spared", "rank_groups", "sensitivity"]
 
 _MOST_KEPT = 8
 """Variants at a time where all of their outputs are kept until the end."""
@@ -138,13 +139,19 @@ def sensitivity(
     Raises:
         CalibrationError: one of its family.
     """
+    listener = listener_for(listener, progress=progress)
+    return rank_groups(model, transformed(data, transform), with_transform(request, transform), listener)[0]
+
+
+def rank_groups(
+    model: str | Path | onnx.ModelProto, data: Any, request: SensitivityOptions, listener: Listener
+) -> tuple[Sensitivity, ScaleSource]:
+    """As `sensitivity`, with the scales that were simulated."""
     from onnx_trtcal.graph.model.runnable import compared_line, find_runnable
     from onnx_trtcal.prepared import fold_model
     from onnx_trtcal.scale_source import find_scales
 
-    data, request = transformed(data, transform), with_transform(request, transform)
     options, qdq, leave_out = request.options, request.qdq, request.leave_out
-    listener = listener_for(listener, progress=progress)
     asked = read_asked(request)
     given = data if request.source is None else request.source
     simulated = simulated_method(given, options, listener)
@@ -193,7 +200,7 @@ def sensitivity(
     second = _run_variants(variants, smaller, source, options, listener, most)
     kept = tuple(Spared(count, ranked[count - 1].name, second[str(count)]) for count in range(1, shown + 1))
     fp32 = first[""].top1.fp32 if first[""].top1 else None
-    return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, fp32, by)
+    return Sensitivity(variants.samples, leave_out, ranked, first[""], kept, fp32, by), found
 
 
 def _ranked_by(request: SensitivityOptions, everything: Damage) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from onnx_trtcal.cli.block_words import block_fields, noise_bars, verdict_lines, worst_name
+from onnx_trtcal.cli.block_words import noise_bars, verdict_lines
 from onnx_trtcal.fidelity.blocks import Block, BlockError
 
 BOX = BlockError(Block("y", 2, 0, 4), 1.0, 100.0, verdict=True, values=40)
@@ -51,18 +51,3 @@ def test_noise_is_a_share_of_the_largest() -> None:
     assert noise_bars([40.0, 20.0], 0.0) == pytest.approx([0.01, 0.1])
     assert noise_bars([-60.0, -math.inf]) == (1.0, 1.0)  # more noise than signal is no longer told apart
     assert noise_bars([math.inf]) == (0.0,) and noise_bars([]) == ()
-
-
-def test_fields() -> None:
-    (box, tiny) = block_fields((BOX, TINY))
-    assert box == {
-        "name": "y[:, :, 0:4]",
-        "output": "y",
-        "axis": 2,
-        "channels": [0, 4],
-        "sqnr": 20.0,
-        "relative": 0.01,
-        "verdict": True,
-    }
-    assert (tiny["channels"], tiny["verdict"]) == (None, False) and not math.isnan(BOX.sqnr)
-    assert worst_name(None) is None and worst_name(BOX) == "y[:, :, 0:4]"

@@ -1,0 +1,50 @@
+"""Where all of it comes from: model, data, method, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_trtcal import __version__
+from onnx_trtcal.report.summary import covered_line
+from onnx_trtcal.support.wording import many
+
+if TYPE_CHECKING:
+    from onnx_trtcal.report.page.material import Material
+
+__all__ = ["origin_of", "subtitle_of"]
+
+
+def subtitle_of(material: Material) -> str:
+    """One line below the model's name: what the scales come from."""
+    paths, calibration = material.paths, material.source.calibration
+    if calibration is None:
+        return f"scales of the cache {Path(paths.cache).name}" if paths.cache else "scales of a cache"
+    samples = many(len(calibration.collection.samples), "sample")
+    methods = ", ".join(
+        dict.fromkeys(item.method for item in calibration.scales.values() if item.reason == "measured")
+    )
+    where = f"statistics {Path(paths.stats).name}: " if paths.stats else ""
+    return f"{where}{samples}, method {methods}"
+
+
+def origin_of(material: Material) -> tuple[tuple[str, str], ...]:
+    """Label and value of each."""
+    source, paths = material.source, material.paths
+    found = [("model", paths.model), ("SHA-256 of the model", source.model.sha256)]
+    found += [
+        (f"input {spec.name}", "x".join(map(str, spec.shape)) or "a scalar") for spec in source.model.inputs
+    ]
+    calibration = source.calibration
+    if calibration is not None:
+        options = calibration.options
+        found += [
+            ("coverage", covered_line(calibration)),
+            ("range rule", calibration.collection.rule),
+            ("cache for TensorRT", options.trt_version),
+        ]
+    found += [("statistics", paths.stats)] if paths.stats else []
+    found += [("run before", paths.earlier)] if paths.earlier else []
+    found += [("data", ", ".join(paths.data))] if paths.data else []
+    found += [("note", text) for text in material.notes]
+    return (*found, ("made by", f"onnx_trtcal {__version__}"))
