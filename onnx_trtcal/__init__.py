@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx_trtcal.audit.coverage import Coverage, check
     from onnx_trtcal.audit.parser_coverage import ParserCoverage, check_parser
     from onnx_trtcal.calibration import Calibration
+    from onnx_trtcal.cluster.options import ClusterOptions
+    from onnx_trtcal.cluster.run import calibrate_on_cluster, collect_on_cluster
     from onnx_trtcal.counting.collect import collect
     from onnx_trtcal.data.shard import Shard
     from onnx_trtcal.errors import CalibrationError
@@ -55,6 +57,7 @@ __all__ = [
     "Cache",
     "Calibration",
     "CalibrationError",
+    "ClusterOptions",
     "Collection",
     "Compilation",
     "CompileOptions",
@@ -78,10 +81,12 @@ __all__ = [
     "TuneOptions",
     "Tuning",
     "calibrate",
+    "calibrate_on_cluster",
     "check",
     "check_end_result",
     "check_parser",
     "collect",
+    "collect_on_cluster",
     "compare",
     "compile_model",
     "dequantize",
@@ -111,6 +116,7 @@ _HOMES = {
     "Cache": "trt.cache",
     "Calibration": "calibration",
     "CalibrationError": "errors",
+    "ClusterOptions": "cluster.options",
     "Collection": "stats.collection",
     "Compilation": "trt.compiler.compile_model",
     "CompileOptions": "trt.compiler.options",
@@ -134,10 +140,12 @@ _HOMES = {
     "TuneOptions": "tuning.options",
     "Tuning": "tuning.tuning",
     "calibrate": "pipeline",
+    "calibrate_on_cluster": "cluster.run",
     "check": "audit.coverage",
     "check_end_result": "evaluation.end_result",
     "check_parser": "audit.parser_coverage",
     "collect": "counting.collect",
+    "collect_on_cluster": "cluster.run",
     "compare": "scale_source",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",

@@ -24,6 +24,7 @@ FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction
 # What a caller makes, rather than gets from a function.
 MADE = (
     "Cache",
+    "ClusterOptions",
     "CompileOptions",
     "EvaluationOptions",
     "Options",

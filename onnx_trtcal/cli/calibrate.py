@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.cluster import add_cluster, cluster_from
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.equalization import add_equalization, equalized_model, equalized_path
 from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, data_from, options_from
@@ -25,6 +26,7 @@ from onnx_trtcal.support.destinations import destinations
 if TYPE_CHECKING:
     import argparse
 
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.options import Options
 
 __all__ = ["configure", "run"]
@@ -45,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-folded", metavar="PATH", help="also write the model with BatchNorm folded")
     add_report(parser)
     add_equalization(parser)
+    add_cluster(parser)
     add_options(parser)
     add_preprocess(parser)
 
@@ -52,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrates, writes the cache and its sidecar, and says what came out."""
     options = options_from(args)
+    cluster_from(args)
     check_tables(args)
     extra = [path for path in (args.save_stats, args.save_folded, equalized_path(args), args.report) if path]
     console = Console(quiet=args.quiet, verbose=args.verbose)
@@ -69,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace, options: Options, console: Console, checkpoint: Path) -> int:
-    from onnx_trtcal import calibrate, save_statistics
+    from onnx_trtcal import save_statistics
     from onnx_trtcal.cli.calibration_report import print_report
     from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
@@ -80,9 +84,7 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
 
     try:
         model, written = equalized_model(args, options, console)
-        calibration = calibrate(
-            model, data_from(args), options, listener=ConsoleListener(console), checkpoint=checkpoint
-        )
+        calibration = _calibrated(model, args, options, console, checkpoint)
     except CompilerMissingError as error:
         return report_missing(error)
     tables, files = write_tables(calibration, args)
@@ -110,3 +112,15 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
         material = Material(from_calibration(calibration), paths, made=made, end_result=shown.found)
         write_page_of(material, args.report, console)
     return 0
+
+
+def _calibrated(
+    model: str, args: argparse.Namespace, options: Options, console: Console, checkpoint: Path
+) -> Calibration:
+    """The calibration, on this machine or on those of a cluster."""
+    from onnx_trtcal import calibrate, calibrate_on_cluster
+
+    listener = ConsoleListener(console)
+    if cluster := cluster_from(args):
+        return calibrate_on_cluster(model, data_from(args), options, cluster, listener=listener)
+    return calibrate(model, data_from(args), options, listener=listener, checkpoint=checkpoint)

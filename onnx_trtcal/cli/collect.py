@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.cli.cluster import add_cluster, cluster_from
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import add_data, add_options, add_preprocess, checked, data_from, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
@@ -42,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="statistics file to write (default: ./MODEL.stats, of a shard ./MODEL.I-of-N.stats)",
     )
+    add_cluster(parser)
     add_options(parser, without=_SOLVING)
     add_preprocess(parser)
 
@@ -49,6 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Collects, and writes the statistics file."""
     options = options_from(args)
+    if cluster_from(args) and args.shard:
+        raise OptionError("--ray collects all shards, and --shard one", fix="give one of the two")
     output = _output(args)
     console = Console(quiet=args.quiet, verbose=args.verbose)
     checkpoint = Path(f"{output}.checkpoint")
@@ -65,18 +69,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _collect(args: argparse.Namespace, options: Options, console: Console, output: Path) -> int:
-    from onnx_trtcal import collect, save_statistics
+    from onnx_trtcal import collect, collect_on_cluster, save_statistics
     from onnx_trtcal.counting.checkpoint import remove_checkpoints
 
     checkpoint = Path(f"{output}.checkpoint")
-    collection = collect(
-        args.model,
-        data_from(args),
-        options,
-        shard=args.shard,
-        listener=ConsoleListener(console, "collecting"),
-        checkpoint=checkpoint,
-    )
+    model, data, listener = args.model, data_from(args), ConsoleListener(console, "collecting")
+    if cluster := cluster_from(args):
+        collection = collect_on_cluster(model, data, options, cluster, listener=listener)
+    else:
+        collection = collect(model, data, options, shard=args.shard, listener=listener, checkpoint=checkpoint)
     save_statistics(output, collection)
     remove_checkpoints(checkpoint)
     console.line()

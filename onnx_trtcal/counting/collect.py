@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from onnx_trtcal.data.sources import Source
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.support.progress import Listener
@@ -78,8 +79,9 @@ def collect_for(
     listener: Listener,
     shard: Shard | None = None,
     checkpoint: str | Path | None = None,
+    opened: Callable[[Source], None] | None = None,
 ) -> Collection:
-    """As `collect`."""
+    """As `collect`; `opened` receives the data before any of it is run."""
     if shard:
         check_shardable(options)
     prepared = prepare(model, options, listener)
@@ -88,7 +90,9 @@ def collect_for(
         prepared = replace(prepared, methods={})
     path = Path(checkpoint) if checkpoint else None
     with locked([path] if path else []), memory_told("before the first batch"):
-        measured = measure(prepared, Sharded(data, shard) if shard else data, options, listener, path)
+        measured = measure(
+            prepared, Sharded(data, shard) if shard else data, options, listener, path, opened=opened
+        )
     feeding, collection = measured.source.feeding, measured.collection
     if shard and shard.of > 1 and feeding.full_only:
         listener.warn(

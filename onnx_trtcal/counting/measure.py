@@ -62,6 +62,7 @@ def measure(
     listener: Listener,
     checkpoint: Path | None = None,
     keep: Callable[[Batch], None] | None = None,
+    opened: Callable[[Source], None] | None = None,
 ) -> Measured:
     """Runs the data through the model and counts every observed tensor.
 
@@ -72,6 +73,7 @@ def measure(
         listener: receives what is to be said of the data and the provider, and the progress.
         checkpoint: file to save progress in, and to resume from when it is there.
         keep: receives every batch; its arrays are valid until it returns.
+        opened: receives the data before any of it is run.
 
     Raises:
         DataError: from reading the data; samples counted until then are in the checkpoint.
@@ -82,6 +84,8 @@ def measure(
         data, prepared.model.inputs, options.preprocess, options.max_samples, listener, options.item_axis
     )
     describe(source, prepared.model, options.preprocess, listener)
+    if opened:
+        opened(source)
     provider = choose_provider(options.provider)
     listener.say(str(provider))
     device, how_counted = open_counting_device(provider.device)
