@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import commands
@@ -14,6 +15,11 @@ from onnx_trtcal.figures import STYLE
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+_SHELL = re.compile(r'<div class="highlight-sh .*?</pre>', re.DOTALL)
+_TEXT = re.compile(r"(?<=>)[^<]+(?=<)")
+_HYPHENATED = re.compile(r"[^\s&;]*-[^\s&;]*")
+_LONGEST_WORD = 30
 
 
 class CommandReference(SphinxDirective):
@@ -90,10 +96,26 @@ def replace_dashes(_app: Sphinx, document: nodes.document) -> None:
             text.parent.replace(text, nodes.Text(": "))
 
 
+def keep_words(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _document: nodes.document | None
+) -> None:
+    """In shell commands, no line break behind a hyphen: `--` at the end of a line would not be read as a flag's."""
+    if "body" in context:
+        context["body"] = _SHELL.sub(lambda block: _TEXT.sub(_whole_words, block[0]), context["body"])
+
+
+def _whole_words(text: re.Match[str]) -> str:
+    return _HYPHENATED.sub(
+        lambda word: f'<span class="word">{word[0]}</span>' if len(word[0]) <= _LONGEST_WORD else word[0],
+        text[0],
+    )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command-reference", CommandReference)
     app.add_directive("picture", Picture)
     app.connect("autodoc-process-docstring", add_option_fields)
     app.connect("autodoc-process-signature", hide_signature)
     app.connect("doctree-read", replace_dashes)
+    app.connect("html-page-context", keep_words)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
