@@ -1,4 +1,4 @@
-"""What the pages have made for them at build time: the command line reference and the fields of option classes."""
+"""What the pages have made for them at build time: references and pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import commands
+import pictures
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+from onnx_trtcal.figures import STYLE
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -26,6 +29,25 @@ class CommandReference(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         return self.parse_text_to_nodes(commands.reference(), allow_section_headings=True)
+
+
+class Picture(SphinxDirective):
+    """A figure of `pictures`, by its name and what it takes; below it the caption."""
+
+    required_arguments = 1
+    optional_arguments = 1
+    has_content: ClassVar[bool] = True
+
+    def run(self) -> list[nodes.Node]:
+        markup = pictures.draw(*self.arguments).markup
+        if not self.env.temp_data.get("pictures"):
+            # Once on a page.
+            self.env.temp_data["pictures"] = True
+            markup = f"<style>{STYLE}</style>\n{markup}"
+        box = nodes.container(classes=["picture"])
+        box += nodes.raw("", markup, format="html")
+        box += self.parse_content_to_nodes()
+        return [box]
 
 
 def add_option_fields(
@@ -91,6 +113,7 @@ def _whole_words(text: re.Match[str]) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command-reference", CommandReference)
+    app.add_directive("picture", Picture)
     app.connect("autodoc-process-docstring", add_option_fields)
     app.connect("autodoc-process-signature", hide_signature)
     app.connect("doctree-read", replace_dashes)
