@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from onnx_trtcal.data.batching import batches, sample_hash
+from onnx_trtcal.data.batching import Batch, batches, sample_hash
+from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.data.samples import Sample
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, OptionError
@@ -145,3 +146,27 @@ def test_a_batch_size_of_nothing():
     inputs = inputs_of("N")
     with pytest.raises(OptionError, match="batch_size is 0"):
         batches(open_source(samples_of([1]), inputs), 0)
+
+
+@given(st.integers(1, 20), st.integers(1, 25), st.sampled_from([0, 1]))
+def test_the_pieces_of_a_batch_are_its_samples_in_order(count, most, axis):
+    array = np.arange(count * 3, dtype=np.float32).reshape((count, 3) if axis == 0 else (3, count))
+    names = tuple(f"s{index}" for index in range(count))
+    feeding = Feeding({"x": axis, "shared": None})
+    batch = Batch({"x": array, "shared": np.ones(2)}, names, names, count, count, feeding)
+    pieces = list(batch.pieces(most))
+    assert len(pieces) == -(-count // most)
+    assert max(piece.count for piece in pieces) - min(piece.count for piece in pieces) <= 1
+    assert all(len(piece.names) == piece.count == piece.rows <= most for piece in pieces)
+    assert sum((piece.names for piece in pieces), ()) == names == sum((piece.hashes for piece in pieces), ())
+    np.testing.assert_array_equal(np.concatenate([piece.feeds["x"] for piece in pieces], axis), array)
+    assert all(piece.feeds["x"].flags.c_contiguous for piece in pieces)
+    assert all(piece.feeds["shared"].shape == (2,) for piece in pieces)
+    assert len(pieces) == 1 or all(piece.together == names for piece in pieces)
+
+
+@pytest.mark.parametrize("feeding", [Feeding({"x": 0}, 4), Feeding({"x": None}, verbatim="as given")])
+def test_a_batch_that_is_given_as_it_is_stays_whole(feeding):
+    names = ("a", "b", "c", "d")
+    batch = Batch({"x": np.ones((4, 1), np.float32)}, names, names, 4, 4, feeding)
+    assert list(batch.pieces(1)) == [batch] and list(batch.pieces(None)) == [batch]
