@@ -152,7 +152,8 @@ def _scales(
     if kind == "data":
         raise OptionError(
             f"a report is made of statistics or of a cache, and {scales!r} is neither",
-            fix="calibrate with --save-stats FILE and give that file, or pass --report to the verb that reads the data",
+            fix="calibrate with --save-stats FILE and give that file before the model, or pass --report to the verb "
+            "that reads the data",
         )
     return find_scales(model, scales, options, listener)
 
