@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.data.layout import Feeding
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.options import Options

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.calibration import Calibration
-from onnx_trtcal.collect.forecast import memory_told
-from onnx_trtcal.collect.measure import Measured, measure, measure_again
+from onnx_trtcal.counting.forecast import memory_told
+from onnx_trtcal.counting.measure import Measured, measure, measure_again
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = Path(f"{output_path(args)}.checkpoint")
 
     from onnx_trtcal.cli.unfinished import checkpoint_told
-    from onnx_trtcal.collect.checkpoint import checkpoint_files
+    from onnx_trtcal.counting.checkpoint import checkpoint_files
 
     outputs, inputs = [*table_files(args), *extra], [args.model, *args.data]
     with (
@@ -71,7 +71,7 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
     from onnx_trtcal.cli.calibration_report import print_report
     from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
-    from onnx_trtcal.collect.checkpoint import remove_checkpoints
+    from onnx_trtcal.counting.checkpoint import remove_checkpoints
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     try:

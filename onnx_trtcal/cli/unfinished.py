@@ -43,7 +43,7 @@ def checkpoint_told(checkpoint: Path, options: Options, console: Console) -> Ite
 
 
 def _tell(checkpoint: Path, options: Options, console: Console, error: BaseException) -> None:
-    from onnx_trtcal.collect.checkpoint import remove_checkpoints, saved_at
+    from onnx_trtcal.counting.checkpoint import remove_checkpoints, saved_at
 
     saved = saved_at(checkpoint)
     if saved is None:

@@ -9,7 +9,7 @@ be a batch axis, as far as its shapes tell (the names of dimensions never matter
 
 Then, for an input of rank r, an array of rank r-1 is one item, of rank r a stack of items along axis 0 (one item
 when axis 0 has length 1), of rank r+1 a stack of such stacks. All inputs of one file or element must hold equally
-many items. Where axis 0 is dynamic, whether it is a batch axis is settled by a trial (see `collect.trial`).
+many items. Where axis 0 is dynamic, whether it is a batch axis is settled by a trial (see `counting.trial`).
 
 Every other model is fed **verbatim**, one file or element at a time, exactly as given: an array of rank r is one
 item, of rank r-1 too when axis 0 is dynamic or 1 (the axis is added), of rank r+1 a stack of items. A scalar given

@@ -138,7 +138,7 @@ def open_source(
         max_samples: use the first so many samples only.
         listener: receives, once each, what is worth saying about the data while it is read.
         item_axis: along which axes items are stacked, see `onnx_trtcal.data.layout.feeding_of`; otherwise shapes
-            say so as far as they can, and `onnx_trtcal.collect.trial` settles the rest.
+            say so as far as they can, and `onnx_trtcal.counting.trial` settles the rest.
 
     `onnx_trtcal.data.layout` defines how arrays split into samples.
 

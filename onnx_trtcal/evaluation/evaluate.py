@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.collect.described import describe, metadata_of
+from onnx_trtcal.counting.described import describe, metadata_of
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import ModelError

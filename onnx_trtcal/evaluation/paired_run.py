@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
+from onnx_trtcal.counting.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces, tensor_outputs
 from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
@@ -102,7 +102,7 @@ class PairedRun:
         self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
 
     def settle(self, source: Source, listener: Listener) -> Source:
-        """The source with what an item of it is, see `collect.trial`."""
+        """The source with what an item of it is, see `counting.trial`."""
         names = self._fp32.outputs
         types = (self.model.elem_types.get(name, 0) for name in names)
         trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))

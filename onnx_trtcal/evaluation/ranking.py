@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.collect.described import metadata_of
+from onnx_trtcal.counting.described import metadata_of
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
+from onnx_trtcal.counting.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.errors import ModelError, listed
 from onnx_trtcal.evaluation.interfaces import tensor_outputs
 from onnx_trtcal.evaluation.output_errors import OutputErrors
@@ -132,7 +132,7 @@ class Variants:
         self._scorings: list[Scoring] = []
 
     def settle(self, source: Source, listener: Listener) -> Source:
-        """The source with what an item of it is, see `collect.trial`; judged by the model's outputs."""
+        """The source with what an item of it is, see `counting.trial`; judged by the model's outputs."""
         names = self._session.outputs
         types = (self.switched.source.elem_types.get(name, 0) for name in names)
         off = self.switched.feeds(())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping
 
     from onnx_trtcal.calibration import Calibration
-    from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.scales import Reason
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.collect.checkpoint import search_path
+from onnx_trtcal.counting.checkpoint import search_path
 from onnx_trtcal.graph.output_blocks import output_blocks
 from onnx_trtcal.qdq.weight_scales import weight_limit
 from onnx_trtcal.search.assignment import Assignments

@@ -6,8 +6,8 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.collect.described import describe, metadata_of
-from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
+from onnx_trtcal.counting.described import describe, metadata_of
+from onnx_trtcal.counting.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.evaluation.asked_tasks import read_asked

@@ -16,7 +16,7 @@ import pytest
 from helpers.small import network, samples, write_folder
 
 from onnx_trtcal.cli import main
-from onnx_trtcal.collect import checkpoint
+from onnx_trtcal.counting import checkpoint
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.output_lock import locked
 

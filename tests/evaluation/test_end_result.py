@@ -14,7 +14,7 @@ from helpers.small import CPU, RecordingListener, network
 from helpers.small import samples as images
 
 from onnx_trtcal import QdqOptions, calibrate, check_end_result, quantize, solve
-from onnx_trtcal.collect.checkpoint import remove_checkpoints
+from onnx_trtcal.counting.checkpoint import remove_checkpoints
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import CalibrationError, DataError, ModelError

@@ -13,7 +13,7 @@ from helpers import toys
 from helpers.fakes import cache, forward, perceptron, samples, scales, sqnr, weights
 
 from onnx_trtcal import EvaluationOptions, Options, QdqOptions, evaluate, quantize
-from onnx_trtcal.collect.trial import TRIAL
+from onnx_trtcal.counting.trial import TRIAL
 from onnx_trtcal.errors import DataError, ModelError, OptionError
 from onnx_trtcal.run.session import Session
 

@@ -12,7 +12,7 @@ from helpers.picking import picking, stacks
 from helpers.small import CPU, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.convergence import Movement
+from onnx_trtcal.counting.convergence import Movement
 from onnx_trtcal.report.summary import (
     colon_warning,
     counted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.checkpoint import remove_checkpoints, search_path
+from onnx_trtcal.counting.checkpoint import remove_checkpoints, search_path
 from onnx_trtcal.search.steps import Journal, Steps
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from helpers.host_memory import DTYPES, HostMemory, device_array
 from helpers.slow_histogram import counted
 from helpers.toys import model, node
 
-from onnx_trtcal.collect import measure
+from onnx_trtcal.counting import measure
 from onnx_trtcal.options import Options
 from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.stats import cuda

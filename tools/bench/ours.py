@@ -50,7 +50,7 @@ def whole(spec: Spec, timer: Timer) -> None:
     """From model and data on disk to the cache on disk and the look at the end result, through the public stages."""
     with timer("start"):
         _import_all()
-        from onnx_trtcal.collect.measure import measure
+        from onnx_trtcal.counting.measure import measure
         from onnx_trtcal.evaluation.end_result import check_end_result
         from onnx_trtcal.pipeline import solve
         from onnx_trtcal.prepared import prepare
@@ -147,7 +147,7 @@ def rewrite(spec: Spec, timer: Timer) -> None:
 
 def first_sample(spec: Spec, timer: Timer) -> None:
     """From the start of the process to the first sample counted."""
-    from onnx_trtcal.collect.measure import measure
+    from onnx_trtcal.counting.measure import measure
     from onnx_trtcal.prepared import prepare
 
     watch = Watch(timer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.trial import TRIAL, Trial, settle, tolerance
+from onnx_trtcal.counting.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.improve.equalize.ranges import ChannelRanges

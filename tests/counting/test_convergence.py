@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_trtcal.collect.convergence import (
+from onnx_trtcal.counting.convergence import (
     FIRST_VERDICT,
     Movement,
     Watch,

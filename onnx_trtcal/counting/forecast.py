@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from onnx_trtcal.collect.chunking import Chunking
+    from onnx_trtcal.counting.chunking import Chunking
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.stats.counter import CountingDevice
     from onnx_trtcal.support.progress import Listener

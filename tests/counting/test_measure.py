@@ -10,8 +10,8 @@ from helpers import toys
 from helpers.small import CPU, RecordingListener, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.measure import Measured, measure, measure_again
-from onnx_trtcal.collect.trial import TRIAL
+from onnx_trtcal.counting.measure import Measured, measure, measure_again
+from onnx_trtcal.counting.trial import TRIAL
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, ModelError, OptionError
 from onnx_trtcal.methods.mxnet import SignedHistogram

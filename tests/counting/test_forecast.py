@@ -11,9 +11,9 @@ import pytest
 from helpers.small import CPU, RecordingListener, network, samples
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect import forecast
-from onnx_trtcal.collect.chunking import Chunking
-from onnx_trtcal.collect.forecast import Forecast, check_fits
+from onnx_trtcal.counting import forecast
+from onnx_trtcal.counting.chunking import Chunking
+from onnx_trtcal.counting.forecast import Forecast, check_fits
 from onnx_trtcal.data.batching import batch_of
 from onnx_trtcal.data.layout import feeding_of
 from onnx_trtcal.data.samples import Sample
@@ -151,7 +151,7 @@ def test_memory_that_runs_out_before_the_first_batch_is_one_of_the_family(
     def fails(*args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("onnx_trtcal.collect.observed_runs.settle", fails)
+    monkeypatch.setattr("onnx_trtcal.counting.observed_runs.settle", fails)
     with pytest.raises(CalibrationError, match="memory ran out before the first batch") as failure:
         calibrate(network(), np.stack(samples(4)), CPU)
     assert "--item-axis 0" in failure.value.fix

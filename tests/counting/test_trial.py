@@ -15,7 +15,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from onnx_trtcal import Options, calibrate
-from onnx_trtcal.collect.trial import tolerance
+from onnx_trtcal.counting.trial import tolerance
 from onnx_trtcal.errors import DataError, ModelError, StatisticsError
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onnx_trtcal.collect.batch_loop import collect
+from onnx_trtcal.counting.batch_loop import collect
 from onnx_trtcal.data.batching import Batch
 from onnx_trtcal.data.layout import Feeding
 from onnx_trtcal.errors import DataError

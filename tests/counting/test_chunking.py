@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.chunking import Chunking, chunk
+from onnx_trtcal.counting.chunking import Chunking, chunk
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_a_run_never_gives_out_more_than_the_limit(monkeypatch: pytest.MonkeyPat
             sizes.append(sum(array.nbytes for array in arrays))
             return arrays
 
-    monkeypatch.setattr("onnx_trtcal.collect.observed_runs.Session", Watched)
+    monkeypatch.setattr("onnx_trtcal.counting.observed_runs.Session", Watched)
     one = 3 * 8 * 8 * 4
     wanted = calibrate(net, data, CPU).scales
     for limit in (one, 2 * one, 5 * one, 7 * one, 40 * one):

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from onnx_trtcal.collect.chunking import choose_chunking
-from onnx_trtcal.collect.counting_pass import CountingPass
-from onnx_trtcal.collect.described import describe
-from onnx_trtcal.collect.forecast import check_fits
-from onnx_trtcal.collect.observed_runs import ObservedRuns
-from onnx_trtcal.collect.scale_watch import ScaleWatch
+from onnx_trtcal.counting.chunking import choose_chunking
+from onnx_trtcal.counting.counting_pass import CountingPass
+from onnx_trtcal.counting.described import describe
+from onnx_trtcal.counting.forecast import check_fits
+from onnx_trtcal.counting.observed_runs import ObservedRuns
+from onnx_trtcal.counting.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.stats.collection import Collection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from onnx_trtcal.collect.convergence import Movement
+    from onnx_trtcal.counting.convergence import Movement
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.data.sources import Source

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.checkpoint import Checkpoint
-from onnx_trtcal.collect.forecast import Forecast, memory_told
+from onnx_trtcal.counting.checkpoint import Checkpoint
+from onnx_trtcal.counting.forecast import Forecast, memory_told
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 from onnx_trtcal.errors import CalibrationError
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from onnx_trtcal.collect.convergence import Movement, Watch
-    from onnx_trtcal.collect.observed_runs import ObservedRuns
-    from onnx_trtcal.collect.scale_watch import ScaleWatch
+    from onnx_trtcal.counting.convergence import Movement, Watch
+    from onnx_trtcal.counting.observed_runs import ObservedRuns
+    from onnx_trtcal.counting.scale_watch import ScaleWatch
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.counter import CountingDevice
     from onnx_trtcal.support.device_array import Activation

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.checkpoint_file import CheckpointFile, read_head, samples_path
+from onnx_trtcal.counting.checkpoint_file import CheckpointFile, read_head, samples_path
 from onnx_trtcal.errors import CalibrationError, StatisticsError
 from onnx_trtcal.support.temporary import remove_leftovers
 from onnx_trtcal.support.wording import many

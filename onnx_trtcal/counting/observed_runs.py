@@ -6,8 +6,8 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.batch_loop import collect
-from onnx_trtcal.collect.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
+from onnx_trtcal.counting.batch_loop import collect
+from onnx_trtcal.counting.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.graph.probe import probe
@@ -16,7 +16,7 @@ from onnx_trtcal.run.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from onnx_trtcal.collect.chunking import Chunking
+    from onnx_trtcal.counting.chunking import Chunking
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.options import Options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.collect.checkpoint import looks_path
-from onnx_trtcal.collect.convergence import Watch, final_marks, growing_marks
+from onnx_trtcal.counting.checkpoint import looks_path
+from onnx_trtcal.counting.convergence import Watch, final_marks, growing_marks
 from onnx_trtcal.methods import solve_all
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal import calibrate
-from onnx_trtcal.collect.checkpoint import Checkpoint, looks_path, remove_checkpoints, saved_at
-from onnx_trtcal.collect.checkpoint_file import CheckpointFile, samples_path
+from onnx_trtcal.counting.checkpoint import Checkpoint, looks_path, remove_checkpoints, saved_at
+from onnx_trtcal.counting.checkpoint_file import CheckpointFile, samples_path
 from onnx_trtcal.errors import CalibrationError, DataError
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
