@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["UNCHANGED", "Measure", "best_places", "factors"]
 
 _ALPHA, _BETA, _CANDIDATES = 0.5, 2.0, 100
-_EVERY = 9  # the first of a few candidates lie so far apart; the first and the last are among them
+_EVERY = 11  # the first of a few candidates lie so far apart; the first and the last are among them
 # Where to look around the best of them, step by step, and around a place that was found before.
-_CLOSER = ((-6, -3, 3, 6), (-2, -1, 1, 2))
-_NEAR, _NEAR_OF_ALL = 2, 4
+_CLOSER = ((-5, 5), (-2, 2), (-1, 1))
+_NEAR, _NEAR_OF_ALL = 1, 4
 
 Measure = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Places, int[tried, channels], to (similarity, what decides between equal ones: the least), float64 of that shape."""
@@ -36,7 +36,7 @@ def best_places(
 ) -> np.ndarray:
     """The candidate of the greatest similarity, for every channel.
 
-    Similarity rises and falls with the factor but for some noise, so that every ninth candidate shows where to look.
+    Similarity rises and falls with the factor but for some noise, so that every eleventh candidate shows where to look.
 
     Args:
         measure: measures candidates.

@@ -22,8 +22,8 @@ Where it goes its own way:
 * The two inputs of a product of activations are searched in turn, each against the other's current threshold: first
   max|x|, then what was chosen.
 * Each layer is run on the network's values in floating point, whatever came before it.
-* The first round tries every ninth candidate and then those around the best, unless the layer is so small that all of
-  them take no time; later rounds try those next to the current one. After four rounds it ends, moved or not: from
+* The first round tries every eleventh candidate and then some around the best, unless the layer is so small that all
+  of them take no time; later rounds try those next to the current one. After four rounds it ends, moved or not: from
   there on it goes back and forth between neighbours.
 * What weights come to is worked out from sums over what the layer reads (`channel_moments`), without running it.
 """

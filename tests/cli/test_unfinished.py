@@ -99,11 +99,11 @@ def test_one_that_was_asked_for_stays_however_short_the_run(job: Path, capsys: C
 def interrupted_at(call: int, error: type[BaseException]) -> Callable[..., None]:
     real, calls = Collection.add, []
 
-    def add(self: Collection, *args: object) -> None:
+    def add(self: Collection, *args: object, **named: object) -> None:
         calls.append(1)
         if len(calls) == call:
             raise error
-        real(self, *args)  # type: ignore[arg-type]
+        real(self, *args, **named)  # type: ignore[arg-type]
 
     return add
 
