@@ -24,6 +24,7 @@ import random
 import statistics
 import tempfile
 import time
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,16 +81,18 @@ def measure(args: argparse.Namespace) -> Measured:
     rate = args.rate or 1 / slope
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        few, many = 10, 210
-        small = made(folder / "small", collection, args.files // 4, few)
-        large = made(folder / "large", collection, args.files, many)
-        size_small, size_large = (sum(map(os.path.getsize, each)) / len(each) for each in (small, large))
-        sample_bytes = (size_large - size_small) / (many - few)
-        seconds, whole = timed(large)
-        part, sample = per_part(small, large, few, many)
-        memory = resident_per_sample(large, many)
+        few, many = (
+            made(folder / "few", collection, WIDTH, 10),
+            made(folder / "many", collection, WIDTH, args.held),
+        )
+        size_few, size_many = (sum(map(os.path.getsize, each)) / WIDTH for each in (few, many))
+        sample_bytes = (size_many - size_few) / (args.held - 10)
+        sample = max(merging(many) - merging(few), 0.0) / (WIDTH * (args.held - 10))
+        part = max(merging(few) / WIDTH - 10 * sample, 0.0)
+        memory = max(resident(many) - resident(many[: WIDTH // 2]), 0) / (WIDTH // 2 * args.held)
+        seconds, whole = timed(made(folder / "all", collection, args.files, 100))
     return Measured(
-        rate, listing(args.listed), size_small - few * sample_bytes, sample_bytes, part, sample, memory,
+        rate, listing(args.listed), size_few - 10 * sample_bytes, sample_bytes, part, sample, memory,
         len(whole.samples), seconds,
     )  # fmt: skip
 
@@ -127,33 +130,24 @@ def timed(paths: list[Path]) -> tuple[float, Collection]:
     return time.perf_counter() - began, total
 
 
-def per_part(small: list[Path], large: list[Path], few: int, many: int) -> tuple[float, float]:
-    """Seconds per part, and per sample, of the task that merges parts."""
-    seconds = []
-    for paths in (small, large):
-        parts = [path.read_bytes() for path in paths[:WIDTH]]
-        rounds = []
-        for _ in range(3):
-            began = time.perf_counter()
-            merge_parts(*parts)
-            rounds.append(time.perf_counter() - began)
-        seconds.append(min(rounds) / len(parts))
-    sample = max(seconds[1] - seconds[0], 0.0) / (many - few)
-    return max(seconds[0] - few * sample, 0.0), sample
+def merging(paths: list[Path]) -> float:
+    """Seconds of the task that merges these parts: the least of three."""
+    parts = [path.read_bytes() for path in paths]
+    rounds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        merge_parts(*parts)
+        rounds.append(time.perf_counter() - began)
+    return min(rounds)
 
 
-def resident_per_sample(paths: list[Path], samples: int) -> float:
-    """Bytes of Python objects that one more sample costs a merge."""
-    import tracemalloc
-
+def resident(paths: list[Path]) -> int:
+    """Bytes of Python objects at the height of a merge."""
     tracemalloc.start()
-    merge(paths[:64], partial=True)
-    _, peak_many = tracemalloc.get_traced_memory()
-    tracemalloc.reset_peak()
-    merge(paths[:16], partial=True)
-    _, peak_few = tracemalloc.get_traced_memory()
+    merge(paths, partial=True)
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return max(peak_many - peak_few, 0) / (48 * samples)
+    return peak
 
 
 def listing(count: int) -> float:
@@ -290,6 +284,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--files", type=int, default=1000, help="statistics files to merge for the measurement"
     )
+    parser.add_argument("--held", type=int, default=4000, help="samples of a file, to measure what one costs")
     parser.add_argument("--listed", type=int, default=50_000, help="files of the folder that is listed")
     parser.add_argument("--runs", type=int, default=50, help="simulated runs")
     args = parser.parse_args(argv)

@@ -72,6 +72,9 @@ def _status_after_exit(leaving: SystemExit, signalled: int) -> int:
         if not signalled and not leaving.code:
             return _status_after(error, 0, ())
     give_up_streams()
+    if signalled:
+        # A library may have made another exit of the one that the signal asked for.
+        raise SystemExit(signalled) from leaving
     raise leaving
 
 

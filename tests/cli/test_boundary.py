@@ -155,6 +155,19 @@ def test_a_termination_that_comes_back_as_another_error() -> None:
     assert leaving.value.code == 143
 
 
+def test_a_termination_that_comes_back_as_another_exit() -> None:
+    def work() -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise SystemExit(1) from None  # as Ray does while it waits
+        return 0
+
+    with pytest.raises(SystemExit) as leaving:
+        run_guarded(work, [])
+    assert leaving.value.code == 128 + signal.SIGTERM
+
+
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

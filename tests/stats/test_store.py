@@ -186,7 +186,7 @@ ODD = (
 
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
-@pytest.mark.parametrize("field", ["model", "rule", "options", "samples", "shapes", "tensors"])
+@pytest.mark.parametrize("field", ["model", "rule", "options", "samples", "shapes", "shards", "tensors"])
 def test_a_forged_header_is_read_or_refused(field: str, value: object) -> None:
     def change(header: dict[str, Any]) -> None:
         header[field] = value
@@ -212,6 +212,28 @@ def test_a_forged_tensor_is_read_or_refused(field: str, value: object) -> None:
 def test_a_sample_is_a_name_and_a_hash() -> None:
     with pytest.raises(StatisticsError, match="contradicts itself: samples of the header"):
         loads(forged(lambda header: header.update(samples=[[1.5, "a"]])))
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [
+        {"of": 3, "data": "", "have": []},
+        {"of": 3, "data": "", "have": [2, 1]},
+        {"of": 3, "data": "", "have": [1, 1]},
+        {"of": 3, "data": "", "have": [0]},
+        {"of": 3, "data": "", "have": [4]},
+        {"of": 3, "data": "", "have": [True]},
+        {"of": 1 << 40, "data": "", "have": [1]},
+        {"of": 3, "data": 1, "have": [1]},
+        {"of": 3, "have": [1]},
+        None,
+    ],
+)
+def test_forged_shards_are_refused(shards: object) -> None:
+    with pytest.raises(StatisticsError, match="contradicts itself: shards of the header"):
+        loads(forged(lambda header: header.update(shards=shards)))
+    fine = loads(forged(lambda header: header.update(shards={"of": 3, "data": "x", "have": [1, 3]})))
+    assert fine.shards is not None and fine.shards.missing == [2] and loads(dumps(fine)) == fine
 
 
 def test_a_header_nested_without_end_is_refused() -> None:
