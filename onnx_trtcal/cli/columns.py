@@ -191,7 +191,8 @@ def _padded(words: str, width: int, *, left: bool) -> str:
 
 def _shortened(words: str, width: int) -> str:
     """A name without its middle where it is wider: both ends tell something."""
-    keep = len(words)
+    # Some characters take no room; where a name has hundreds of them, losing a few more is no loss.
+    keep = len(words) if _wide(words) <= width else min(len(words), 8 * width + 8)
     cut = words
     while _wide(cut) > width and keep > 1:
         keep -= 1

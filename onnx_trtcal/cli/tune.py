@@ -19,7 +19,7 @@ from onnx_trtcal.cli.flags import (
 )
 from onnx_trtcal.cli.jsontext import json_text
 from onnx_trtcal.cli.listener import ConsoleListener
-from onnx_trtcal.cli.report_flag import add_report, report_files, sizes, write_page_of
+from onnx_trtcal.cli.report_flag import add_report, report_files, sizes
 from onnx_trtcal.cli.simulation import add_answers, answers_from
 from onnx_trtcal.options import parse_time
 from onnx_trtcal.support.destinations import destinations
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         written = [*tuned.save(output), *tuned.write_cache(output)]
         if args.report:
-            _write_report(args, tuned, written, console)
+            written.append(_write_report(args, tuned, written))
     if tuned.stopped:
         console.line(f"{notes} holds all steps: the same command with more time resumes from there")
     else:
@@ -147,13 +147,14 @@ def run(args: argparse.Namespace) -> int:
     return 0 if tuned.met else 1
 
 
-def _write_report(args: argparse.Namespace, tuned: Tuning, written: list[Path], console: Console) -> None:
+def _write_report(args: argparse.Namespace, tuned: Tuning, written: list[Path]) -> Path:
     from onnx_trtcal.report.page.material import Material, Paths
+    from onnx_trtcal.report.page.write import write_page
 
     made = tuned.quantization
     qdq, cache = (str(path) for path in written[:1] + [each for each in written if each.suffix == ".cache"])
     paths = Paths(args.model, cache=cache, qdq=qdq, data=tuple(args.data), written=sizes(written))
-    write_page_of(Material(made.source, paths, tuned.qdq, made, tuning=tuned), args.report, console)
+    return write_page(Material(made.source, paths, tuned.qdq, made, tuning=tuned), args.report)
 
 
 def _print(tuned: Tuning, command: str, written: list[Path], output: Path, console: Console) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Flag", "Place", "place_flags", "shortened", "text_width"]
 
 _NARROW = set("fijlrtI.,:;'|![]()/ ")
+_LEAST_WIDE = 12.0 * 0.42  # user units of a character
 _GAP = 4.0  # between a leader and its text, and between a text and the next
 
 
@@ -27,7 +28,8 @@ def shortened(words: str, width: float, *, bold: bool = False) -> str:
     words = plain(words)
     if text_width(words, bold=bold) <= width:
         return words
-    keep = len(words)
+    # No character is narrower: without that bound, a name of ten thousand characters would take seconds.
+    keep = min(len(words), int(width / _LEAST_WIDE) + 2)
     while keep > 2:
         keep -= 1
         cut = f"{words[: (keep + 1) // 2]}…{words[len(words) - keep // 2 :]}"

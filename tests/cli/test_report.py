@@ -116,6 +116,21 @@ def test_what_makes_no_page_is_refused(given: list[str], job: Path, tmp_path: Pa
     assert not out.exists() and (job / "a.stats").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nowhere.stats", MODEL], "no such statistics file or cache"),
+        ([MODEL, "a.stats"], "give the model last"),
+    ],
+)
+def test_what_is_missing_or_swapped_is_named(
+    given: list[str], said: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(job)
+    assert main(["report", *given, "-o", "none.html"]) == 1
+    assert said in capsys.readouterr().err
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_the_engine(job: Path, tmp_path: Path) -> None:
@@ -176,7 +191,7 @@ def test_evaluate_a_model_that_is_quantized_already(job: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.chdir(tmp_path)
     words = [
         "tune",
@@ -193,6 +208,10 @@ def test_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "-q",
     ]
     assert main(words) in (0, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if "t.html" in line] == [["wrote", "t.html"]]
+    assert lines.index("the same model again:") > max(lines.index(each) for each in lines if "t.html" in each)
+    assert next(each for each in lines if each.startswith(("taken", "wrote"))).startswith("taken")
     page = Text(tmp_path / "t.html")
     assert "The accuracy target is" in page.text and "What tune tried" in page.text and "(taken)" in page.text
 

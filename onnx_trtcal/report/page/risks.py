@@ -51,6 +51,7 @@ def risks_of(
         *_in_the_cache(material),
         *_in_the_ranges(material, overclipped, keys, measured=evidence.worst is not None),
         *_in_float(material),
+        *_in_another_cache(tensors),
         *_between_runs(tensors),
     )
 
@@ -136,6 +137,20 @@ def _in_float(material: Material) -> Iterator[Risk]:
         yield Risk(
             "caution",
             f"NVIDIA's compiler runs {many(len(lost), 'quantized layer')} in floating point: {names}.",
+        )
+
+
+def _in_another_cache(tensors: Sequence[TensorFacts]) -> Iterator[Risk]:
+    beside = [each for each in tensors if each.beside]
+    apart = [each for each in beside if each.beside and abs(each.beside.ratio - 1) > SETTLED]
+    if apart:
+        # A cache may hold scales of 0.
+        most = max(apart, key=lambda each: abs(math.log(max(each.beside.ratio, 1e-30))) if each.beside else 0.0)
+        yield Risk(
+            "caution",
+            f"The cache holds other scales than those shown here: {len(apart)} of {len(beside)} differ by more than "
+            f"{SETTLED:.0%}, {most.name} most. An engine built from it is another one.",
+            most.key,
         )
 
 

@@ -150,6 +150,17 @@ def _scales(
 ) -> ScaleSource:
     kind = source_kind(scales)
     if kind == "data":
+        if isinstance(scales, (str, Path)) and not Path(scales).exists():
+            raise DataError(
+                "there is no such statistics file or cache",
+                where=str(scales),
+                fix="calibrate with --save-stats FILE, and give that file",
+            )
+        if Path(str(scales)).suffix == ".onnx":
+            raise OptionError(
+                f"{str(scales)!r} is a model, where statistics or a cache are expected",
+                fix="give the model last: report STATS MODEL",
+            )
         raise OptionError(
             f"a report is made of statistics or of a cache, and {scales!r} is neither",
             fix="calibrate with --save-stats FILE and give that file before the model, or pass --report to the verb "

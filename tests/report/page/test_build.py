@@ -173,6 +173,15 @@ def test_a_cache_beside_the_scales_is_compared_and_its_gaps_are_found(calibratio
     assert "not in the cache" in [flag.word for flag in facts[second].flags]
     assert page.verdict.risks[0].level == "bad" and "lacks" in page.verdict.risks[0].text
     assert any("check" in each.text for each in page.verdict.next)
+    (risk,) = (each for each in page.verdict.risks if "other scales" in each.text)
+    assert risk.tensor == facts[first].key and f"1 of {len(scales.keys() & facts.keys())} differ" in risk.text
+
+
+def test_a_cache_may_hold_scales_of_zero(calibration: Calibration) -> None:
+    scales = dict.fromkeys(calibration.scales, 0.0)
+    cache = Cache("TRT-100300-EntropyCalibration2", scales)
+    page = build_page(material_of(MODEL, calibration, ReportOptions(cache=cache), CPU, LISTENER))
+    assert any("other scales" in each.text for each in page.verdict.risks)
 
 
 def test_a_cache_of_another_model_is_not_safe(calibration: Calibration) -> None:
