@@ -113,6 +113,9 @@ def _in_the_ranges(
             names = listed(material.source.unseen, _MOST_NAMED)
             yield Risk("caution", f"The range was never seen, and the scale is made up: {names}.")
         return
+    if shards := calibration.collection.shards:
+        part = shards.named(sorted(shards.have))
+        yield Risk("bad", f"These are the statistics of {part} only: merge all shards first.")
     found = list(overclipped)
     for text in clip_warnings(found, calibration):
         # What was measured at the outputs says more than ranges do.

@@ -12,6 +12,7 @@ import pytest
 from helpers.pages import page_of, tensor
 
 from onnx_trtcal import Options, calibrate, write_report
+from onnx_trtcal.report.page.facts import Command
 from onnx_trtcal.report.page.html import page_html
 
 if TYPE_CHECKING:
@@ -201,3 +202,34 @@ _CONTRAST = """element => {
                 light(channels(getComputedStyle(behind ?? document.body).backgroundColor))];
   return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
 }"""
+
+
+def test_a_long_name_takes_four_lines_until_it_is_opened(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.html"
+    path.write_bytes(page_html(page_of(tensor(0, "long/" * 2000))))
+    found = Opened(browser, path, viewport={"width": 390, "height": 844})
+    button = found.page.locator("#table tbody tr[id] th button")
+    assert button.bounding_box()["height"] < 120
+    button.click()
+    assert button.bounding_box()["height"] > 2000
+    assert found.page.evaluate("document.documentElement.scrollWidth") == 390 and found.said == []
+    found.page.close()
+
+
+def test_a_flag_of_a_command_is_not_cut_behind_its_dashes(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "narrow.html"
+    page = page_of(tensor(0))
+    long = Command("build", "trtexec --onnx=" + "folder/" * 20 + "model.onnx --int8")
+    path.write_bytes(page_html(replace(page, commands=(long,))))
+    found = Opened(browser, path, viewport={"width": 390, "height": 844})
+    # The characters of the first line of the flag: those that stand as high as its first dash.
+    script = """span => {
+      const range = document.createRange(), text = span.firstChild, tops = [];
+      for (let at = 0; at < text.length; at++) {
+        range.setStart(text, at); range.setEnd(text, at + 1);
+        tops.push(range.getBoundingClientRect().top);
+      }
+      return tops.filter(top => top === tops[0]).length;
+    }"""
+    assert found.page.locator("pre span", has_text="folder").evaluate(script) > 25
+    found.page.close()
