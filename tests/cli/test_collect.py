@@ -57,6 +57,8 @@ def test_says_what_it_wrote_and_what_is_missing(job: Path, capsys: Capture) -> N
     assert "shard 1/3 is missing" in capsys.readouterr().err and not (job / "bc.stats").exists()
     assert main(["merge", "b.stats", "c.stats", "--partial", "-o", "bc.stats"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "still missing: shard 1/3"
+    assert main(["report", "bc.stats", "model.onnx", "-o", "bc.html", "-q"]) == 0
+    assert "statistics of shards 2/3 and 3/3 only" in (job / "bc.html").read_text(encoding="utf-8")
 
 
 def test_no_shard_is_written_over_another(job: Path, capsys: Capture) -> None:

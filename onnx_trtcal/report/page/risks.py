@@ -148,7 +148,9 @@ def _in_another_cache(tensors: Sequence[TensorFacts]) -> Iterator[Risk]:
     apart = [each for each in beside if each.beside and abs(each.beside.ratio - 1) > SETTLED]
     if apart:
         # A cache may hold scales of 0.
-        most = max(apart, key=lambda each: abs(math.log(max(each.beside.ratio, 1e-30))) if each.beside else 0.0)
+        most = max(
+            apart, key=lambda each: abs(math.log(max(each.beside.ratio, 1e-30))) if each.beside else 0.0
+        )
         yield Risk(
             "caution",
             f"The cache holds other scales than those shown here: {len(apart)} of {len(beside)} differ by more than "
