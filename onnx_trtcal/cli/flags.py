@@ -18,6 +18,7 @@ from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time, per
 from onnx_trtcal.qdq.options import QdqOptions
 
 __all__ = [
+    "SOLVING",
     "add_data",
     "add_options",
     "add_preprocess",
@@ -28,6 +29,20 @@ __all__ = [
     "qdq_from",
     "without_effect",
 ]
+
+SOLVING = (
+    "method",
+    "method_for",
+    "trt_version",
+    "tie_concat",
+    "parser_names",
+    "zero_scales",
+    "allow_nonfinite",
+    "allow_quantized",
+    "ort_custom_ops",
+    "threads",
+)
+"""The fields of Options that say how statistics are solved."""
 
 _UNSET = argparse.SUPPRESS
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.compiler_flags import report_missing
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, options_from
+from onnx_trtcal.cli.flags import SOLVING, add_options, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.report_flag import sizes, write_page_of
 from onnx_trtcal.errors import OptionError
@@ -44,19 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="quantize, and show the kernels that NVIDIA's compiler makes of it (extra `compiler`)",
     )
-    add_options(
-        parser,
-        "method",
-        "method_for",
-        "trt_version",
-        "tie_concat",
-        "parser_names",
-        "zero_scales",
-        "allow_nonfinite",
-        "allow_quantized",
-        "ort_custom_ops",
-        "threads",
-    )
+    add_options(parser, *SOLVING)
 
 
 def run(args: argparse.Namespace) -> int:

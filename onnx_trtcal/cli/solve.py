@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.console import Console
-from onnx_trtcal.cli.flags import add_options, options_from
+from onnx_trtcal.cli.flags import SOLVING, add_options, options_from
 from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.outputs import (
     add_tables,
@@ -30,19 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stats", metavar="STATS", help="statistics file, from --save-stats or merge")
     parser.add_argument("model", metavar="MODEL", help="the ONNX model file they were collected from")
     add_tables(parser)
-    add_options(
-        parser,
-        "method",
-        "method_for",
-        "trt_version",
-        "tie_concat",
-        "parser_names",
-        "zero_scales",
-        "allow_nonfinite",
-        "allow_quantized",
-        "ort_custom_ops",
-        "threads",
-    )
+    add_options(parser, *SOLVING)
 
 
 def run(args: argparse.Namespace) -> int:
