@@ -16,7 +16,7 @@ import pytest
 from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import collect
-from onnx_trtcal.data.remote import RemotePath, is_url
+from onnx_trtcal.data.remote import RemotePath, is_url, shown_path
 from onnx_trtcal.data.shard import Shard, Sharded
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError
@@ -65,6 +65,21 @@ def fill(folder: Path) -> Path:
         (folder / hidden).parent.mkdir(exist_ok=True)
         (folder / hidden).write_bytes(b"no array")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://user:pass@word@bucket/x", "s3://bucket/x"),
+        ("https://user:word@host:80/a@b.npy?SECRET", "https://host:80/a@b.npy"),
+        ("simplecache::https://token@host/a?sig=SECRET", "simplecache::https://host/a"),
+        ("s3://bucket/s?.npy", "s3://bucket/s?.npy"),
+        ("s3://bucket/a.npy?versionId=SECRET", "s3://bucket/a.npy"),
+        ("folder/what?is=this@place.npy", "folder/what?is=this@place.npy"),
+    ],
+)
+def test_what_is_shown_of_a_url_holds_no_secret(given: str, shown: str) -> None:
+    assert shown_path(given) == shown
 
 
 def test_a_directory_is_as_on_a_disk(tmp_path: Path) -> None:
