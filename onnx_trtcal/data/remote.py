@@ -183,7 +183,15 @@ class RemotePath:
         return True
 
     def read_bytes(self) -> bytes:
-        """All of it; what fails for a moment is tried again."""
+        """All of it; what fails for a moment is tried again.
+
+        Raises:
+            DataError: when it cannot be had.
+        """
+        with _asking(self.shown):
+            return self._read_patiently()
+
+    def _read_patiently(self) -> bytes:
         for last in reversed(range(_TRIES)):
             try:
                 return bytes(self.system.cat_file(self.key))
@@ -196,18 +204,28 @@ class RemotePath:
         raise AssertionError
 
     def read_head(self) -> bytes:
-        """Its first bytes, some thousands."""
-        return bytes(self.system.cat_file(self.key, start=0, end=_HEAD))[:_HEAD]
+        """Its first bytes, some thousands.
+
+        Raises:
+            DataError: when they cannot be had.
+        """
+        with _asking(self.shown):
+            return bytes(self.system.cat_file(self.key, start=0, end=_HEAD))[:_HEAD]
 
     def is_small(self) -> bool:
         """Whether it is best read in one go."""
         return file_size(self) <= _WHOLE
 
     def open(self) -> IO[bytes]:
-        """Its bytes as a stream: in memory, or in pieces where it is large."""
+        """Its bytes as a stream: in memory, or in pieces where it is large.
+
+        Raises:
+            DataError: when it cannot be had.
+        """
         if self.is_small():
             return io.BytesIO(self.read_bytes())
-        opened: IO[bytes] = self.system.open(self.key, "rb")
+        with _asking(self.shown):
+            opened: IO[bytes] = self.system.open(self.key, "rb")
         return opened
 
 
@@ -220,7 +238,8 @@ def file_size(path: DataPath) -> int:
         return path.stat().st_size
     if path.size is not None:
         return path.size
-    size = path.system.info(path.key).get("size")
+    with _asking(path.shown):
+        size = path.system.info(path.key).get("size")
     # A web server need not say.
     return len(path.read_bytes()) if size is None else int(size)
 

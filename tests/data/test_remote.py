@@ -188,7 +188,7 @@ def test_what_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(
         type(system), "cat_file", lambda self, key, **pieces: real(key, **pieces) if pieces else 1 / 0
     )
-    with pytest.raises(DataError, match="cannot be read: division by zero") as error:
+    with pytest.raises(DataError, match="cannot be reached: division by zero") as error:
         given(url)
     assert error.value.where == "memory://flaky/a.npy"
 
@@ -269,12 +269,16 @@ class _Server(SimpleHTTPRequestHandler):
     """Serves a folder, and links from every listing to what was not named."""
 
     asked: list[str]
+    status = 0  # what every request is refused with
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.status:
+            self.send_error(self.status)
+            return
         super().do_GET()
 
     def list_directory(self, path: str) -> None:  # type: ignore[override]
@@ -324,6 +328,14 @@ def test_a_web_server_and_nothing_it_links_to(tmp_path: Path) -> None:
             with pytest.raises(DataError, match="no such file") as error:
                 given(f"{url}/gone.npy?token=secret")
             assert error.value.where == f"{url}/gone.npy"
+            with pytest.raises(DataError, match="directory has a query") as error:
+                given(f"{url}?token=secret")
+            assert error.value.where == url
+            for status, said in ((403, "access was refused"), (500, "this cannot be reached")):
+                handler.status = status
+                with pytest.raises(DataError, match=said) as error:
+                    given(f"{url.replace('//', '//me:secret@')}/s2.npy?token=secret")
+                assert error.value.where == f"{url}/s2.npy" and "secret" not in str(error.value)
         finally:
             server.shutdown()
             thread.join()
