@@ -133,7 +133,7 @@ def collect_on_cluster(
             run.look_around()
             return run.collect(parcel)
         finally:
-            run.clean_up(parcel.sha256)
+            run.clean_up(parcel.key)
 
 
 class _Run:
@@ -212,13 +212,13 @@ class _Run:
                 meter.update(ray.get(board.standing.remote(), timeout=_PATIENCE))
         return loads(self._get(tree.total(), "the merge of the shards"))
 
-    def clean_up(self, sha256: str) -> None:
+    def clean_up(self, key: str) -> None:
         """Ends what still runs, and removes the model from the machines."""
         for outcome in self._waiting:
             with suppress(Exception):
                 self._ray.cancel(outcome, force=True)
         with suppress(Exception):
-            asked = self._on_every_node(remove_model, sha256)
+            asked = self._on_every_node(remove_model, key)
             self._ray.wait(asked, num_returns=len(asked), timeout=5)
 
     def _on_every_node(self, function: Any, argument: Any) -> list[Any]:

@@ -85,18 +85,29 @@ class TestDelivery:
         path = folder / "m.onnx"
         onnx.save(network(), path, save_as_external_data=True, location="m.data", size_threshold=8)
         parcel = pack_model(path)
-        assert parcel.files.keys() == {"m.onnx", "m.data"} and parcel.sha256 == load(path).sha256
+        assert parcel.files.keys() == {"m.onnx", "m.data"}
+        whole = load(path).sha256
         path.unlink()
         there = unpack_model(pickle.loads(pickle.dumps(parcel)))
-        assert load(there).sha256 == parcel.sha256
+        assert load(there).sha256 == whole
         before = os.stat(there).st_mtime_ns
         assert unpack_model(parcel) == there and os.stat(there).st_mtime_ns == before
-        remove_model(parcel.sha256)
+        remove_model(parcel.key)
         assert list((folder / "machine").iterdir()) == []
 
     def test_a_model_in_memory(self) -> None:
         parcel = pack_model(network())
-        assert load(unpack_model(parcel)).sha256 == load(network()).sha256 == parcel.sha256
+        assert load(unpack_model(parcel)).sha256 == load(network()).sha256
+
+    def test_runs_of_one_model_leave_each_other_alone(self, folder: Path) -> None:
+        for name in ("a.onnx", "b.onnx"):
+            onnx.save(network(), folder / name)
+        one, other = pack_model(folder / "a.onnx"), pack_model(folder / "b.onnx")
+        assert (unpack_model(one).name, unpack_model(other).name) == ("a.onnx", "b.onnx")
+        remove_model(one.key)
+        assert load(unpack_model(other)).sha256 == load(network()).sha256
+        remove_model(other.key)
+        assert list((folder / "machine").iterdir()) == []
 
     def test_what_is_no_model_file(self) -> None:
         with pytest.raises(ModelError, match="is sent a model file or a ModelProto"):
