@@ -116,7 +116,7 @@ def _check_not_another(output: Path, shard: Shard | None) -> None:
         there = load_statistics(output).shards
     except CalibrationError:
         return
-    if there is None or (there.have, there.of) != ({shard.index}, shard.of):
+    if there is None or (there.have, there.of) != (frozenset({shard.index}), shard.of):
         held = there.named(sorted(there.have)) if there else "statistics of all the data of a run"
         raise OptionError(
             f"this file holds {held}, and would be overwritten by shard {shard}",
