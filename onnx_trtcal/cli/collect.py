@@ -103,22 +103,23 @@ def _output(args: argparse.Namespace) -> Path:
 
 
 def _check_not_another(output: Path, shard: Shard | None) -> None:
-    """Refuses to write a shard over another one.
+    """Refuses to write a shard over other statistics; over itself, a task that is run again may.
 
     Raises:
         OptionError: saying which is there.
     """
     from onnx_trtcal import load_statistics
 
-    if shard is None or not output.exists():
+    if shard is None or shard.of == 1 or not output.exists():
         return
     try:
         there = load_statistics(output).shards
     except CalibrationError:
         return
-    if there is not None and Shard(min(there.have), there.of) != shard:
+    if there is None or (there.have, there.of) != (frozenset({shard.index}), shard.of):
+        held = there.named(sorted(there.have)) if there else "statistics of all the data of a run"
         raise OptionError(
-            f"this file holds {there.named(sorted(there.have))}, and would be overwritten by shard {shard}",
+            f"this file holds {held}, and would be overwritten by shard {shard}",
             where=str(output),
             fix=f"give each shard its own file, such as -o {output.stem}.{shard.index}-of-{shard.of}.stats; leaving "
             "out -o does",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from onnx_trtcal.data.remote import shown_path
 from onnx_trtcal.support.printable import shell_command
 
 if TYPE_CHECKING:
@@ -29,7 +30,15 @@ def quantize_text(model: str, data: Sequence[str], options: Options, qdq: QdqOpt
         qdq: how pairs were placed and weights rounded.
         output: path of the Q/DQ model.
     """
-    words = ["onnx-trtcal", "quantize", model, *data, *flags_text(options, qdq), "-o", output]
+    words = [
+        "onnx-trtcal",
+        "quantize",
+        model,
+        *map(shown_path, data),
+        *flags_text(options, qdq),
+        "-o",
+        output,
+    ]
     return shell_command(words)
 
 

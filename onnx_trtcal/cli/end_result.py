@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.cli.listener import ConsoleListener
+from onnx_trtcal.data.remote import shown_path
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.support.printable import shell_command
 
@@ -71,7 +72,7 @@ def show_end_result(
         return _unchecked(f"{type(error).__name__}: {error}", model, console, scales)
     console.line()
     cache = scales if "--cache" in scales else ()
-    words = ["onnx-trtcal", "sensitivity", model, *data, *cache]
+    words = ["onnx-trtcal", "sensitivity", model, *map(shown_path, data), *cache]
     of = f"{scales[-1]}: " if scales else ""
     if lines := alarm_lines(found, calibration, shell_command(words)):
         console.alarm([f"{of}{lines[0]}", *lines[1:]])

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import onnx
@@ -28,12 +29,12 @@ class Parcel:
     """The files of a model.
 
     Attributes:
-        sha256: hash of the model, in hexadecimal.
+        key: what the run calls it: other runs may have the same model, under another name or for a shorter time.
         main: name of the model file.
         files: path inside the model's folder -> its bytes; uint8, which processes of one machine share.
     """
 
-    sha256: str
+    key: str
     main: str
     files: Mapping[str, np.ndarray]
 
@@ -55,12 +56,12 @@ def pack_model(model: Any) -> Parcel:
     source = read_model(model if isinstance(model, onnx.ModelProto) else Path(model))
     if source.path is None:
         data = source.proto.SerializeToString(deterministic=True)
-        return Parcel(source.sha256(), "model.onnx", {"model.onnx": np.frombuffer(data, np.uint8)})
+        return Parcel(uuid4().hex, "model.onnx", {"model.onnx": np.frombuffer(data, np.uint8)})
     files = {source.path.name: np.fromfile(source.path, np.uint8)}
     for path in external_files(source.proto, source.directory, source.name):
         inside = os.path.relpath(path, source.path.parent)
         files[Path(inside).as_posix()] = np.fromfile(path, np.uint8)
-    return Parcel(source.sha256(), source.path.name, files)
+    return Parcel(uuid4().hex, source.path.name, files)
 
 
 def unpack_model(parcel: Parcel) -> Path:
@@ -69,7 +70,7 @@ def unpack_model(parcel: Parcel) -> Path:
     Raises:
         CalibrationError: when it cannot be written.
     """
-    folder = _folder(parcel.sha256)
+    folder = _folder(parcel.key)
     if not folder.is_dir():
         try:
             made = Path(tempfile.mkdtemp(prefix="new-", dir=_parent()))
@@ -91,15 +92,15 @@ def unpack_model(parcel: Parcel) -> Path:
     return folder / parcel.main
 
 
-def remove_model(sha256: str) -> None:
+def remove_model(key: str) -> None:
     """Removes the files of a model from this machine."""
-    shutil.rmtree(_folder(sha256), ignore_errors=True)
+    shutil.rmtree(_folder(key), ignore_errors=True)
     with contextlib.suppress(OSError):
         _parent().rmdir()
 
 
-def _folder(sha256: str) -> Path:
-    return _parent() / sha256
+def _folder(key: str) -> Path:
+    return _parent() / key
 
 
 def _parent() -> Path:

@@ -22,7 +22,7 @@ from onnx_trtcal.cluster.tasks import Job, Outcome, look_around, merge_parts, ru
 from onnx_trtcal.cluster.tree import MergeTree
 from onnx_trtcal.counting.collect import check_shardable
 from onnx_trtcal.data.paths import paths_of
-from onnx_trtcal.data.remote import data_path, is_url
+from onnx_trtcal.data.remote import data_path, is_url, shown_path
 from onnx_trtcal.errors import CalibrationError, DataError, OptionError
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import prepare
@@ -122,7 +122,7 @@ def collect_on_cluster(
     with connected(cluster.address) as ray:
         room = room_for(ray, options)
         of = cluster.shards or max(1, min(_SHARDS_PER_TASK * room.tasks, _MOST_BY_DEFAULT))
-        job = Job(paths, replace(options, threads=room.threads), of)
+        job = Job(paths, replace(options, threads=room.threads), of, os.getcwd())
         gpus = ", a GPU" if room.gpus else ""
         listener.say(
             f"Ray cluster of {many(len(room.nodes), 'machine')}: {many(of, 'shard')}, up to {room.tasks} at a time "
@@ -133,7 +133,7 @@ def collect_on_cluster(
             run.look_around()
             return run.collect(parcel)
         finally:
-            run.clean_up(parcel.sha256)
+            run.clean_up(parcel.key)
 
 
 class _Run:
@@ -212,13 +212,13 @@ class _Run:
                 meter.update(ray.get(board.standing.remote(), timeout=_PATIENCE))
         return loads(self._get(tree.total(), "the merge of the shards"))
 
-    def clean_up(self, sha256: str) -> None:
+    def clean_up(self, key: str) -> None:
         """Ends what still runs, and removes the model from the machines."""
         for outcome in self._waiting:
             with suppress(Exception):
                 self._ray.cancel(outcome, force=True)
         with suppress(Exception):
-            asked = self._on_every_node(remove_model, sha256)
+            asked = self._on_every_node(remove_model, key)
             self._ray.wait(asked, num_returns=len(asked), timeout=5)
 
     def _on_every_node(self, function: Any, argument: Any) -> list[Any]:
@@ -253,7 +253,7 @@ class _Run:
         if first.shards and outcome.shards and not first.shards.is_of(outcome.shards):
             raise DataError(
                 f"machines {first.node.name} and {outcome.node.name} do not see the same files",
-                where=", ".join(self._job.data[:3]),
+                where=", ".join(map(shown_path, self._job.data[:3])),
                 fix="put the data into a folder that all machines share, and leave it as it is during the run",
             )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from onnx_trtcal.errors import CalibrationError, OptionError, ProviderError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Room", "connected", "room_for"]
 
 _MOST_THREADS = 4  # of one task: more samples at a time do more than more threads for one
+_ANSWER = 10.0  # seconds for a connection; Ray itself tries for minutes, in which no signal reaches Python
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -63,6 +66,7 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        _check_answers(address)
         with _own_signals():
             if address == "local":
                 ray.init(
@@ -116,6 +120,19 @@ def room_for(ray: Any, options: Options) -> Room:
         )
     tasks = sum(int(min(cpus // threads, own) if gpus else cpus // threads) for _, cpus, own in machines)
     return Room(threads, gpus, tasks, tuple(node for node, cpus, _ in machines if cpus))
+
+
+def _check_answers(address: str) -> None:
+    """Checks that something listens where the cluster should be.
+
+    Raises:
+        OSError: when nothing does.
+    """
+    if address == "auto":  # Ray looks into this variable first
+        address = os.environ.get("RAY_ADDRESS", "")
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), _ANSWER).close()
 
 
 def _has_token() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,13 @@ class Job:
         data: paths and URLs, absolute.
         options: how to collect.
         of: into how many shards the data is split.
+        folder: the working directory of the run, which lists and loader scripts may be relative to.
     """
 
     data: tuple[str, ...]
     options: Options
     of: int
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def run_shard(job: Job, parcel: Parcel, index: int, board: Any) -> tuple[Outcome
     data: Any = job.data[0] if len(job.data) == 1 else list(job.data)
     try:
         model = unpack_model(parcel)
-        collection = collect_for(model, data, job.options, listener, Shard(index, job.of), opened=opened)
+        with contextlib.chdir(job.folder if Path(job.folder).is_dir() else "."):
+            collection = collect_for(model, data, job.options, listener, Shard(index, job.of), opened=opened)
     except CalibrationError as error:
         return Outcome(node, Failure.of(error)), b""
     return Outcome(node, shards=collection.shards), dumps(collection)

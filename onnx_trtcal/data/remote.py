@@ -24,7 +24,7 @@ from onnx_trtcal.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DataPath", "RemotePath", "data_path", "file_size", "is_url", "local_file"]
+__all__ = ["DataPath", "RemotePath", "data_path", "file_size", "is_url", "local_file", "shown_path"]
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://")
 _WEB = ("http", "https")
@@ -39,6 +39,11 @@ _REFUSED = re.compile(r"credential|forbidden|access ?denied|unauthori|\b40[13]\b
 def is_url(text: str) -> bool:
     """Whether a path is the URL of something that is not a local file."""
     return _URL.match(text) is not None and not text.lower().startswith("file:")
+
+
+def shown_path(text: str) -> str:
+    """A path or URL as a user gave it, without the secrets that a URL may hold."""
+    return _without_secrets(text) if is_url(text) else text
 
 
 def data_path(text: str) -> DataPath:
@@ -128,6 +133,12 @@ class RemotePath:
         """
         with _asking(self.shown):
             if _protocol(self.system) in _WEB:
+                if "?" in self.key:
+                    raise DataError(
+                        "the address of a web server's directory has a query, which its files' addresses lack",
+                        where=self.shown,
+                        fix="leave the query out, or give the address of each file with its own",
+                    )
                 return dict(_web_files(self.system, self.key.rstrip("/"), "", _DEPTH))
             everything = self.system.find(self.key, detail=True)
         root = self.key.rstrip("/") + "/"
@@ -172,7 +183,15 @@ class RemotePath:
         return True
 
     def read_bytes(self) -> bytes:
-        """All of it; what fails for a moment is tried again."""
+        """All of it; what fails for a moment is tried again.
+
+        Raises:
+            DataError: when it cannot be had.
+        """
+        with _asking(self.shown):
+            return self._read_patiently()
+
+    def _read_patiently(self) -> bytes:
         for last in reversed(range(_TRIES)):
             try:
                 return bytes(self.system.cat_file(self.key))
@@ -185,18 +204,28 @@ class RemotePath:
         raise AssertionError
 
     def read_head(self) -> bytes:
-        """Its first bytes, some thousands."""
-        return bytes(self.system.cat_file(self.key, start=0, end=_HEAD))[:_HEAD]
+        """Its first bytes, some thousands.
+
+        Raises:
+            DataError: when they cannot be had.
+        """
+        with _asking(self.shown):
+            return bytes(self.system.cat_file(self.key, start=0, end=_HEAD))[:_HEAD]
 
     def is_small(self) -> bool:
         """Whether it is best read in one go."""
         return file_size(self) <= _WHOLE
 
     def open(self) -> IO[bytes]:
-        """Its bytes as a stream: in memory, or in pieces where it is large."""
+        """Its bytes as a stream: in memory, or in pieces where it is large.
+
+        Raises:
+            DataError: when it cannot be had.
+        """
         if self.is_small():
             return io.BytesIO(self.read_bytes())
-        opened: IO[bytes] = self.system.open(self.key, "rb")
+        with _asking(self.shown):
+            opened: IO[bytes] = self.system.open(self.key, "rb")
         return opened
 
 
@@ -209,7 +238,8 @@ def file_size(path: DataPath) -> int:
         return path.stat().st_size
     if path.size is not None:
         return path.size
-    size = path.system.info(path.key).get("size")
+    with _asking(path.shown):
+        size = path.system.info(path.key).get("size")
     # A web server need not say.
     return len(path.read_bytes()) if size is None else int(size)
 
@@ -299,4 +329,8 @@ def _protocol(system: Any) -> str:
 
 def _without_secrets(url: str) -> str:
     """A URL, or a text with URLs in it, without user, password and query."""
-    return re.sub(r"(?<=://)[^/\s@]*@|(?<=[^\s])\?(?=\S*[=&])\S*", "", url)
+    # In a web address, ? always begins the query; elsewhere it may be a wildcard.
+    without_query = re.sub(
+        r"(\bhttps?://[^\s?]*)\?\S*|(?<=\S)\?(?=\S*[=&])\S*", r"\1", url, flags=re.IGNORECASE
+    )
+    return re.sub(r"(?<=://)[^/\s]*@", "", without_query)

@@ -19,7 +19,7 @@ from onnx_trtcal.data.loader_script import is_loader, load_data
 from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.paths import open_paths, paths_of
-from onnx_trtcal.data.remote import is_url
+from onnx_trtcal.data.remote import is_url, shown_path
 from onnx_trtcal.data.samples import OpenedItem, Sample, count_samples, sample_tasks
 from onnx_trtcal.data.shard import Sharded, Shards, data_digest
 from onnx_trtcal.data.transform import Transformed
@@ -210,7 +210,7 @@ def open_source(
         if transform and not image_inputs:
             raise OptionError(
                 "a transform was given for files that are not images, and arrays are fed as they are",
-                where=", ".join(paths[:3]),
+                where=", ".join(map(shown_path, paths[:3])),
                 fix="give the arrays as Python data, and the transform receives each",
             )
 

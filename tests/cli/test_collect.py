@@ -70,6 +70,16 @@ def test_no_shard_is_written_over_another(job: Path, capsys: Capture) -> None:
         assert f"holds shard 1/2, and would be overwritten by shard {other}" in capsys.readouterr().err
     assert main([*shard, "1/2"]) == 0  # a task that is run again
     assert (job / "one.stats").read_bytes() == content
+    for parts, output in ((["1", "3"], "some.stats"), (["1", "2", "3"], "all.stats")):
+        for part in parts:
+            assert main([*shard[:-3], "-o", f"{part}.stats", "--shard", f"{part}/3"]) == 0
+        assert main(["merge", "--partial", *(f"{part}.stats" for part in parts), "-o", output, "-q"]) == 0
+        merged = (job / output).read_bytes()
+        assert main([*shard[:-3], "-o", output, "--shard", "1/3"]) == 1
+        assert "would be overwritten by shard 1/3" in capsys.readouterr().err
+        assert (job / output).read_bytes() == merged
+    assert main([*shard[:-3], "-o", "all.stats", "--shard", "1/1"]) == 0
+    assert (job / "all.stats").read_bytes() == merged
     with locked(["one.stats"]):
         assert main([*shard, "1/2"]) == 1
     assert "being written by another run" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-from helpers.small import CPU, RecordingListener, network
+from helpers.small import CPU, RecordingListener, network, samples, write_folder
 
 from onnx_trtcal import ClusterOptions, calibrate_on_cluster, collect_on_cluster
 from onnx_trtcal.cli import main
@@ -21,7 +22,7 @@ from onnx_trtcal.cluster.delivery import pack_model, remove_model, unpack_model
 from onnx_trtcal.cluster.meter import Meter
 from onnx_trtcal.cluster.node import Node, check_alike, this_node
 from onnx_trtcal.cluster.session import room_for
-from onnx_trtcal.cluster.tasks import Failure, Job, look_around
+from onnx_trtcal.cluster.tasks import Failure, Job, look_around, run_shard
 from onnx_trtcal.cluster.tree import MergeTree
 from onnx_trtcal.errors import (
     CalibrationError,
@@ -32,6 +33,7 @@ from onnx_trtcal.errors import (
     ProviderError,
 )
 from onnx_trtcal.graph.model.load import load
+from onnx_trtcal.stats.store import loads
 
 
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 40, 256, 257, 1000])
@@ -83,18 +85,29 @@ class TestDelivery:
         path = folder / "m.onnx"
         onnx.save(network(), path, save_as_external_data=True, location="m.data", size_threshold=8)
         parcel = pack_model(path)
-        assert parcel.files.keys() == {"m.onnx", "m.data"} and parcel.sha256 == load(path).sha256
+        assert parcel.files.keys() == {"m.onnx", "m.data"}
+        whole = load(path).sha256
         path.unlink()
         there = unpack_model(pickle.loads(pickle.dumps(parcel)))
-        assert load(there).sha256 == parcel.sha256
+        assert load(there).sha256 == whole
         before = os.stat(there).st_mtime_ns
         assert unpack_model(parcel) == there and os.stat(there).st_mtime_ns == before
-        remove_model(parcel.sha256)
+        remove_model(parcel.key)
         assert list((folder / "machine").iterdir()) == []
 
     def test_a_model_in_memory(self) -> None:
         parcel = pack_model(network())
-        assert load(unpack_model(parcel)).sha256 == load(network()).sha256 == parcel.sha256
+        assert load(unpack_model(parcel)).sha256 == load(network()).sha256
+
+    def test_runs_of_one_model_leave_each_other_alone(self, folder: Path) -> None:
+        for name in ("a.onnx", "b.onnx"):
+            onnx.save(network(), folder / name)
+        one, other = pack_model(folder / "a.onnx"), pack_model(folder / "b.onnx")
+        assert (unpack_model(one).name, unpack_model(other).name) == ("a.onnx", "b.onnx")
+        remove_model(one.key)
+        assert load(unpack_model(other)).sha256 == load(network()).sha256
+        remove_model(other.key)
+        assert list((folder / "machine").iterdir()) == []
 
     def test_what_is_no_model_file(self) -> None:
         with pytest.raises(ModelError, match="is sent a model file or a ModelProto"):
@@ -195,10 +208,42 @@ def test_an_error_travels_whole() -> None:
 def test_whether_a_machine_sees_the_data(tmp_path: Path) -> None:
     (tmp_path / "l.py").write_text("")
     there = (str(tmp_path), str(tmp_path / "*.png"), f"{tmp_path}/l.py:load", f"{tmp_path}/l.py", "s3://b/x")
-    assert look_around(Job(there, CPU, 2)).failure is None
+    assert look_around(Job(there, CPU, 2, str(tmp_path))).failure is None
     for gone in (tmp_path / "x", f"{tmp_path}/no.py:load"):
-        failure = look_around(Job((*there, str(gone)), CPU, 2)).failure
+        failure = look_around(Job((*there, str(gone)), CPU, 2, str(tmp_path))).failure
         assert failure and failure.where == str(gone) and "not there on every machine" in failure.what
+
+
+class NoBoard:
+    """A board that nobody reads."""
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=lambda *_, **__: None)
+
+
+def test_a_task_works_in_the_folder_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "data", samples(3))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.txt").write_text("data/s2.npy\ndata/s0.npy\n")
+    (tmp_path / "load.py").write_text(
+        "import numpy as np\n\ndef load_data():\n    return [np.load(f'data/s{i}.npy') for i in (2, 0)]\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name in ("lists/list.txt", "load.py"):
+        job = Job((str(tmp_path / name),), CPU, 1, str(tmp_path))
+        outcome, statistics = run_shard(job, pack_model(network()), 1, NoBoard())
+        assert outcome.failure is None and len(loads(statistics).samples) == 2
+        assert Path.cwd() == tmp_path / "elsewhere"
+        # A machine that lacks the folder runs what does not need it.
+        outcome, _ = run_shard(
+            replace(job, folder=str(tmp_path / "gone")), pack_model(network()), 1, NoBoard()
+        )
+        assert outcome.failure is not None
+    outcome, _ = run_shard(
+        Job((str(tmp_path / "data"),), CPU, 1, str(tmp_path / "gone")), pack_model(network()), 1, NoBoard()
+    )
+    assert outcome.failure is None
 
 
 class TestRefusals:
@@ -231,6 +276,20 @@ class TestRefusals:
             assert "--shards goes with --ray" in capsys.readouterr().err
         assert main(["collect", "m.onnx", "data", "--ray", "auto", "--shard", "1/3"]) == 1
         assert "give one of the two" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("form", ["{}", "ray://{}", "auto"])
+    def test_an_address_where_nothing_listens(self, form: str, tmp_path: Path, monkeypatch) -> None:
+        with socket.socket() as taken:  # bound, so that nobody else listens there
+            taken.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            stand_in = SimpleNamespace(is_initialized=lambda: False)
+            monkeypatch.setitem(__import__("sys").modules, "ray", stand_in)
+            with pytest.raises(
+                CalibrationError, match=r"the Ray cluster cannot be reached: .*refused"
+            ) as error:
+                collect_on_cluster(network(), str(tmp_path), CPU, ClusterOptions(form.format(address)))
+        assert error.value.where == form.format(address)
 
     def test_without_ray(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setitem(__import__("sys").modules, "ray", None)

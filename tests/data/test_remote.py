@@ -16,7 +16,7 @@ import pytest
 from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import collect
-from onnx_trtcal.data.remote import RemotePath, is_url
+from onnx_trtcal.data.remote import RemotePath, is_url, shown_path
 from onnx_trtcal.data.shard import Shard, Sharded
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError
@@ -65,6 +65,21 @@ def fill(folder: Path) -> Path:
         (folder / hidden).parent.mkdir(exist_ok=True)
         (folder / hidden).write_bytes(b"no array")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://user:pass@word@bucket/x", "s3://bucket/x"),
+        ("https://user:word@host:80/a@b.npy?SECRET", "https://host:80/a@b.npy"),
+        ("simplecache::https://token@host/a?sig=SECRET", "simplecache::https://host/a"),
+        ("s3://bucket/s?.npy", "s3://bucket/s?.npy"),
+        ("s3://bucket/a.npy?versionId=SECRET", "s3://bucket/a.npy"),
+        ("folder/what?is=this@place.npy", "folder/what?is=this@place.npy"),
+    ],
+)
+def test_what_is_shown_of_a_url_holds_no_secret(given: str, shown: str) -> None:
+    assert shown_path(given) == shown
 
 
 def test_a_directory_is_as_on_a_disk(tmp_path: Path) -> None:
@@ -173,7 +188,7 @@ def test_what_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(
         type(system), "cat_file", lambda self, key, **pieces: real(key, **pieces) if pieces else 1 / 0
     )
-    with pytest.raises(DataError, match="cannot be read: division by zero") as error:
+    with pytest.raises(DataError, match="cannot be reached: division by zero") as error:
         given(url)
     assert error.value.where == "memory://flaky/a.npy"
 
@@ -254,12 +269,16 @@ class _Server(SimpleHTTPRequestHandler):
     """Serves a folder, and links from every listing to what was not named."""
 
     asked: list[str]
+    status = 0  # what every request is refused with
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.status:
+            self.send_error(self.status)
+            return
         super().do_GET()
 
     def list_directory(self, path: str) -> None:  # type: ignore[override]
@@ -309,6 +328,14 @@ def test_a_web_server_and_nothing_it_links_to(tmp_path: Path) -> None:
             with pytest.raises(DataError, match="no such file") as error:
                 given(f"{url}/gone.npy?token=secret")
             assert error.value.where == f"{url}/gone.npy"
+            with pytest.raises(DataError, match="directory has a query") as error:
+                given(f"{url}?token=secret")
+            assert error.value.where == url
+            for status, said in ((403, "access was refused"), (500, "this cannot be reached")):
+                handler.status = status
+                with pytest.raises(DataError, match=said) as error:
+                    given(f"{url.replace('//', '//me:secret@')}/s2.npy?token=secret")
+                assert error.value.where == f"{url}/s2.npy" and "secret" not in str(error.value)
         finally:
             server.shutdown()
             thread.join()

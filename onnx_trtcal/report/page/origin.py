@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal import __version__
+from onnx_trtcal.data.remote import shown_path
 from onnx_trtcal.report.summary import covered_line
 from onnx_trtcal.support.wording import many
 
@@ -45,5 +46,5 @@ def origin_of(material: Material) -> tuple[tuple[str, str], ...]:
         ]
     found += [("statistics", paths.stats)] if paths.stats else []
     found += [("run before", paths.earlier)] if paths.earlier else []
-    found += [("data", ", ".join(paths.data))] if paths.data else []
+    found += [("data", ", ".join(map(shown_path, paths.data)))] if paths.data else []
     return (*found, ("made by", f"onnx_trtcal {__version__}"))

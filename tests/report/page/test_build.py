@@ -86,6 +86,12 @@ def test_every_observed_tensor_has_its_scale_and_all_thresholds(
     }
 
 
+def test_secrets_in_the_url_of_data_are_not_on_the_page(material: Material) -> None:
+    paths = Paths("m.onnx", data=("s3://user:SECRET@bucket/x", "https://host/y.npy?token=SECRET"))
+    page = build_page(replace(material, paths=paths))
+    assert "SECRET" not in repr(page) and "s3://bucket/x" in repr(page)
+
+
 def test_layers_have_their_precision_and_weights(material: Material) -> None:
     page = build_page(replace(material, qdq=QdqOptions(exclude=("Gemm",))))
     layers = {each.name: each for each in page.tensors if each.precision}
