@@ -1,6 +1,6 @@
 """Runs and counts several batches at a time, with the outcome of one after the other.
 
-RunSetup take batches in the order of the data. A batch is counted only once all before it have run: where one fails,
+Workers take batches in the order of the data. A batch is counted only once all before it have run: where one fails,
 nothing that comes after it is counted, and what is counted are the first samples of the data. Batches are finished in
 their order, in the thread that called.
 """

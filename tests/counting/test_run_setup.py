@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import toys
 from helpers.small import CPU, RecordingListener, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,19 @@ class TestChoice:
         assert chosen(1 * MB, options=replace(two, range="tensorrt")).workers == 1
         assert chosen(1 * MB, options=replace(two, ort_custom_ops=("lib.so",))).workers == 1
         assert chosen(1 * MB, memory="cuda") == RunSetup(1, 2)
+
+    def test_random_ops_give_the_same_numbers_whatever_the_threads(self) -> None:
+        nodes = [
+            toys.node("RandomNormalLike", "x", "noise", seed=3.0),
+            toys.node("Add", "x noise", "y"),
+        ]
+        model = toys.model(nodes, {"x": ["n", 2, 3, 3]}, ["y"])
+        data = np.stack(samples(24, size=3))
+        one, two, four = (
+            calibrate(model, data, replace(CPU, threads=threads, batch_size=4)).collection
+            for threads in (1, 2, 4)
+        )
+        assert one == two == four
 
     def test_all_cores_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(run_setup, "cores", lambda: 5)
