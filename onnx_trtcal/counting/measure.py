@@ -185,7 +185,9 @@ class _SecondCount:
         """Nothing has to wait for any batch."""
         return False
 
-    def count(self, _: Batch, arrays: Mapping[str, Activation]) -> None:
+    def count(
+        self, _: Batch, arrays: Mapping[str, Activation], __: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
         """Counts a batch."""
         # Without a device to count on, all of them are in the host's memory.
         values = cast("Mapping[str, np.ndarray]", arrays)

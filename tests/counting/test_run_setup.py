@@ -165,3 +165,24 @@ def test_until_stable_stops_at_the_same_sample() -> None:
     data = [np.full((2, 4, 4), 1 + number % 3, np.float32) for number in range(300)]
     options = replace(CPU, until_stable=0.9)
     assert counted(data, replace(options, threads=4)) == counted(data, options)
+
+
+@pytest.mark.parametrize("batch", ["n", 4])
+def test_the_sample_that_gave_a_nan_depends_neither_on_the_workers_nor_on_the_batches(
+    batch: str | int,
+) -> None:
+    # The first axis of "time" has a length that many batches divide.
+    nodes = [
+        toys.node("Transpose", "x", "time", perm=[2, 0, 1, 3]),
+        toys.node("Relu", "time", "relu"),
+        toys.node("Transpose", "relu", "y", perm=[1, 0, 2, 3]),
+    ]
+    model = toys.model(nodes, {"x": [batch, 2, 4, 4]}, ["y"])
+    data = np.stack(samples(24))
+    data[10, :, 2] = np.nan
+    data[19, :, 1] = np.inf
+    options = replace(CPU, observe="all", allow_nonfinite=True)
+    for threads, size in ((1, 8), (2, 8), (4, 8), (1, 1), (3, 5), (1, 4)):
+        found = calibrate(model, data, replace(options, threads=threads, batch_size=size)).collection
+        assert set(found.first_nonfinite.values()) == {"data[10]"}
+        assert "relu" in found.first_nonfinite
