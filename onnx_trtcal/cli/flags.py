@@ -266,7 +266,7 @@ def _from_toml(path: str) -> dict[str, Any]:
         raise OptionError(
             f"cannot read the options file: {_why_unread(error)}",
             where=path,
-            fix="write it in TOML, as the section on options files in the README shows",
+            fix="write it in TOML, one flag a line under its name, such as max_samples = 500",
         ) from error
     tables = {"preprocess": read.pop("preprocess", {}), "qdq": read.pop("qdq", {})}
     for name, table in tables.items():

@@ -60,8 +60,9 @@ def noted_signals() -> Iterator[NotedSignals]:
     hook = sys.unraisablehook
 
     def unraisable(problem: sys.UnraisableHookArgs) -> None:
-        # An interrupt that nobody up there can be told of is noted already.
-        if not (noted.number and issubclass(problem.exc_type, KeyboardInterrupt | SystemExit)):
+        # An interrupt that nobody up there can be told of is noted already, and an object that it left half made may
+        # fail as it goes.
+        if not noted.number:
             hook(problem)
 
     sys.unraisablehook = unraisable

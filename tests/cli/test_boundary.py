@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -166,6 +167,33 @@ def test_a_termination_that_comes_back_as_another_exit() -> None:
     with pytest.raises(SystemExit) as leaving:
         run_guarded(work, [])
     assert leaving.value.code == 128 + signal.SIGTERM
+
+
+class HalfMade:
+    """What an interrupt can leave of an object: its end misses what its start did not come to."""
+
+    def __del__(self) -> None:
+        raise AttributeError("'HalfMade' object has no attribute '_handle'")
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_an_interrupt_left_half_made_is_not_told(
+    interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda problem: told.append(problem.exc_type))
+
+    def work() -> int:
+        try:
+            if interrupted:
+                signal.raise_signal(signal.SIGTERM)
+        finally:
+            HalfMade()
+        return 0
+
+    with contextlib.suppress(SystemExit):
+        run_guarded(work, [])
+    assert told == ([] if interrupted else [AttributeError])
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:

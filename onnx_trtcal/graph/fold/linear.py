@@ -70,9 +70,18 @@ def linear_of(node: gs.Node, constants: Constants) -> Linear | str | None:
         return f"the {node.op} before it is of an opset below 7"
     _, channels = op.channels(node.attrs, slot, weight.shape)
     (axis,) = op.output_axes(slot, weight.ndim)
+    if bias is not None and not _fits(bias, channels, axis):
+        return f"the bias of the {node.op} before it does not fit its channels"
     shape = node.outputs[0].shape
     rank = op.output_rank(weight.ndim, None if shape is None else len(shape))
     return Linear(node, op, slot, weight, bias, channels, axis, rank)
+
+
+def _fits(bias: np.ndarray, channels: int, axis: int) -> bool:
+    """Whether a bias can be added to so many channels along an axis, counted from the end."""
+    if axis != -1:
+        return bias.shape == (channels,)
+    return bias.ndim == 0 or bias.shape[-1] in (1, channels)
 
 
 def _weight(node: gs.Node, constants: Constants) -> tuple[int, np.ndarray] | str:

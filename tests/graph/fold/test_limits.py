@@ -116,6 +116,13 @@ def test_weights_that_are_not_constant_stay():
     assert "not a constant" in left(proto, {"v": data(3, 2, 3, 3)})
 
 
+@pytest.mark.parametrize("shape", [(2,), (6,), (1, 3), ()])
+def test_a_bias_of_another_size_than_the_channels_stays(shape):
+    nodes = [toys.node("Conv", "x w b", "c"), batchnorm("c", "y")]
+    report, _ = folded(model(nodes, b=data(*shape)))
+    assert "bias of the Conv before it does not fit its channels" in report.left[0][1]
+
+
 def constant(name: str, values: np.ndarray) -> onnx.NodeProto:
     return toys.node("Constant", "", name, value=numpy_helper.from_array(values))
 
