@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.run.session import Session
     from onnx_trtcal.support.device_array import Activation
 
-__all__ = ["Counting", "collect", "note_shapes", "run_batch"]
+__all__ = ["Counting", "collect", "note_shapes", "run_alone", "run_batch"]
 
 
 class Counting(Protocol):
@@ -30,13 +31,16 @@ class Counting(Protocol):
             StatisticsError: when one of its samples is counted already.
         """
 
-    def count(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+    def count(
+        self, batch: Batch, arrays: Mapping[str, Activation], alone: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
         """Counts a batch.
 
         Args:
             batch: that one.
             arrays: the values of its real samples, per observed tensor; valid until this returns, for they are ONNX
                 Runtime's own memory.
+            alone: runs the sample at a position of the batch by itself; raises ModelError.
         """
 
     def finish(self, batch: Batch) -> bool:
@@ -66,7 +70,7 @@ def collect(
     for batch in batches:
         note_shapes(seen_shapes, batch)
         # Held in no name: otherwise this batch's activations would stay until the next one's are all there.
-        counting.count(batch, run_batch(session, batch, device))
+        counting.count(batch, run_batch(session, batch, device), partial(run_alone, session, batch, device))
         if not counting.finish(batch):
             break
 
@@ -83,6 +87,15 @@ def run_batch(session: Session, batch: Batch, device: str | None = None) -> Mapp
     Raises:
         ModelError: when ONNX Runtime fails on the batch.
     """
+    return {name: _real_rows(array, batch) for name, array in _run(session, batch, device).items()}
+
+
+def run_alone(session: Session, batch: Batch, device: str | None, place: int) -> Mapping[str, Activation]:
+    """The activations of one of a batch's samples, in every row of a fixed batch; see `run_batch`."""
+    return _run(session, batch.alone(place), device)
+
+
+def _run(session: Session, batch: Batch, device: str | None) -> Mapping[str, Activation]:
     try:
         arrays = session.run_to_count(batch.feeds, batch.names[0], device)
     except ModelError as error:
@@ -91,7 +104,7 @@ def run_batch(session: Session, batch: Batch, device: str | None = None) -> Mapp
             raise
         fix = f"{error.fix}; or items lie along other axes than {asked} says: without it, a trial finds that out"
         raise ModelError(error.what, where=f"{error.where}, as {asked} says", fix=fix) from error
-    return {name: _real_rows(array, batch) for name, array in zip(session.outputs, arrays, strict=True)}
+    return dict(zip(session.outputs, arrays, strict=True))
 
 
 def _real_rows(array: Activation, batch: Batch) -> Activation:

@@ -156,9 +156,11 @@ class _Counting:
         )
         return self._pause
 
-    def count(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+    def count(
+        self, batch: Batch, arrays: Mapping[str, Activation], alone: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
         """Counts a batch; see `batch_loop.Counting`."""
-        self._tally.count(batch, arrays)
+        self._tally.count(batch, arrays, alone)
 
     def finish(self, batch: Batch) -> bool:
         """Saves, looks and passes on what a batch gives rise to; see `batch_loop.Counting`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +11,7 @@ from onnx_trtcal.counting.counting_pass import CountingPass
 from onnx_trtcal.counting.described import describe
 from onnx_trtcal.counting.forecast import check_fits
 from onnx_trtcal.counting.observed_runs import ObservedRuns
-from onnx_trtcal.counting.run_setup import choose_run_setup
+from onnx_trtcal.counting.run_setup import choose_run_setup, cores
 from onnx_trtcal.counting.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
@@ -185,7 +184,9 @@ class _SecondCount:
         """Nothing has to wait for any batch."""
         return False
 
-    def count(self, _: Batch, arrays: Mapping[str, Activation]) -> None:
+    def count(
+        self, _: Batch, arrays: Mapping[str, Activation], __: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
         """Counts a batch."""
         # Without a device to count on, all of them are in the host's memory.
         values = cast("Mapping[str, np.ndarray]", arrays)
@@ -198,7 +199,7 @@ class _SecondCount:
 
 
 def _threads(options: Options) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(options.threads or os.cpu_count() or 1)
+    return ThreadPoolExecutor(options.threads or cores())
 
 
 def _belonging(prepared: Prepared, options: Options, source: Source, batch_size: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Runs and counts several batches at a time, with the outcome of one after the other.
 
-RunSetup take batches in the order of the data. A batch is counted only once all before it have run: where one fails,
+Workers take batches in the order of the data. A batch is counted only once all before it have run: where one fails,
 nothing that comes after it is counted, and what is counted are the first samples of the data. Batches are finished in
 their order, in the thread that called.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.counting.batch_loop import note_shapes, run_batch
+from onnx_trtcal.counting.batch_loop import note_shapes, run_alone, run_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,5 +135,5 @@ class _Line:
         finally:
             ran.set_result(counts)
         if counts:
-            self._counting.count(batch, arrays)
+            self._counting.count(batch, arrays, partial(run_alone, self._session, batch, None))
         return counts

@@ -1,6 +1,6 @@
 """How many workers run and count the model at a time, on how many threads, and whether they copy what they give out.
 
-RunSetup of one thread each keep every core busy from end to end: a run on all cores waits for its slowest thread at
+Workers of one thread each keep every core busy from end to end: a run on all cores waits for its slowest thread at
 every op, and leaves the other cores idle where an op is small. What they take is memory, for each has activations of
 its own. So a batch is run in pieces where all of them would take too much. The values of a sample depend neither on
 the samples it is run with nor on the threads: nothing of this shows in a result.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.model.external import tensor_nbytes, tensors_of
+from onnx_trtcal.graph.view import is_random
 
 if TYPE_CHECKING:
     from onnx_trtcal.counting.chunking import Chunking
@@ -76,8 +77,10 @@ def choose_run_setup(
         return RunSetup(threads=options.threads)
     any_order = _copies_cost_more(prepared, chunking, source)
     # TensorRT's rule counts one batch after the other; whether a custom op may run twice at a time, nobody knows.
+    # A generator of random numbers, seeded or not, gives each run what comes next, so the runs need one order.
+    random = any(map(is_random, prepared.observed.nodes))
     workers, rows = 1, None
-    if options.range == "stable" and not options.ort_custom_ops:
+    if options.range == "stable" and not options.ort_custom_ops and not random:
         workers, rows = _workers(chunking, source, options, device)
     if workers == 1:
         return RunSetup(threads=options.threads, any_order=any_order)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
     from onnx_trtcal.data.batching import Batch
@@ -62,21 +62,24 @@ class Tally:
         self._admitted.update(samples)
         self._under_way += batch.count
 
-    def count(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+    def count(
+        self, batch: Batch, arrays: Mapping[str, Activation], alone: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
         """Counts a batch; called by any worker.
 
         Args:
             batch: that one.
             arrays: per observed tensor its values.
+            alone: those of the sample at a position of the batch, run by itself.
         """
         if self._workers == 1:
-            self.collection.add(batch.names, batch.hashes, arrays, self._pool)
+            self.collection.add(batch.names, batch.hashes, arrays, self._pool, alone)
             return
         share = self._idle.get()
         try:
             if share is None:
                 share = self._new_share()
-            share.add(batch.names, batch.hashes, arrays, together=batch.together)
+            share.add(batch.names, batch.hashes, arrays, alone=alone)
         finally:
             self._idle.put(share)
 

@@ -48,7 +48,6 @@ class Batch:
         feeding: how the samples were put together.
         geometry: per sample, what `Sample.geometry` says.
         paths: per sample, its name with the path that the data was given by.
-        together: names of the samples of the batch that this one is a part of; empty where it is none.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -59,7 +58,6 @@ class Batch:
     feeding: Feeding
     geometry: tuple[Mapping[str, Geometry], ...] = ()
     paths: tuple[str, ...] = ()
-    together: tuple[str, ...] = ()
 
     @property
     def padded(self) -> bool:
@@ -77,20 +75,26 @@ class Batch:
             return
         parts = -(-self.count // most)
         for part in range(parts):
-            rows = slice(self.count * part // parts, self.count * (part + 1) // parts)
-            yield replace(
-                self,
-                feeds={
-                    name: _rows(array, self.feeding.axes[name], rows) for name, array in self.feeds.items()
-                },
-                names=self.names[rows],
-                hashes=self.hashes[rows],
-                count=rows.stop - rows.start,
-                rows=rows.stop - rows.start,
-                geometry=self.geometry[rows],
-                paths=self.paths[rows],
-                together=self.names,
-            )
+            yield self._part(slice(self.count * part // parts, self.count * (part + 1) // parts))
+
+    def alone(self, place: int) -> Batch:
+        """One of the samples; it fills a fixed batch up."""
+        return self if self.count == 1 else self._part(slice(place, place + 1), self.feeding.batch)
+
+    def _part(self, samples: slice, filled: int | None = None) -> Batch:
+        """Consecutive samples; the first of them repeated until there are so many rows, where that is said."""
+        count = samples.stop - samples.start
+        rows = range(samples.start, samples.stop) if filled is None else [samples.start] * filled
+        return replace(
+            self,
+            feeds={name: _rows(array, self.feeding.axes[name], rows) for name, array in self.feeds.items()},
+            names=self.names[samples],
+            hashes=self.hashes[samples],
+            count=count,
+            rows=len(rows),
+            geometry=self.geometry[samples],
+            paths=self.paths[samples],
+        )
 
 
 def batches(
@@ -230,9 +234,9 @@ def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:
     return Batch(feeds, names, digests, count, rows, feeding, geometry, paths)
 
 
-def _rows(array: np.ndarray, axis: int | None, rows: slice) -> np.ndarray:
+def _rows(array: np.ndarray, axis: int | None, rows: Sequence[int]) -> np.ndarray:
     """Items of a feed along an axis; the whole feed where it is the same for all."""
-    return array if axis is None else np.ascontiguousarray(array[(slice(None),) * axis + (rows,)])
+    return array if axis is None else np.take(array, rows, axis)
 
 
 def _stacked(arrays: Sequence[np.ndarray], rows: int, axis: int) -> np.ndarray:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from onnx_trtcal.graph.model.external import is_external, location, tensor_nbytes, tensors_of
 from onnx_trtcal.run.blocked_outputs import Origin, expose_blocks
-from onnx_trtcal.support.cleanup import cleaned_up
 from onnx_trtcal.support.ort_message import plain_message
 from onnx_trtcal.support.ort_session import open_session
+from onnx_trtcal.support.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["BlockedSession", "open_blocked"]
 
@@ -48,7 +47,7 @@ class BlockedSession:
 
     session: Any
     origins: tuple[Origin, ...]
-    folder: tempfile.TemporaryDirectory[str]
+    folder: TemporaryFolder
 
 
 def open_blocked(model_bytes: bytes, session_options: Callable[[Path | None], Any]) -> BlockedSession | None:
@@ -67,12 +66,16 @@ def open_blocked(model_bytes: bytes, session_options: Callable[[Path | None], An
         return None
     needed = sum(map(tensor_nbytes, tensors_of(proto))) * _ROOM
     try:
-        if shutil.disk_usage(tempfile.gettempdir()).free < needed:
-            logger.debug("activations are copied: there is no room for the optimised model")
-            return None
-        folder = tempfile.TemporaryDirectory(prefix="onnx_trtcal.", ignore_cleanup_errors=True)
-        with cleaned_up(lambda: _remove_unmapped(folder)):
+        folder = TemporaryFolder()
+        try:
+            if shutil.disk_usage(folder.path).free < needed:
+                logger.debug("activations are copied: there is no room for the optimised model")
+                return None
             return _open(model_bytes, session_options, folder)
+        finally:
+            # At once; what is mapped stays readable, except where a mapped file cannot be removed.
+            if os.name != "nt":
+                folder.remove()
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
         logger.debug("activations are copied: no optimised model: %s", plain_message(str(error)))
         return None
@@ -81,9 +84,9 @@ def open_blocked(model_bytes: bytes, session_options: Callable[[Path | None], An
 def _open(
     model_bytes: bytes,
     session_options: Callable[[Path | None], Any],
-    folder: tempfile.TemporaryDirectory[str],
+    folder: TemporaryFolder,
 ) -> BlockedSession | None:
-    path = Path(folder.name) / _MODEL
+    path = folder.path / _MODEL
     options = session_options(None)
     options.optimized_model_filepath = str(path)
     # Beside the model, because the model's own file holds no more than 2 GiB.
@@ -108,9 +111,3 @@ def _check_whole(model: onnx.ModelProto, folder: Path) -> None:
         place = location(tensor)
         if (folder / place.file).stat().st_size < place.offset + place.length:
             raise OSError(f"the weights of the optimised model are not whole: {tensor.name}")
-
-
-def _remove_unmapped(folder: tempfile.TemporaryDirectory[str]) -> None:
-    """Removes the files now, so that a process that is killed leaves none; what is mapped stays readable."""
-    if os.name != "nt":  # where a mapped file cannot be removed
-        folder.cleanup()

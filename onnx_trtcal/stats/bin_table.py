@@ -159,8 +159,7 @@ class BinTable:
             up = 2.0**64 if width < 2.0**-126 else 1.0
             by = 1 / width / up
         address, size = address_of(bins.cells), bins.cells.size
-        narrow = bins.cells.itemsize == 2
-        self._of_bins[k] = (address, size, narrow, bins.room, _bits(bins.limit), bins.size - 1, up, by)
+        self._of_bins[k] = (address, size, bins.narrow, bins.room, _bits(bins.limit), bins.size - 1, up, by)
 
     def _announce(self, which: np.ndarray, values: Sequence[Values]) -> None:
         """Tells the kernel which arrays to read; they must live until they are counted."""
@@ -197,7 +196,7 @@ class BinTable:
             bins.room = int(row["room"])
             if row["top"] > row["limit"]:
                 bins.reach(float(row["top"].astype(np.uint32).view(np.float32)))
-                if row["end"] > NARROW_BATCH and row["narrow"]:
+                if row["end"] > NARROW_BATCH and bins.narrow:
                     bins.make_room()
             else:
                 bins.make_room()
@@ -208,6 +207,8 @@ class BinTable:
         """A table of so many values each of one tensor, with bins of their own."""
         size = value.values.size if isinstance(value, ChannelBlocks) else value.size
         begins = range(0, size, -(-most // TASK) * TASK)
+        if isinstance(value, np.ndarray):
+            value = flat(value)  # once: that may be a copy
         pieces = BinTable([Bins("stable") for _ in begins])
         for piece, begin in enumerate(begins):
             pieces._bins[piece].widen(self._bins[k].width)  # most likely the range of this batch, too

@@ -52,6 +52,11 @@ class Bins:
         self._beyond: np.ndarray | None = None  # int64[size], what no counter holds any more
 
     @property
+    def narrow(self) -> bool:
+        """Whether counters are uint16."""
+        return self.cells.dtype == _NARROW
+
+    @property
     def range(self) -> float:
         """The upper edge of the last bin."""
         return self.width * self.size
@@ -89,7 +94,7 @@ class Bins:
 
     def make_room(self) -> None:
         """Has counters that may be full hold more."""
-        if self.cells.dtype == _NARROW:
+        if self.narrow:
             self.cells = self.cells.astype(_WIDE)
             self._find_room()
             return

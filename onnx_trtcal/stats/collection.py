@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
-from onnx_trtcal.errors import StatisticsError, listed
+from onnx_trtcal.errors import ModelError, StatisticsError, listed
 from onnx_trtcal.stats.arrays import as_counted
 from onnx_trtcal.stats.histogram import Histogram
 from onnx_trtcal.stats.host import HostCounter
@@ -19,7 +19,7 @@ from onnx_trtcal.support.files import natural_key
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from onnx_trtcal.data.shard import Shards
@@ -45,8 +45,8 @@ class Collection:
         shards: of one shard of the data, which it is.
 
     Attributes:
-        first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where a
-            tensor's first axis is not a multiple of the batch, the first sample of the batch stands for it.
+        first_nonfinite: tensor -> the sample, first in natural order, that gave it a NaN or Inf. Where that cannot
+            be told, see `add`, the first sample of the batch stands for it.
         options: as given, with JSON's lists for tuples.
         shapes: per input, the smallest and largest shapes of a sample; empty while they are not known.
         shards: which shards of a run these are; None when they are all of them, or the run had none.
@@ -123,7 +123,7 @@ class Collection:
         hashes: Sequence[str],
         arrays: Mapping[str, Activation],
         pool: Executor | None = None,
-        together: Sequence[str] = (),
+        alone: Callable[[int], Mapping[str, Activation]] | None = None,
     ) -> None:
         """Counts one batch.
 
@@ -132,7 +132,9 @@ class Collection:
             hashes: of the samples' content, in the same order.
             arrays: observed tensor -> its values, every tensor of the collection.
             pool: threads to count with; None counts in the calling thread.
-            together: of the samples that this batch is a part of, where it is one.
+            alone: the arrays of the sample at a position, run by itself: that is how the sample that gave a NaN or Inf
+                is found, whatever the batch. Without it, a tensor's rows tell where its first axis is a multiple of
+                the batch.
 
         Raises:
             StatisticsError: when a sample is counted already, or a tensor is missing, unknown or not of
@@ -141,9 +143,12 @@ class Collection:
         samples = list(zip(names, hashes, strict=True))
         self.check_fresh(samples)
         _check_names(arrays, self._histograms, names)
-        for name in self._counter.add(arrays, pool):
-            values = as_counted(self._counter.download(arrays[name]), self.rule)
-            self._note_nonfinite(name, _nonfinite_samples(values, names, together or names))
+        odd = self._counter.add(arrays, pool)
+        if alone is not None and len(names) > 1:
+            self._find_nonfinite(odd, names, alone)
+        else:
+            for name in odd:
+                self._note_nonfinite(name, _nonfinite_samples(self._counted(arrays[name]), names))
         self._note_samples(samples)
 
     def see(self, shapes: Mapping[str, SeenShapes]) -> None:
@@ -185,6 +190,8 @@ class Collection:
         share = Collection(tuple(self._histograms), model=self.model, rule=self.rule, options=self.options)
         for histogram, own in zip(share._histograms.values(), self.histograms.values(), strict=True):
             histogram.reach(own.amax)
+        # What comes after these need not be found.
+        share.first_nonfinite.update(self.first_nonfinite)
         return share
 
     def absorb(self, share: Collection) -> None:
@@ -320,6 +327,35 @@ class Collection:
             fix="collect one of the two again without what the other holds (content counts, not names)",
         )
 
+    def _counted(self, array: Activation) -> np.ndarray:
+        return as_counted(self._counter.download(array), self.rule)
+
+    def _find_nonfinite(
+        self, odd: Sequence[str], names: Sequence[str], alone: Callable[[int], Mapping[str, Activation]]
+    ) -> None:
+        """Notes which sample of a batch, first in natural order, gives tensors a NaN or Inf."""
+        left = list(odd)
+        for place in sorted(range(len(names)), key=lambda place: natural_key(names[place])):
+            sample = names[place]
+            left = [name for name in left if self._would_be_first(name, sample)]
+            if not left:
+                return
+            try:
+                arrays = alone(place)
+            except ModelError:
+                break
+            for name in left:
+                if not np.isfinite(self._counted(arrays[name])).all():
+                    self._note_nonfinite(name, [sample])
+        # Of values that depend on the whole batch, or are finite by a rounding where a sample is alone.
+        for name in left:
+            if self.first_nonfinite.get(name) not in names:
+                self._note_nonfinite(name, names)
+
+    def _would_be_first(self, tensor: str, sample: str) -> bool:
+        known = self.first_nonfinite.get(tensor)
+        return known is None or natural_key(sample) < natural_key(known)
+
     def _note_nonfinite(self, tensor: str, samples: Sequence[str]) -> None:
         known = [self.first_nonfinite[tensor]] if tensor in self.first_nonfinite else []
         self.first_nonfinite[tensor] = min([*known, *samples], key=natural_key)
@@ -336,9 +372,9 @@ def _check_names(given: Mapping[str, Any], wanted: Mapping[str, Any], samples: S
         raise StatisticsError(f"the batch has no values of {quoted(missing)}", where=quoted(samples))
 
 
-def _nonfinite_samples(array: np.ndarray, names: Sequence[str], together: Sequence[str]) -> list[str]:
-    """The samples of a batch whose rows hold a NaN or Inf; all of `together` where rows cannot be told apart."""
+def _nonfinite_samples(array: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The samples of a batch whose rows hold a NaN or Inf; all of them where rows cannot be told apart."""
     if array.ndim == 0 or array.shape[0] % len(names):
-        return list(together)
+        return list(names)
     rows = np.isfinite(array).reshape(len(names), -1).all(axis=1)
     return [name for name, finite in zip(names, rows, strict=True) if not finite]

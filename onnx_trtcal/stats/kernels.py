@@ -176,6 +176,7 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
             if size > left:
                 size = left
             here = row.address + np.uint64(done * itemsize)
+            nan, inf = 0, 0
             ahead = here + np.uint64(size * itemsize)
             kept = size
             if more is not None and row.kind != FLOAT32:
@@ -195,9 +196,6 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
                     most = find_places(floats_at(buffer), kept, row.up, row.by, in_turn, places)
                 else:
                     most = find_more_places(floats_at(buffer), kept, more, row, in_turn, places)
-                if not looking and most <= limit:
-                    row.nan += nan
-                    row.inf += inf
             if most > top:
                 top = most
             if top > limit and not looking:
@@ -214,6 +212,9 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
                     break
             room -= kept
             row.counted += kept
+            # Not before: a block that does not fit is read once more.
+            row.nan += nan
+            row.inf += inf
             for _ in range(MOST_PEAKS):
                 equal, peak = drop_peak(places, kept, in_turn)
                 if equal == 0:

@@ -53,7 +53,7 @@ class Recorded:
         self.finished: list[str] = []
         self._most = most
 
-    def count(self, _: Batch, arrays: Arrays) -> None:
+    def count(self, _: Batch, arrays: Arrays, __: object) -> None:
         assert list(arrays) == ["twice", "mean"] and arrays["mean"].shape == ()
         self.values.append(arrays["twice"].ravel().tolist())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from helpers import toys
 from helpers.small import CPU, RecordingListener, network, samples
 
 from onnx_trtcal import calibrate
+from onnx_trtcal.counting import measure as measure_module
 from onnx_trtcal.counting.measure import Measured, measure, measure_again
 from onnx_trtcal.counting.trial import TRIAL
 from onnx_trtcal.data.sources import open_source
@@ -219,3 +221,13 @@ def test_an_error_of_the_data_or_the_model_passes_through() -> None:
     with pytest.raises(ModelError, match="fails on this batch") as failure:
         measure(prepare(model, CPU), [np.ones(8, np.float32)], CPU, RecordingListener())
     assert "item 0" in failure.value.where and "x [1, 8]" in failure.value.where
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be set aside here")
+def test_no_more_threads_count_than_there_are_cores_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    with measure_module._threads(replace(CPU, threads=None)) as pool:
+        assert pool._max_workers == 3
+    with measure_module._threads(replace(CPU, threads=5)) as pool:
+        assert pool._max_workers == 5

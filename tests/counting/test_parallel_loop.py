@@ -78,7 +78,7 @@ class Recorder:
             raise StatisticsError("counted already")
         return self._pause(each.names[-1])
 
-    def count(self, each: Batch, arrays: Mapping[str, np.ndarray]) -> None:
+    def count(self, each: Batch, arrays: Mapping[str, np.ndarray], _: object) -> None:
         assert (arrays["y"].ravel() == [2.0 * int(name[1:]) for name in each.names]).all()
         self.counted += each.names
 

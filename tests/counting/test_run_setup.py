@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import toys
 from helpers.small import CPU, RecordingListener, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,6 +95,19 @@ class TestChoice:
         assert chosen(1 * MB, options=replace(two, ort_custom_ops=("lib.so",))).workers == 1
         assert chosen(1 * MB, memory="cuda") == RunSetup(1, 2)
 
+    def test_random_ops_give_the_same_numbers_whatever_the_threads(self) -> None:
+        nodes = [
+            toys.node("RandomNormalLike", "x", "noise", seed=3.0),
+            toys.node("Add", "x noise", "y"),
+        ]
+        model = toys.model(nodes, {"x": ["n", 2, 3, 3]}, ["y"])
+        data = np.stack(samples(24, size=3))
+        one, two, four = (
+            calibrate(model, data, replace(CPU, threads=threads, batch_size=4)).collection
+            for threads in (1, 2, 4)
+        )
+        assert one == two == four
+
     def test_all_cores_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(run_setup, "cores", lambda: 5)
         assert chosen(1 * MB, options=replace(CPU, threads=None)).workers == 5
@@ -161,3 +175,24 @@ def test_until_stable_stops_at_the_same_sample() -> None:
     data = [np.full((2, 4, 4), 1 + number % 3, np.float32) for number in range(300)]
     options = replace(CPU, until_stable=0.9)
     assert counted(data, replace(options, threads=4)) == counted(data, options)
+
+
+@pytest.mark.parametrize("batch", ["n", 4])
+def test_the_sample_that_gave_a_nan_depends_neither_on_the_workers_nor_on_the_batches(
+    batch: str | int,
+) -> None:
+    # The first axis of "time" has a length that many batches divide.
+    nodes = [
+        toys.node("Transpose", "x", "time", perm=[2, 0, 1, 3]),
+        toys.node("Relu", "time", "relu"),
+        toys.node("Transpose", "relu", "y", perm=[1, 0, 2, 3]),
+    ]
+    model = toys.model(nodes, {"x": [batch, 2, 4, 4]}, ["y"])
+    data = np.stack(samples(24))
+    data[10, :, 2] = np.nan
+    data[19, :, 1] = np.inf
+    options = replace(CPU, observe="all", allow_nonfinite=True)
+    for threads, size in ((1, 8), (2, 8), (4, 8), (1, 1), (3, 5), (1, 4)):
+        found = calibrate(model, data, replace(options, threads=threads, batch_size=size)).collection
+        assert set(found.first_nonfinite.values()) == {"data[10]"}
+        assert "relu" in found.first_nonfinite

@@ -12,15 +12,17 @@ from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.collection import Collection
 
 
-def batch(*names: str, whole: tuple[str, ...] = ()) -> Batch:
+def batch(*names: str) -> Batch:
     values = np.array([[float(name)] for name in names], np.float32)
-    return Batch(
-        {"x": values}, names, names, len(names), len(names), Feeding({"x": 0}), together=whole or names
-    )
+    return Batch({"x": values}, names, names, len(names), len(names), Feeding({"x": 0}))
 
 
 def values(each: Batch) -> dict[str, np.ndarray]:
     return {"y": each.feeds["x"], "whole": each.feeds["x"].sum()[None]}
+
+
+def count(tally: Tally, each: Batch) -> None:
+    tally.count(each, values(each), lambda place: values(each.alone(place)))
 
 
 def counted(*batches: Batch, workers: int) -> Collection:
@@ -30,9 +32,9 @@ def counted(*batches: Batch, workers: int) -> Collection:
             tally.admit(each)
         if workers == 1:  # which the pool helps
             for each in batches:
-                tally.count(each, values(each))
+                count(tally, each)
         else:
-            list(pool.map(lambda each: tally.count(each, values(each)), batches))
+            list(pool.map(lambda each: count(tally, each), batches))
         for each in batches:
             tally.finish(each)
         assert tally.under_way == 0
@@ -51,7 +53,7 @@ def test_gathering_twice_counts_nothing_twice() -> None:
         tally = Tally(Collection(["y", "whole"], model="m"), 2, pool)
         for each in (batch("1", "2"), batch("3", "700")):
             tally.admit(each)
-            tally.count(each, values(each))
+            count(tally, each)
             tally.finish(each)
             tally.gather()
             tally.gather()
@@ -65,15 +67,15 @@ def test_a_sample_is_refused_when_it_is_counted_or_about_to_be() -> None:
         with pytest.raises(StatisticsError, match="counted twice"):
             tally.admit(batch("3", "2"))
         assert (tally.under_way, tally.apart) == (2, 2)
-        tally.count(batch("1", "2"), values(batch("1", "2")))
+        count(tally, batch("1", "2"))
         tally.finish(batch("1", "2"))
         tally.gather()
         with pytest.raises(StatisticsError, match="counted twice"):
             tally.admit(batch("1"))
 
 
-def test_samples_that_cannot_be_told_apart_are_those_of_the_whole_batch() -> None:
-    whole = ("1", "2", "nan", "4")
-    pieces = batch("1", "2", whole=whole), batch("nan", "4", whole=whole)
-    first = counted(*pieces, workers=2).first_nonfinite
-    assert first == counted(batch(*whole), workers=1).first_nonfinite == {"y": "nan", "whole": "1"}
+def test_the_sample_that_gave_a_nan_is_found_whatever_it_was_run_with() -> None:
+    names = ("7", "1", "2", "nan", "4", "3")
+    whole = counted(batch(*names), workers=1).first_nonfinite
+    pieces = batch(*names[:2]), batch(*names[2:5]), batch(*names[5:])
+    assert whole == counted(*pieces, workers=2).first_nonfinite == {"y": "nan", "whole": "nan"}

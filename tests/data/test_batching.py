@@ -162,7 +162,18 @@ def test_the_pieces_of_a_batch_are_its_samples_in_order(count, most, axis):
     np.testing.assert_array_equal(np.concatenate([piece.feeds["x"] for piece in pieces], axis), array)
     assert all(piece.feeds["x"].flags.c_contiguous for piece in pieces)
     assert all(piece.feeds["shared"].shape == (2,) for piece in pieces)
-    assert len(pieces) == 1 or all(piece.together == names for piece in pieces)
+
+
+@pytest.mark.parametrize("fixed", [None, 5])
+def test_one_sample_of_a_batch_fills_a_fixed_batch_up(fixed):
+    names = ("a", "b", "c")
+    feeding = Feeding({"x": 1, "shared": None}, fixed)
+    array = np.arange(2.0 * (fixed or 3)).reshape(2, -1)
+    batch = Batch({"x": array, "shared": np.ones(2)}, names, names, 3, fixed or 3, feeding)
+    one = batch.alone(1)
+    assert (one.names, one.hashes, one.count, one.rows) == (("b",), ("b",), 1, fixed or 1)
+    assert np.array_equal(one.feeds["x"], np.repeat(array[:, 1:2], fixed or 1, 1))
+    assert one.alone(0) is one
 
 
 @pytest.mark.parametrize("feeding", [Feeding({"x": 0}, 4), Feeding({"x": None}, verbatim="as given")])

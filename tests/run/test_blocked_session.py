@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -17,11 +22,10 @@ from onnx_trtcal.prepared import prepare
 from onnx_trtcal.run import blocked_session
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
+from onnx_trtcal.support import temporary_folder
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnx
 
 CPU = Provider("cpu", "")
@@ -101,6 +105,29 @@ def test_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     blocked.run({"x": np.ones((1, 3, 12, 12), np.float32)}, "s")
     del blocked
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_what_a_killed_process_leaves_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import os, signal\n"
+        "from onnx_trtcal.run import blocked_session\n"
+        "from test_blocked_session import network, sessions\n"
+        "blocked_session.expose_blocks = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sessions(network([16], ['Relu']))\n"
+    )
+    paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": paths}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(tmp_path.glob("onnx_trtcal*"))
+    monkeypatch.setattr(temporary_folder, "_SWEPT", set())
+    sessions(network([16], ["Relu"]))
+    assert not list(tmp_path.glob("onnx_trtcal*"))
 
 
 @pytest.mark.parametrize("fault", ["room", "cut short", "no folder", "not optimised"])

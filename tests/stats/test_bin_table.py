@@ -124,6 +124,19 @@ def test_counters_that_fill_up_are_made_to_hold_more(dtype: type) -> None:
     assert histogram.zeros == 4 * int((values == 0).sum())
 
 
+def test_nan_and_inf_are_counted_once_where_counters_fill_up_beside_them() -> None:
+    values = np.repeat(np.array([0.5, 0.25, 0.75], np.float32), 20_000)
+    random = np.random.default_rng(1)
+    values[random.choice(values.size, 900, replace=False)] = np.nan
+    values[random.choice(values.size, 900, replace=False)] = -np.inf
+    nan, inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    histogram = Histogram()
+    for times in range(1, 8):
+        histogram.add(values)
+        assert (histogram.nan, histogram.inf) == (nan * times, inf * times)
+        assert histogram.total == (values.size - nan - inf) * times
+
+
 @pytest.mark.parametrize("values", [[3.0], [1.0, 2.0], [1.0, 1.0, 0.0], [5.0, 5.0, 1.0, 2.0, 3.0]])
 @pytest.mark.parametrize("size", [5, 1024, 3000, 70_000])
 def test_values_that_repeat(values: list[float], size: int) -> None:
