@@ -26,6 +26,8 @@ __all__ = ["RunSetup", "choose_run_setup", "cores"]
 
 # Bytes of activations that all workers may have together, however little a batch takes.
 _LITTLE = 256 << 20
+# Of a tensor's bins, until it has many values.
+_BYTES_OF_BINS = 64 << 10
 # With fewer runs than this for each worker, some of them would be idle for long at the end.
 _LEAST_RUNS = 2
 # Loading ONNX Runtime's optimised model takes as long as copying so many bytes of activations for every node, and
@@ -97,6 +99,8 @@ def _workers(
     """How many workers, and how many samples each runs at a time; None for a batch that cannot be split."""
     batch, alive = chunking.batch_size, _samples_alive(chunking, device)
     most = options.threads or cores()
+    if max(map(len, chunking.passes)) * _BYTES_OF_BINS > _LITTLE:
+        return 1, None  # bins of its own would take a worker more than all activations may
     if source.feeding.verbatim or source.feeding.batch is not None:
         if source.count is not None:
             most = min(most, -(-source.count // batch) // _LEAST_RUNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.seen_shapes import SeenShapes, per_sample
@@ -34,6 +35,8 @@ class Tally:
         self.collection = collection
         self._workers = workers
         self._pool = pool
+        self._lock = threading.Lock()
+        self._shares: list[Collection] = []  # each made when a worker first counts into it
         self._share_out()
         self._admitted: set[tuple[str, str]] = set()
         self._under_way = 0
@@ -69,11 +72,13 @@ class Tally:
             arrays: per observed tensor its values.
             alone: those of the sample at a position of the batch, run by itself.
         """
-        if not self._shares:
+        if self._workers == 1:
             self.collection.add(batch.names, batch.hashes, arrays, self._pool, alone)
             return
         share = self._idle.get()
         try:
+            if share is None:
+                share = self._new_share()
             share.add(batch.names, batch.hashes, arrays, alone=alone)
         finally:
             self._idle.put(share)
@@ -92,13 +97,18 @@ class Tally:
 
     def gather(self) -> None:
         """Brings all that is counted into the collection, while no worker counts."""
-        for share in self._shares:
-            self.collection.absorb(share)
+        while self._shares:  # one after the other is freed
+            self.collection.absorb(self._shares.pop())
         self._share_out()
         self._admitted.clear()
 
     def _share_out(self) -> None:
-        self._shares = [self.collection.share() for _ in range(self._workers)] if self._workers > 1 else []
-        self._idle: queue.LifoQueue[Collection] = queue.LifoQueue()
-        for share in self._shares:
-            self._idle.put(share)
+        self._idle: queue.LifoQueue[Collection | None] = queue.LifoQueue()
+        for _ in range(self._workers):
+            self._idle.put(None)
+
+    def _new_share(self) -> Collection:
+        with self._lock:
+            share = self.collection.share()
+            self._shares.append(share)
+        return share

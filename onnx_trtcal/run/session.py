@@ -72,6 +72,8 @@ class Session:
                 optimize=optimize,
             )
             _leave_room(made)
+            if probe.many_convs:
+                made.add_session_config_entry("optimization.disable_specified_optimizers", "NchwcTransformer")
             if float_qdq:
                 made.add_session_config_entry("session.disable_quant_qdq", "1")
                 made.add_session_config_entry("session.disable_double_qdq_remover", "1")
@@ -82,7 +84,7 @@ class Session:
             return made
 
         self._blocked: BlockedSession | None = None
-        if any_order and provider.device is None:
+        if any_order and provider.device is None and not probe.many_convs:
             self._blocked = open_blocked(
                 model_bytes, lambda folder: options(optimize=folder is None, weights_folder=folder)
             )

@@ -230,6 +230,8 @@ def _collection(header: dict[str, Any], counts: memoryview) -> Collection:
         begin += tensor["bytes"]
         if tensor["first_nonfinite"] is not None:
             collection.first_nonfinite[tensor["name"]] = tensor["first_nonfinite"]
+        elif histogram.nan or histogram.inf:
+            raise ValueError(f"tensor {tensor['name']!r} has NaN or Inf of no sample")
     if begin != len(counts):
         raise ValueError(f"{len(counts)} bytes of counts where {begin} are announced")
     return collection

@@ -56,6 +56,16 @@ class TestChoice:
         assert chosen(45 * MB).rows == 4 and chosen(45 * MB).alive(8) == 8
         assert chosen(45 * MB, options=replace(CPU, threads=8)).rows == 1
 
+    def test_bins_of_very_many_tensors_are_not_made_twice(self) -> None:
+        names = tuple(map(str, range(5000)))
+        for count, workers in ((5000, 1), (500, 2)):
+            chunking = Chunking(8, (names[:count],), limit=None, sizes=dict.fromkeys(names[:count], 1024.0))
+            source = SimpleNamespace(count=1000, feeding=Feeding({"x": 0}, None))
+            device = SimpleNamespace(free_memory=lambda: None, memory=None)
+            options = replace(CPU, threads=2)
+            setup = choose_run_setup(prepare(network(), CPU), chunking, source, options, device)  # type: ignore[arg-type]
+            assert setup.workers == workers
+
     def test_more_cores_than_samples_may_be_alive_help_the_workers(self) -> None:
         got = chosen(100 * MB, options=replace(CPU, threads=32))
         assert (got.workers, got.threads, got.rows) == (8, 25, 1)

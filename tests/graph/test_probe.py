@@ -82,6 +82,14 @@ def test_inputs_stay_feedable_though_nothing_observed_needs_them():
     assert run(found, {"x": X[:1], "z": np.zeros(1, np.float32)})["r"].shape == (1, 256)
 
 
+def test_many_convolutions_are_told_whatever_is_observed(monkeypatch):
+    nodes = [toys.node("Conv", f"c{i} w", f"c{i + 1}") for i in range(3)]
+    model = load(toys.model(nodes, {"c0": (1, 2, 4, 4)}, ["c3"], {"w": np.ones((2, 2, 1, 1), np.float32)}))
+    for most, many in ((3, False), (2, True)):
+        monkeypatch.setattr("onnx_trtcal.graph.probe.MANY_CONVS", most)
+        assert [probe(import_graph(model), model, [name]).many_convs for name in ("c1", "c3")] == [many, many]
+
+
 def test_graph_and_model_stay_as_they_were():
     model = model_of()
     graph = import_graph(model)

@@ -124,6 +124,7 @@ def test_foreign_damaged_and_newer_files_are_told_apart() -> None:
         lambda header: header["tensors"].pop(),
         lambda header: header.update(tensors=[]),
         lambda header: header["tensors"][0].update(amax="big"),
+        lambda header: header["tensors"][0].update(first_nonfinite=None),
     ],
 )
 def test_a_sealed_file_that_contradicts_itself_is_refused(change: object) -> None:

@@ -62,6 +62,7 @@ class Rewriter:
         self.names = Names(names_in(graph), first=2)
         self.folded: list[Fold] = []
         self.vanished: dict[str, str] = {}
+        self._stand_for: dict[str, list[str]] = {}  # the other way round
         self.removed: set[int] = set()
         self.replaced: dict[int, list[gs.Node]] = {}
         self.made: set[str] = set()
@@ -133,12 +134,12 @@ class Rewriter:
         return FoldReport(tuple(self.folded), tuple(left), self.vanished)
 
     def _report(self, node: gs.Node, into: gs.Node, output: gs.Tensor, tensors: Sequence[str]) -> None:
-        for name, stands in self.vanished.items():
-            if stands in tensors:
-                self.vanished[name] = output.name
         # A tensor this very rewrite made is none of the original's.
         original = tuple(name for name in tensors if name not in self.made)
-        self.vanished.update(dict.fromkeys(original, output.name))
+        now = [name for tensor in tensors for name in self._stand_for.pop(tensor, ())]
+        now += original
+        self.vanished.update(dict.fromkeys(now, output.name))
+        self._stand_for.setdefault(output.name, []).extend(now)
         self.folded.append(Fold(node.name or output.name, label(into), original, node.op))
 
     def _set_bias(self, node: gs.Node, linear: Linear, bias: np.ndarray) -> None:
