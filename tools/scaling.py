@@ -108,7 +108,7 @@ def made(folder: Path, like: Collection, count: int, samples: int) -> list[Path]
             list(like.histograms), model=like.model, rule=like.rule, options=like.options, shards=shards
         )
         for name, histogram in like.histograms.items():
-            own = copy.copy(histogram)
+            own = copy.deepcopy(histogram)
             # A worker sees thousands of images: their counts have more digits, which take more bytes.
             own.counts = histogram.counts * generator.integers(60, 140, histogram.counts.shape)
             own.total = int(own.counts.sum()) + own.zeros

@@ -17,6 +17,8 @@ import numba
 import numba.extending
 from numba.core.caching import FunctionCache
 
+from onnx_trtcal.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -69,7 +71,16 @@ def part(function: Callable[..., Any]) -> Any:
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
-    """Makes a function of compiled loops from one that emits LLVM code; a decorator."""
+    """Makes a function of compiled loops from one that emits LLVM code; a decorator.
+
+    Raises:
+        OptionError: where the environment keeps numba from compiling: Python cannot run such a function.
+    """
+    if numba.config.DISABLE_JIT:
+        raise OptionError(
+            "NUMBA_DISABLE_JIT is set in the environment, and activations are counted by compiled code only",
+            fix="unset it",
+        )
     return numba.extending.intrinsic(function)
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from onnx_trtcal.errors import OptionError
+from onnx_trtcal.support.jit import intrinsic
+
 SOURCE = """
 from onnx_trtcal.support.jit import compiled
 
@@ -91,3 +94,9 @@ def test_nowhere_to_write_is_no_failure(call, tmp_path: Path) -> None:
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
     (tmp_path / "temporary" / f"onnx_trtcal-{user}").write_text("a file where a folder is wanted")
     assert [call(), call()] == ["inf 0", "inf 0"]
+
+
+def test_where_numba_may_not_compile_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(OptionError, match=r"NUMBA_DISABLE_JIT is set[\s\S]*unset it"):
+        intrinsic(lambda context: context)

@@ -24,8 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 def call(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    # Compiling the kernels again in every new place would take longer than all the rest.
-    environment["NUMBA_DISABLE_JIT"] = "1"
     done = subprocess.run(
         [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
