@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.quantization import Quantization, dequantize, lint, quantize
     from onnx_trtcal.report.page.options import ReportOptions
     from onnx_trtcal.report.page.write import write_report
-    from onnx_trtcal.scale_source import compare, solve
+    from onnx_trtcal.solving import compare, solve
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.merging import merge
     from onnx_trtcal.stats.store import load_statistics, save_statistics
@@ -146,7 +146,7 @@ _HOMES = {
     "check_parser": "audit.parser_coverage",
     "collect": "counting.collect",
     "collect_on_cluster": "cluster.run",
-    "compare": "scale_source",
+    "compare": "solving",
     "compile_model": "trt.compiler.compile_model",
     "dequantize": "quantization",
     "diff_caches": "trt.cache_ops",
@@ -162,7 +162,7 @@ _HOMES = {
     "save_statistics": "stats.store",
     "sensitivity": "evaluation.ranking",
     "set_cache_version": "trt.cache_ops",
-    "solve": "scale_source",
+    "solve": "solving",
     "tune": "tuning.tune",
     "write_cache": "trt.cache",
     "write_report": "report.page.write",

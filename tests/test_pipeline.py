@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers import toys
-from helpers.small import CPU, RecordingListener, network, samples
+from helpers.small import CPU, RecordingListener, network, samples, two_branches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -222,16 +222,7 @@ class TestSolve:
         assert both_files(again) == both_files(straight)
 
     def test_tied_branches_of_a_concat_share_one_histogram(self) -> None:
-        model = toys.model(
-            [
-                toys.node("Relu", "x", "a"),
-                toys.node("Sigmoid", "x", "b"),
-                toys.node("Concat", "a b", "c", axis=1),
-                toys.node("Exp", "c", "y"),
-            ],
-            {"x": ["n", 4]},
-            {"y": ["n", 8]},
-        )
+        model = two_branches()
         data = [array.reshape(-1)[:4] for array in samples(8)]
         tied = calibrate(model, data, replace(CPU, tie_concat=True))
         assert tied.scales["a"].scale == tied.scales["b"].scale == tied.scales["c"].scale

@@ -26,7 +26,7 @@ from onnx_trtcal.data.remote import data_path, is_url, shown_path
 from onnx_trtcal.errors import CalibrationError, DataError, OptionError
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import prepare
-from onnx_trtcal.scale_source import from_statistics
+from onnx_trtcal.solving import from_statistics
 from onnx_trtcal.stats.store import loads
 from onnx_trtcal.support.progress import LoggingListener
 from onnx_trtcal.support.wording import many
@@ -100,7 +100,7 @@ def collect_on_cluster(
 
         >>> from onnx_trtcal import ClusterOptions, collect_on_cluster
         >>> cluster = ClusterOptions("auto", shards=8, retries=1)
-        >>> statistics = collect_on_cluster("model.onnx", "/shared/data", cluster=cluster)  # doctest: +SKIP
+        >>> statistics = collect_on_cluster("model.onnx", "/mnt/images", cluster=cluster)  # doctest: +SKIP
 
     Args:
         model: path of an ONNX file on this machine, or a model in memory; it is sent to the others.

@@ -18,6 +18,7 @@ _LEFT, _RIGHT, _PLOT, _FOOT = 56, 18, 130, 38
 _LEAST = 2  # user units for a channel, or for the channels that share a column
 _WIDEST = 36
 _MOST_NAMED = 8
+_LEAST_POSITIVE = math.ulp(0.0)
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,23 @@ class WeightRanges:
     heading: bool = True
 
 
-def weight_ranges(name: str, weight: np.ndarray, axis: int, *, heading: bool = True) -> WeightRanges:
-    """The ranges of a weight; a channel whose weights are all zero is dead.
+def weight_ranges(
+    name: str, weight: np.ndarray, axis: int, *, alive: float = _LEAST_POSITIVE, heading: bool = True
+) -> WeightRanges:
+    """The ranges of a weight, with the channels that do nothing.
 
     Args:
         name: of the weight.
         weight: of any float type.
         axis: the one that counts output channels.
+        alive: a channel whose weights are all of smaller magnitude is dead; by default, one of zeros only.
         heading: whether name and note are drawn.
     """
     rows = np.moveaxis(np.asarray(weight), axis, 0)
     rows = rows.astype(np.float64).reshape(rows.shape[0], rows.size // max(rows.shape[0], 1))
     if not rows.shape[1]:
         rows = np.zeros((rows.shape[0], 1))
-    dead = tuple(np.flatnonzero(~rows.any(axis=1)).tolist())
+    dead = tuple(np.flatnonzero(np.abs(rows).max(axis=1) < alive).tolist())
     return WeightRanges(name, rows.min(axis=1), rows.max(axis=1), dead, heading)
 
 

@@ -37,21 +37,13 @@ WORDS, PLACES, IN_TURN, END = 0, 4 * BLOCK, 8 * BLOCK + 64, 12 * BLOCK + 64  # b
 @intrinsic
 def as_bits(typing: Any, value: Any) -> Any:
     """The bit pattern of a float32, as uint32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
+    return types.uint32(types.float32), _bitcast
 
 
 @intrinsic
 def as_float(typing: Any, bits: Any) -> Any:
     """The float32 of a bit pattern."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), generate
+    return types.float32(types.uint32), _bitcast
 
 
 @intrinsic
@@ -87,6 +79,10 @@ def words_at(typing: Any, address: Any) -> Any:
 def longs_at(typing: Any, address: Any) -> Any:
     """A pointer to uint64 from an address."""
     return types.CPointer(types.uint64)(types.uint64), _pointer
+
+
+def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.pipeline import calibrate
 from onnx_trtcal.quantization import quantize, requantized, rounded
-from onnx_trtcal.scale_source import solve
+from onnx_trtcal.solving import solve
 from onnx_trtcal.support.wording import duration
 from onnx_trtcal.tuning.clock import StepListener
 from onnx_trtcal.tuning.cost import compiler_missing, cost_of, engine_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from helpers import toys
-from helpers.small import CPU, RecordingListener, network, samples
+from helpers.small import CPU, RecordingListener, network, samples, two_branches
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.counting import measure as measure_module
@@ -173,16 +173,7 @@ class TestMovement:
         assert measured(samples(64)).movement is not None
 
     def test_looks_at_tied_tensors_together(self) -> None:
-        model = toys.model(
-            [
-                toys.node("Relu", "x", "a"),
-                toys.node("Sigmoid", "x", "b"),
-                toys.node("Concat", "a b", "c", axis=1),
-                toys.node("Exp", "c", "y"),
-            ],
-            {"x": ["n", 4]},
-            {"y": ["n", 8]},
-        )
+        model = two_branches()
         # The sigmoid still moves by itself, but its scale is the one it shares.
         data = [np.full(4, -5 if number < 48 else -1, np.float32) for number in range(64)]
         data[0] = np.full(4, 5, np.float32)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["CPU", "RecordingListener", "network", "samples", "write_folder"]
+__all__ = ["CPU", "RecordingListener", "network", "samples", "two_branches", "write_folder"]
 
 CPU = Options(provider="cpu", threads=1)
 
@@ -41,6 +41,20 @@ def network(batch: int | str = "batch", *, size: int = 4) -> onnx.ModelProto:
         {"x": [batch, 2, size, size]},
         {"y": [batch, 3, size - 1, size - 1]},
         {"w": weight, **bn},
+    )
+
+
+def two_branches() -> onnx.ModelProto:
+    """x -> Relu, and x -> Sigmoid, joined by a Concat that an Exp reads."""
+    return toys.model(
+        [
+            toys.node("Relu", "x", "a"),
+            toys.node("Sigmoid", "x", "b"),
+            toys.node("Concat", "a b", "c", axis=1),
+            toys.node("Exp", "c", "y"),
+        ],
+        {"x": ["n", 4]},
+        {"y": ["n", 8]},
     )
 
 

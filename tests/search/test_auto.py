@@ -20,10 +20,10 @@ from onnx_trtcal.pipeline import calibrate, solve
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
-from onnx_trtcal.scale_source import from_statistics
 from onnx_trtcal.search.auto import METHODS_TRIED
 from onnx_trtcal.search.headroom import headroom
 from onnx_trtcal.search.steps import Journal, Steps
+from onnx_trtcal.solving import from_statistics
 from onnx_trtcal.support.progress import LoggingListener
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.figures import WeightRanges
+from onnx_trtcal.figures import WeightRanges, weight_ranges
 from onnx_trtcal.qdq.weight_scales import DEAD
 
 if TYPE_CHECKING:
@@ -38,12 +38,6 @@ def _facts(weight: Weight, network: Network) -> WeightRanges | None:
     values = network.flow.constants.value(node.inputs[weight.read.index])
     if values is None or not values.size:
         return None
-    channels = np.asarray(values, np.float32)
-    channels = np.moveaxis(channels, weight.axis, 0) if weight.axis is not None else channels[None]
-    channels = channels.reshape(channels.shape[0], -1)
-    least, largest = (bound.astype(np.float64) for bound in (channels.min(axis=1), channels.max(axis=1)))
-    magnitudes = np.maximum(np.abs(least), np.abs(largest))
-    if not np.isfinite(magnitudes).all():
-        return None
-    dead = tuple(int(each) for each in np.flatnonzero(magnitudes < DEAD))
-    return WeightRanges(weight.tensor, least, largest, dead)
+    values, axis = (values[None], 0) if weight.axis is None else (values, weight.axis)
+    ranges = weight_ranges(weight.tensor, values, axis, alive=DEAD)
+    return ranges if np.isfinite([ranges.least, ranges.largest]).all() else None
