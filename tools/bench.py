@@ -18,11 +18,12 @@ told not to: that makes small ops faster, and takes processor time, which the co
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 import tempfile
 from pathlib import Path
+
+from onnx_trtcal.support.cores import cores
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         "--batch", type=int, default=8, metavar="N", help="default 8; a fixed batch in the model wins"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="default 3; with --quick 1")
-    parser.add_argument("--threads", type=int, default=_cores(), metavar="N", help="default: all cores")
+    parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="default: all cores")
     parser.add_argument("--modelopt", metavar="PYTHON", help="interpreter that can import modelopt")
     parser.add_argument("--scale", action="store_true", help="measure growth instead")
     parser.add_argument("--kernel", action="store_true", help="measure the counting kernel instead")
@@ -148,10 +149,6 @@ def _versions() -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(found)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _say(text: str) -> None:

@@ -11,13 +11,14 @@ from onnx_trtcal.counting.counting_pass import CountingPass
 from onnx_trtcal.counting.described import describe
 from onnx_trtcal.counting.forecast import check_fits
 from onnx_trtcal.counting.observed_runs import ObservedRuns
-from onnx_trtcal.counting.run_setup import choose_run_setup, cores
+from onnx_trtcal.counting.run_setup import choose_run_setup
 from onnx_trtcal.counting.scale_watch import ScaleWatch
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.counting_device import open_counting_device
 from onnx_trtcal.stats.host import HostDevice
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,12 +8,12 @@ the samples it is run with nor on the threads: nothing of this shows in a result
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.graph.model.external import tensor_nbytes, tensors_of
 from onnx_trtcal.graph.view import is_random
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from onnx_trtcal.counting.chunking import Chunking
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.stats.counter import CountingDevice
 
-__all__ = ["RunSetup", "choose_run_setup", "cores"]
+__all__ = ["RunSetup", "choose_run_setup"]
 
 # Bytes of activations that all workers may have together, however little a batch takes.
 _LITTLE = 256 << 20
@@ -86,11 +86,6 @@ def choose_run_setup(
         return RunSetup(threads=options.threads, any_order=any_order)
     # A worker computes in its own thread; threads that are left over help all of them.
     return RunSetup(workers, (options.threads or cores()) - workers + 1, rows, any_order)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _workers(

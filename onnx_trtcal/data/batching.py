@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 
 from onnx_trtcal.data.prefetch import prefetch
 from onnx_trtcal.errors import ModelError, StatisticsError
+from onnx_trtcal.support.cores import cores
 from onnx_trtcal.support.memory import available_memory, free_swap
 from onnx_trtcal.support.wording import size as size_text
 
@@ -130,7 +130,7 @@ def batches(
         OtherSamplesError: before the first batch, when the data does not begin with the counted samples.
     """
     size = source.feeding.batch_size(batch_size)
-    workers = min(threads or os.cpu_count() or 1, _MOST_THREADS)
+    workers = min(threads or cores(), _MOST_THREADS)
     if source.remote:
         workers = max(workers, _REMOTE_THREADS)
     return _batches(source, size, workers, counted, () if source.feeding.full_only else ends, skipped)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from onnx_trtcal.evaluation.tasks.outcome import outcome_of
 from onnx_trtcal.evaluation.tasks.task import samples_in
 from onnx_trtcal.fidelity.blocks import BlockError, worst
 from onnx_trtcal.fidelity.distance import Distance
+from onnx_trtcal.support.cores import cores
 from onnx_trtcal.support.html import html_table
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Comparison:
         self.read: dict[str, Distance] = {}
         self.same: dict[str, int] = {}
         self.sizes = SizeCheck()
-        self._pool = ThreadPoolExecutor(threads or cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads or cores())
 
     def __enter__(self) -> Self:
         return self

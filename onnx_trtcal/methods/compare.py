@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from onnx_trtcal.figures.columns import columns
 from onnx_trtcal.methods.method import Method, parse_method
 from onnx_trtcal.methods.registry import METHODS
 from onnx_trtcal.methods.score import Score, score
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,7 +122,7 @@ def compare_methods(
             tensor, op_types[tensor], histogram.total, histogram.amax, thresholds, scores, tuple(heights)
         )
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         return list(pool.map(row, histograms))
 
 

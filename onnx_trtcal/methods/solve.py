@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,5 +42,5 @@ def solve_all(
         except StatisticsError as error:
             raise StatisticsError(error.what, where=f"tensor {name!r}", fix=error.fix) from error
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         return dict(zip(counted, pool.map(solve, counted), strict=True))

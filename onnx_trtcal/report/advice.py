@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.methods import LEAST_ERROR, parse_method
 from onnx_trtcal.methods.score import score
+from onnx_trtcal.support.cores import cores
 from onnx_trtcal.support.printable import shell_word
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def overclipped(calibration: Calibration) -> list[Overclipped]:
         times = error / best if best > 0 else float("inf")
         return Overclipped(tensor, calibration.scales[tensor].method, threshold, better, times)
 
-    with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(calibration.options.threads or cores()) as pool:
         found = [each for each in pool.map(compare, calibration.thresholds) if each]
     return sorted(found, key=lambda each: (-each.times, each.tensor))
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import onnx
 
-from onnx_trtcal.graph.model.nodes import bodies
+from onnx_trtcal.graph.model.nodes import graphs_of
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -139,19 +139,11 @@ def _possible_blocks(graph: onnx.GraphProto) -> tuple[int, ...]:
 
 
 def _drop_unread_reorders(graph: onnx.GraphProto) -> None:
-    read = {name for each in _graphs(graph) for node in each.node for name in node.input}
-    read.update(output.name for each in _graphs(graph) for output in each.output)
+    read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
+    read.update(output.name for each in graphs_of(graph) for output in each.output)
     kept = [_copy(node) for node in graph.node if not _is_reorder(node) or node.output[0] in read]
     del graph.node[:]
     graph.node.extend(kept)
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the bodies in it."""
-    yield graph
-    for node in graph.node:
-        for body in bodies(node):
-            yield from _graphs(body)
 
 
 def _copy(message: _Message) -> _Message:

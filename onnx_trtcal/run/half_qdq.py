@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import TensorProto, helper
 
-from onnx_trtcal.graph.model.nodes import bodies
+from onnx_trtcal.graph.model.nodes import bodies, graphs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -56,12 +56,11 @@ class _Fresh:
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    yield from (each.name for each in (*graph.input, *graph.value_info))
-    yield from (each.name for each in graph.initializer)
-    for node in graph.node:
-        yield from (*node.input, *node.output)
-        for inner in bodies(node):
-            yield from _names(inner)
+    for each in graphs_of(graph):
+        yield from (value.name for value in (*each.input, *each.value_info))
+        yield from (tensor.name for tensor in each.initializer)
+        for node in each.node:
+            yield from (*node.input, *node.output)
 
 
 def _rewrite(graph: onnx.GraphProto, outer: ChainMap[str, int], names: _Fresh) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ class Workers:
     """
 
     def __init__(self, count: int | None) -> None:
-        self._pool = ThreadPoolExecutor(count or os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(count or cores())
 
     def map(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """The function of every item, in the order of the items."""

@@ -6,7 +6,6 @@ Importing this module imports numba: import it when counting starts.
 from __future__ import annotations
 
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ from onnx_trtcal.stats.arrays import KINDS, address_of, flat, headers
 from onnx_trtcal.stats.bins import Bins
 from onnx_trtcal.stats.rows import FLOAT32, LARGEST, ROW, UNREAD
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ class BinTable:
             return
         sizes = np.fromiter((each.size for each in values), np.int64, len(values))
         total = int(sizes.sum())
-        helpers = min((os.cpu_count() or 1) - 1, total // TASK)
+        helpers = min(cores() - 1, total // TASK)
         most = max(total // (helpers + 1) // PIECES, TASK) if helpers and not self._tensorrt else total
         # The largest first: the small ones then fill the gaps at the end.
         order = np.argsort(-sizes, kind="stable").tolist()

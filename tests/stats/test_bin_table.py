@@ -41,7 +41,7 @@ def count(batches: list[dict[str, np.ndarray]], rule: str = "stable") -> dict[st
 @pytest.mark.parametrize("rule", ["stable", "tensorrt"])
 def test_threads_count_what_one_thread_counts(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bin_table, "TASK", 1024)
-    monkeypatch.setattr(bin_table.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(bin_table, "cores", lambda: 4)
     arrays = tensors()
     expected = [counted(array, array * 2, rule=rule) for array in arrays]
     alone = {str(k): Histogram(rule) for k in range(len(arrays))}
@@ -163,7 +163,7 @@ def test_padding_is_left_out(
     expected = counted(plain)
     assert count([{"x": blocks}])["x"] == expected
     monkeypatch.setattr(bin_table, "TASK", 1024)
-    monkeypatch.setattr(bin_table.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(bin_table, "cores", lambda: 3)
     histograms = {"x": Histogram(), "y": Histogram()}
     counter = HostCounter(histograms)
     with ThreadPoolExecutor(2) as pool:

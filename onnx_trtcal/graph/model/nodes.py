@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["bodies", "layer_name", "nodes_of"]
+__all__ = ["bodies", "graphs_of", "layer_name", "nodes_of"]
 
 
 def layer_name(node: onnx.NodeProto) -> str:
@@ -23,6 +23,14 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         yield node
         for body in bodies(node):
             yield from nodes_of(body)
+
+
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies in it, at any depth."""
+    yield graph
+    for node in graph.node:
+        for body in bodies(node):
+            yield from graphs_of(body)
 
 
 def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -18,7 +18,7 @@ from onnx import helper
 
 from onnx_trtcal.graph import ops
 from onnx_trtcal.graph.constants import constant_amax
-from onnx_trtcal.graph.model.nodes import bodies, layer_name, nodes_of
+from onnx_trtcal.graph.model.nodes import bodies, graphs_of, layer_name, nodes_of
 from onnx_trtcal.graph.model.order import reads, sorted_nodes
 from onnx_trtcal.graph.plan.owners import Owner
 
@@ -219,9 +219,8 @@ def _read_as_tensors(node: onnx.NodeProto, stored: frozenset[str]) -> Iterator[s
 
 def _tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every name of a tensor in a graph and in the bodies of its nodes."""
-    yield from (value.name for value in (*graph.input, *graph.output))
-    yield from (tensor.name for tensor in graph.initializer)
-    for node in graph.node:
-        yield from node.output
-        for body in bodies(node):
-            yield from _tensor_names(body)
+    for each in graphs_of(graph):
+        yield from (value.name for value in (*each.input, *each.output))
+        yield from (tensor.name for tensor in each.initializer)
+        for node in each.node:
+            yield from node.output

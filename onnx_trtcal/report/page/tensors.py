@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from onnx_trtcal.methods.score import score
 from onnx_trtcal.report.page.facts import Beside, Moved, TensorFacts, Threshold
 from onnx_trtcal.report.page.weights import weights_of
 from onnx_trtcal.scales import QUANTIZED_MAX
+from onnx_trtcal.support.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,7 @@ def _thresholds(calibration: Calibration | None, network: Network) -> dict[str, 
             for (method, threshold), of in zip(values, scores, strict=True)
         )
 
-    with ThreadPoolExecutor(calibration.options.threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(calibration.options.threads or cores()) as pool:
         return dict(zip(network.units, pool.map(solved, network.units), strict=True))
 
 
