@@ -109,7 +109,9 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
             data=tuple(args.data),
             written=sizes(written),
         )
-        material = Material(from_calibration(calibration), paths, made=made, end_result=shown.found)
+        material = Material(
+            from_calibration(calibration), paths, calibration.options, made=made, end_result=shown.found
+        )
         write_page_of(material, args.report, console)
     return 0
 

@@ -62,6 +62,7 @@ def show_end_result(
         return _unchecked("the scales came without data to run", model, console, scales)
 
     from onnx_trtcal.evaluation.end_result import check_end_result
+    from onnx_trtcal.report.command_text import data_flags
     from onnx_trtcal.report.end_result import alarm_lines, end_result_line
 
     try:
@@ -72,7 +73,14 @@ def show_end_result(
         return _unchecked(f"{type(error).__name__}: {error}", model, console, scales)
     console.line()
     cache = scales if "--cache" in scales else ()
-    words = ["onnx-trtcal", "sensitivity", model, *map(shown_path, data), *cache]
+    words = [
+        "onnx-trtcal",
+        "sensitivity",
+        model,
+        *map(shown_path, data),
+        *cache,
+        *data_flags(calibration.options),
+    ]
     of = f"{scales[-1]}: " if scales else ""
     if lines := alarm_lines(found, calibration, shell_command(words)):
         console.alarm([f"{of}{lines[0]}", *lines[1:]])

@@ -140,7 +140,16 @@ def _write_report(
         written=sizes(written),
     )
     compilation = verified.compilation if verified is not None else None
-    material = Material(made.source, paths, qdq_from(args), made, end_result=found, compilation=compilation)
+    calibration = made.source.calibration
+    material = Material(
+        made.source,
+        paths,
+        calibration.options if calibration else None,
+        qdq_from(args),
+        made,
+        end_result=found,
+        compilation=compilation,
+    )
     write_page_of(material, args.report, console)
 
 

@@ -54,7 +54,7 @@ def simulated_material(
         source, precisions = source_of_quantized(args.model, quantized, request.options)
     coverage = check(source.model, args.cache) if args.cache else None
     paths = Paths(args.model, args.stats or "", "", args.cache or "", quantized, tuple(args.data))
-    return Material(source, paths, request.qdq, coverage=coverage, precisions=precisions)
+    return Material(source, paths, request.options, request.qdq, coverage=coverage, precisions=precisions)
 
 
 def write_page_of(material: Material, path: str | Path, console: Console) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.cli.command_text import quantize_text
 from onnx_trtcal.cli.console import Console
 from onnx_trtcal.cli.flags import (
     add_data,
@@ -22,6 +21,7 @@ from onnx_trtcal.cli.listener import ConsoleListener
 from onnx_trtcal.cli.report_flag import add_report, report_files, sizes
 from onnx_trtcal.cli.simulation import add_answers, answers_from
 from onnx_trtcal.options import parse_time
+from onnx_trtcal.report.command_text import quantize_text
 from onnx_trtcal.support.destinations import destinations
 from onnx_trtcal.support.printable import shell_word
 
@@ -154,7 +154,7 @@ def _write_report(args: argparse.Namespace, tuned: Tuning, written: list[Path]) 
     made = tuned.quantization
     qdq, cache = (str(path) for path in written[:1] + [each for each in written if each.suffix == ".cache"])
     paths = Paths(args.model, cache=cache, qdq=qdq, data=tuple(args.data), written=sizes(written))
-    return write_page(Material(made.source, paths, tuned.qdq, made, tuning=tuned), args.report)
+    return write_page(Material(made.source, paths, tuned.options, tuned.qdq, made, tuning=tuned), args.report)
 
 
 def _print(tuned: Tuning, command: str, written: list[Path], output: Path, console: Console) -> None:

@@ -43,6 +43,10 @@ class TestCalibrate:
         assert "--method auto" in second
         assert second.endswith("onnx-trtcal sensitivity m.onnx d.npy --cache c.cache")
 
+    def test_the_command_feeds_the_data_as_it_was_fed(self, capsys: Capture) -> None:
+        assert calibrated(*HARD, "--item-axis", "0") == 0
+        assert capsys.readouterr().err.endswith("sensitivity m.onnx d.npy --cache c.cache --item-axis 0\n")
+
     def test_quiet_does_not_silence_it(self, capsys: Capture) -> None:
         assert calibrated("-q", *HARD) == 0
         said = capsys.readouterr()

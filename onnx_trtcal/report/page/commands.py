@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.remote import shown_path
+from onnx_trtcal.report.command_text import data_flags
 from onnx_trtcal.report.page.facts import Command
 from onnx_trtcal.support.printable import shell_command
 from onnx_trtcal.trt.trtexec import dynamic_shapes, explicit_line, trtexec_line
@@ -28,7 +29,8 @@ class Commands:
         paths = material.paths
         self._model = paths.model
         self._stem = Path(paths.model).stem
-        self._data = list(map(shown_path, paths.data)) or [_DATA]
+        feeding = data_flags(material.options) if material.options else []
+        self._data = [*map(shown_path, paths.data), *feeding] if paths.data else [_DATA]
         self._cache = paths.cache or f"{self._stem}.calibration.cache"
         self._qdq = paths.qdq or f"{self._stem}.int8.onnx"
 

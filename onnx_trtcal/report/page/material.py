@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.audit.coverage import Coverage
     from onnx_trtcal.evaluation.end_result import EndResult
+    from onnx_trtcal.options import Options
     from onnx_trtcal.quantization import Quantization
     from onnx_trtcal.report.page.measured import Measured, Ranked
     from onnx_trtcal.scale_source import ScaleSource
@@ -52,6 +53,7 @@ class Material:
     Attributes:
         source: the scales, the model, and what is behind them.
         paths: files by name.
+        options: how the data of `paths` is fed; None where no data is named.
         qdq: how pairs are placed where nothing is quantized yet.
         made: the Q/DQ model, where one was made of the scales.
         earlier: the scales of the run before.
@@ -67,6 +69,7 @@ class Material:
 
     source: ScaleSource
     paths: Paths
+    options: Options | None = None
     qdq: QdqOptions = field(default_factory=QdqOptions)
     made: Quantization | None = None
     earlier: ScaleSource | None = None

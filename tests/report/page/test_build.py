@@ -11,10 +11,11 @@ import pytest
 from helpers import toys
 from helpers.small import CPU, network, samples
 
-from onnx_trtcal import Cache, EvaluationOptions, QdqOptions, calibrate, evaluate, quantize
+from onnx_trtcal import Cache, EvaluationOptions, Preprocess, QdqOptions, calibrate, evaluate, quantize
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.evaluation.fields import evaluation_fields
 from onnx_trtcal.report.page.build import build_page
+from onnx_trtcal.report.page.commands import Commands
 from onnx_trtcal.report.page.material import Material, Paths
 from onnx_trtcal.report.page.measured import (
     Measured,
@@ -273,3 +274,14 @@ def test_a_page_is_made_of_every_small_model() -> None:
         "int8",
         ["conv", "bn", "pool"],
     )
+
+
+def test_commands_feed_the_data_as_it_was_fed() -> None:
+    options = replace(CPU, item_axis=("x=0",), preprocess=Preprocess(preset="yolo"))
+    source = from_calibration(calibrate(network(), samples(2), CPU))
+    named = Commands(Material(source, Paths("m.onnx", data=("images",)), options))
+    unnamed = Commands(Material(source, Paths("m.onnx"), options))
+    for command in ("evaluate", "sensitivity", "auto", "tune"):
+        assert "m.onnx images --item-axis x=0 --preset yolo " in f"{getattr(named, command)().text} "
+        assert "m.onnx DATA" in getattr(unnamed, command)().text
+        assert "--preset" not in getattr(unnamed, command)().text

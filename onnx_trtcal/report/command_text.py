@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from onnx_trtcal.options import Options, Preprocess
     from onnx_trtcal.qdq.options import QdqOptions
 
-__all__ = ["flags_text", "quantize_text"]
+__all__ = ["data_flags", "flags_text", "quantize_text"]
 
+# Without these, another verb would feed the same files otherwise, or could not run the model at all.
+_FEEDING = ("item_axis", "ort_custom_ops")
 # How a run is watched and how fast it is: nothing that its result depends on.
 _NOT_RESULT = frozenset({"budget", "check_samples", "checkpoint_every", "memory_limit", "threads"})
 
@@ -45,10 +47,21 @@ def quantize_text(model: str, data: Sequence[str], options: Options, qdq: QdqOpt
 def flags_text(options: Options, qdq: QdqOptions) -> list[str]:
     """The flags for what differs from the defaults, as far as a result depends on it."""
     words = [word for item in dataclasses.fields(options) for word in _given(options, item)]
-    words += _preprocess(options.preprocess, "")
+    words += _preprocessing(options)
+    return words + [word for item in dataclasses.fields(qdq) for word in _given(qdq, item)]
+
+
+def data_flags(options: Options) -> list[str]:
+    """The flags with which another verb feeds the same files in the same way."""
+    items = (item for item in dataclasses.fields(options) if item.name in _FEEDING)
+    return [word for item in items for word in _given(options, item)] + _preprocessing(options)
+
+
+def _preprocessing(options: Options) -> list[str]:
+    words = _preprocess(options.preprocess, "")
     for name, each in (options.preprocess.per_input or {}).items():
         words += _preprocess(each, f"{name}=")
-    return words + [word for item in dataclasses.fields(qdq) for word in _given(qdq, item)]
+    return words
 
 
 def _preprocess(preprocess: Preprocess, prefix: str) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 
 from onnx_trtcal import Options, Preprocess, QdqOptions
 from onnx_trtcal.cli import parser_for
-from onnx_trtcal.cli.command_text import flags_text, quantize_text
 from onnx_trtcal.cli.flags import options_from, qdq_from
+from onnx_trtcal.report.command_text import data_flags, flags_text, quantize_text
 
 PER_INPUT = Preprocess(per_input={"ir=x": Preprocess(color="gray", mean=(0.5,))})
 
@@ -42,3 +42,15 @@ def test_flags_are_parsed_to_the_options_they_came_from(options: Options, qdq: Q
 def test_defaults_and_what_no_result_depends_on_need_no_flag() -> None:
     options = Options(threads=2, memory_limit=1 << 30, check_samples=2, budget=10.0)
     assert flags_text(options, QdqOptions()) == []
+
+
+def test_what_feeds_the_data_alike_is_told_and_nothing_else() -> None:
+    images = Preprocess(preset="yolo", per_input={"ir": Preprocess(color="gray")})
+    options = Options(
+        method="mse", max_samples=7, item_axis=("x=1",), ort_custom_ops=("lib.so",), preprocess=images
+    )
+    assert data_flags(options) == [
+        *("--item-axis", "x=1", "--ort-custom-ops", "lib.so"),
+        *("--preset", "yolo", "--color", "ir=gray"),
+    ]
+    assert data_flags(Options(method="mse", batch_size=3)) == []
