@@ -11,6 +11,7 @@ from onnx_trtcal.report.summary import covered_line
 from onnx_trtcal.support.wording import many
 
 if TYPE_CHECKING:
+    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.report.page.material import Material
 
 __all__ = ["origin_of", "subtitle_of"]
@@ -22,11 +23,16 @@ def subtitle_of(material: Material) -> str:
     if calibration is None:
         return f"scales of the cache {Path(paths.cache).name}" if paths.cache else "scales of a cache"
     samples = many(len(calibration.collection.samples), "sample")
-    methods = ", ".join(
-        dict.fromkeys(item.method for item in calibration.scales.values() if item.reason == "measured")
-    )
     where = f"statistics {Path(paths.stats).name}: " if paths.stats else ""
-    return f"{where}{samples}, method {methods}"
+    return f"{where}{samples}, method {', '.join(_methods(calibration))}"
+
+
+def _methods(calibration: Calibration) -> list[str]:
+    """The methods of the tensors; one that chose differently from tensor to tensor goes by its name alone."""
+    chosen: dict[str, set[str]] = {}
+    for name, method in calibration.prepared.methods.items():
+        chosen.setdefault(str(method), set()).add(calibration.scales[name].method)
+    return [labels.pop() if len(labels) == 1 else method for method, labels in chosen.items()]
 
 
 def origin_of(material: Material) -> tuple[tuple[str, str], ...]:

@@ -285,3 +285,18 @@ def test_commands_feed_the_data_as_it_was_fed() -> None:
         assert "m.onnx images --item-axis x=0 --preset yolo " in f"{getattr(named, command)().text} "
         assert "m.onnx DATA" in getattr(unnamed, command)().text
         assert "--preset" not in getattr(unnamed, command)().text
+
+
+def test_the_subtitle_names_a_method_once_whatever_it_chose() -> None:
+    model = network()
+    given = replace(CPU, method_for=("relu=percentile:99",))
+    source = from_calibration(calibrate(model, samples(4), given))
+    said = build_page(Material(source, Paths("m.onnx"))).subtitle
+    assert said.startswith("4 samples, method ") and sorted(said[18:].split(", ")) == [
+        "entropy",
+        "percentile:99.0",
+    ]
+    made = quantize(model, samples(8), replace(CPU, method="auto", steps=6, check_samples=0))
+    labels = {item.method for item in made.source.calibration.scales.values()}
+    assert len(labels) > 1, "the search chose one thing for all tensors: nothing is shown here"
+    assert build_page(Material(made.source, Paths("m.onnx"))).subtitle == "8 samples, method auto"
