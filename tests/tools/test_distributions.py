@@ -54,7 +54,7 @@ def installed(package: Path, folder: Path) -> Path:
     (site,) = folder.glob("lib/python*/site-packages")
     # A plain line only adds a folder: an editable install over there is not followed.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    flags = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "-q")
+    flags = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-compile", "-q")
     call(sys.executable, "-m", "pip", "--python", python, "install", *flags, package, cwd=folder)
     return programs
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -32,19 +31,16 @@ def test_every_example_is_run_and_listed() -> None:
 @pytest.mark.tools
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
-def test_an_example_runs_in_an_empty_folder(name: str, tmp_path: Path) -> None:
+def test_an_example_runs_in_an_empty_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), str(out)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [f"{name}.py", str(out)])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     files, line = EXPECTED[name]
-    assert line in done.stdout
+    assert line in capsys.readouterr().out
     assert files <= {path.name for path in out.iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     for cache in out.glob("*.cache"):
