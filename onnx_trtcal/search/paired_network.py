@@ -124,9 +124,7 @@ class PairedNetwork:
         Raises:
             ModelError: when ONNX Runtime fails.
         """
-        parts = {
-            name: split(array, len(feeds)) for name, array in self.run_together(feeds, scales).items()
-        }
+        parts = {name: split(array, len(feeds)) for name, array in self.run_together(feeds, scales).items()}
         return [{name: part[lane] for name, part in parts.items()} for lane in range(len(feeds))]
 
     def run_together(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,8 +133,8 @@ class LayerSimilarity:
         def measure(chunk: Sequence[int]) -> None:
             places = [runs[k] for k in chunk]
             made = network.run_together([fed[at] for at, _ in places], [scales[place] for _, place in places])
-            got = made[layer.name].reshape(len(places), -1)
-            found[chunk] = _cosines([exact[at] for at, _ in places], got)
+            rows = made[layer.name].reshape(len(places), -1)
+            found[chunk] = [_cosine(exact[at], got) for (at, _), got in zip(places, rows, strict=True)]
 
         self._workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
         return np.asarray(found.reshape(len(some), -1).mean(axis=0))
@@ -180,7 +181,8 @@ class LayerSimilarity:
     ) -> tuple[Callable[[np.ndarray], np.ndarray], bool]:
         """Scales to sums over the samples; and whether it takes little to try them all.
 
-        From float32[tried, channels] to float64[3, tried, channels]. The sums are those of exact times INT8 output, of the squares of the exact one, and of the squares of the other.
+        From float32[tried, channels] to float64[3, tried, channels]. The sums are those of exact times INT8 output,
+        of the squares of the exact one, and of the squares of the other.
         """
         values = self._values.of(step)
         (tensor, *others) = layer.activations
@@ -349,32 +351,30 @@ class _Exact:
         self.power = float(np.einsum("p,p->", wide, wide))
 
 
-def _cosines(exact: Sequence[_Exact], got: np.ndarray) -> np.ndarray:
-    """The cosine of each row with its exact one, where both are finite; 0 where one of them is all zero.
+def _cosine(exact: _Exact, got: np.ndarray) -> float:
+    """The cosine with an exact output, over the places where both are finite; 0 where one of them is all zero.
 
     Sums are made of the small differences, so that single precision tells the cosines apart.
 
     Args:
-        exact: of each row.
-        got: [rows, places].
+        exact: the exact one.
+        got: [places].
     """
-    wanted = np.stack([each.values for each in exact])
-    power = np.array([each.power for each in exact])
+    wanted, power = exact.values, exact.power
     with np.errstate(invalid="ignore", over="ignore"):
         linear, square = _error_sums(wanted, got)
-    if not np.isfinite(linear + square).all():
+    if not math.isfinite(linear + square):
         wanted, got = _finite(wanted, got)
-        power = np.einsum("rp,rp->r", wanted, wanted, dtype=np.float64)
+        power = float(np.einsum("p,p->", wanted, wanted, dtype=np.float64))
         linear, square = _error_sums(wanted, got)
-    lengths = np.sqrt(power * np.maximum(power + 2 * linear + square, 0.0))
-    return np.asarray(np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0))
+    length = math.sqrt(power * max(power + 2 * linear + square, 0.0))
+    return (power + linear) / length if length > 0 else 0.0
 
 
-def _error_sums(wanted: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64[rows] each: the sum of error times what is wanted, and that of the squares of the error."""
+def _error_sums(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """The sum of error times what is wanted, and that of the squares of the error."""
     error = got - wanted
-    linear, square = (np.einsum("rp,rp->r", error, other).astype(np.float64) for other in (wanted, error))
-    return linear, square
+    return float(error @ wanted), float(error @ error)
 
 
 def _channel_rows(exact: np.ndarray, got: np.ndarray, axis: int) -> list[np.ndarray]:
