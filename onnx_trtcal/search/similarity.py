@@ -34,7 +34,7 @@ __all__ = ["LayerSimilarity", "tensors_of"]
 
 _SAME = 1e-7  # cosines of channels that differ by less are equal
 # Multiply-adds of a search over all candidates that are nobody's loss.
-_LITTLE = 1 << 26
+_LITTLE = 1 << 22
 # The same where sums over what the layer reads are multiplied by its weights.
 _LITTLE_SUMS = 1 << 25
 # Values of quantized weights that are multiplied at a time.
@@ -134,7 +134,8 @@ class LayerSimilarity:
             places = [runs[k] for k in chunk]
             made = network.run_together([fed[at] for at, _ in places], [scales[place] for _, place in places])
             rows = made[layer.name].reshape(len(places), -1)
-            found[chunk] = [_cosine(exact[at], got) for (at, _), got in zip(places, rows, strict=True)]
+            with np.errstate(invalid="ignore", over="ignore"):
+                found[chunk] = [_cosine(exact[at], got) for (at, _), got in zip(places, rows, strict=True)]
 
         self._workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
         return np.asarray(found.reshape(len(some), -1).mean(axis=0))
@@ -361,8 +362,7 @@ def _cosine(exact: _Exact, got: np.ndarray) -> float:
         got: [places].
     """
     wanted, power = exact.values, exact.power
-    with np.errstate(invalid="ignore", over="ignore"):
-        linear, square = _error_sums(wanted, got)
+    linear, square = _error_sums(wanted, got)
     if not math.isfinite(linear + square):
         wanted, got = _finite(wanted, got)
         power = float(np.einsum("p,p->", wanted, wanted, dtype=np.float64))
