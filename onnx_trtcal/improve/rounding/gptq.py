@@ -40,10 +40,9 @@ def round_rows(rows: np.ndarray, covariance: np.ndarray, limit: int) -> np.ndarr
     mean = diagonal.mean(axis=-1, keepdims=True)
     # The columns that matter most first: the others are still there to mend them.
     order = np.argsort(-diagonal, axis=-1, kind="stable")
-    group = np.indices(order.shape[:-1], sparse=True)
-    damped = covariance[
-        (*(each[..., None, None] for each in group), order[..., :, None], order[..., None, :])
-    ]
+    groups: tuple[np.ndarray, ...] = np.indices(order.shape[:-1], sparse=True)
+    group = tuple(at[..., None, None] for at in groups)
+    damped = covariance[(*group, order[..., :, None], order[..., None, :])]
     # A group that reads nothing but zeros is left with a unit matrix, which mends nothing.
     at = np.arange(damped.shape[-1])
     damped[..., at, at] += np.where(mean > 0, DAMPING * mean, 1.0)
