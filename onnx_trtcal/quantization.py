@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from onnx_trtcal.qdq.write.quantize_model import Layer, Quantized
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Quantization", "dequantize", "lint", "quantize", "quantize_calibrated", "requantized"]
+__all__ = [
+    "Quantization",
+    "dequantize",
+    "lint",
+    "quantize",
+    "quantize_calibrated",
+    "quantize_equalized",
+    "requantized",
+    "rounded",
+]
 
 # A Q/DQ model has no calibrator of TensorRT's to be faithful to.
 _METHOD_ON_DATA = "auto"
@@ -159,6 +168,18 @@ def quantize_calibrated(
     if qdq.equalize != "off":
         check_equalizable(calibration)
     return _quantized(from_calibration(calibration), qdq)
+
+
+def quantize_equalized(
+    equalization: Equalization, data: Any, options: Options, qdq: QdqOptions, listener: Listener
+) -> Quantization:
+    """What `quantize` makes of a model that was equalized on the same data, by the same options.
+
+    Raises:
+        CalibrationError: one of its family; ModelError when no layer can be quantized.
+    """
+    found = _calibrated(equalization.model, data, options, listener, qdq.weight_bits)
+    return replace(_quantized(found, qdq), equalization=equalization)
 
 
 def requantized(made: Quantization, qdq: QdqOptions) -> Quantization:

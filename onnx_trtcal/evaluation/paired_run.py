@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["PairedBatch", "PairedRun"]
+__all__ = ["FloatRuns", "PairedBatch", "PairedRun"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,36 @@ class PairedBatch:
     first: int
     fp32: Mapping[str, np.ndarray]
     int8: Mapping[str, np.ndarray]
+
+
+class FloatRuns:
+    """What the float model makes of some data, for one quantized model after another that is compared with it.
+
+    Args:
+        most_bytes: how much to remember; what is larger runs anew each time.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._kept: list[tuple[Batch, Mapping[str, np.ndarray]]] | None = None
+
+    def of(
+        self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]]
+    ) -> Iterator[tuple[Batch, Mapping[str, np.ndarray]]]:
+        """Each batch with the float model's tensors: as they are remembered, or else from `fresh`."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept, size = [], 0
+        for batch, fp32 in fresh:
+            size += sum(array.nbytes for array in (*batch.feeds.values(), *fp32.values()))
+            if size <= self._most_bytes:
+                kept.append((batch, fp32))
+            else:
+                kept.clear()
+            yield batch, fp32
+        if size <= self._most_bytes:
+            self._kept = kept
 
 
 class PairedRun:
@@ -108,12 +138,21 @@ class PairedRun:
         trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))
         return settle(source, trial, listener)
 
-    def batches(self, source: Source, batch_size: int) -> Iterator[PairedBatch]:
-        """Runs both models on batch after batch; the arrays are valid until the next batch is asked for."""
+    def batches(
+        self, source: Source, batch_size: int, float_runs: FloatRuns | None = None
+    ) -> Iterator[PairedBatch]:
+        """Runs both models on batch after batch; the arrays are valid until the next batch is asked for.
+
+        Args:
+            source: the data.
+            batch_size: samples per batch.
+            float_runs: remembers what the float model makes of this data; of no other data, and no other model.
+        """
         first = 0
         with closing(batches(source, batch_size)) as stream:
-            for batch in stream:
-                yield PairedBatch(batch, first, _named(self._fp32, batch), _named(self._int8, batch))
+            exact = ((batch, _named(self._fp32, batch)) for batch in stream)
+            for batch, fp32 in exact if float_runs is None else float_runs.of(exact):
+                yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
                 first += batch.count
 
 

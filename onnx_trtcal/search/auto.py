@@ -10,7 +10,8 @@
 4. Tensors of which few values were seen get headroom for larger ones (`headroom`). Samples that were seen cannot
    show what that is worth, so nothing is compared.
 
-So on the samples compared no method alone is better than (3). The error is that of the blocks of the outputs, each
+So on the samples compared no method alone is better than (3), and it is taken only if the best method is no better on
+a few more samples, which nothing was searched on. The error is that of the blocks of the outputs, each
 relative to its own power. Each tensor of (2) is a step and each change of (3) is one; steps that exceed the budget are
 left out.
 
@@ -120,7 +121,8 @@ def _search(setup: Setup) -> tuple[Contender, Contender]:
     order = sorted(lone, key=lambda names: -lone[names].error)
     best = _refine(setup, best, cautious, order)
     clear = setup.referee.error(best) <= _CLEARLY * setup.referee.error(beginning)
-    return best if clear else beginning, beginning
+    taken = clear and setup.referee.confirmed(best, beginning)
+    return best if taken else beginning, beginning
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _lone_thresholds(setup: Setup) -> dict[Group, _Lone]:
     worst_first = sorted(
         setup.groups, key=lambda names: score(setup.histograms[names[0]], start[names].threshold).sqnr
     )
-    reserve = setup.referee.whole_cost(_PROPOSALS)
+    reserve = setup.referee.whole_cost(_PROPOSALS) + setup.referee.confirming_cost
     for names in worst_first:
         if not setup.steps.another(setup.lone_cost(names), reserve):
             break
@@ -201,7 +203,8 @@ def _refine(setup: Setup, best: Contender, together: Assignment, order: Sequence
             proposals = _proposals(setup, best, together, names)
             if not proposals:
                 continue
-            if not setup.steps.another(setup.referee.cost(len(proposals)), reserve=0):
+            reserve = setup.referee.confirming_cost
+            if not setup.steps.another(setup.referee.cost(len(proposals)), reserve):
                 return best
             best = setup.referee.challenge(f"pass {number}, {name}", best, proposals)
         if best is before:

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
 __all__ = [
+    "MOST_FRESH",
     "Work",
     "compared_samples",
     "default_runs",
+    "fresh_samples",
     "lone_samples",
     "most_samples",
     "multiply_adds",
     "multiply_adds_of",
 ]
+
+MOST_FRESH = 16
+"""So many samples at most confirm the result of a search."""
 
 _RUNS_PER_SAMPLE, _FEWEST_COUNTED = 10, 32
 # Samples times multiply-adds.
@@ -47,6 +52,11 @@ def compared_samples(counted: int) -> int:
     The runs that are left show more where they go into the thresholds of single tensors.
     """
     return max(_FEWEST_COMPARED, counted // 2)
+
+
+def fresh_samples(counted: int) -> int:
+    """How many more to keep from the search, which confirm its result: a quarter, but 16 at most."""
+    return min(MOST_FRESH, counted // 4)
 
 
 def most_samples(cost: int | None) -> int:

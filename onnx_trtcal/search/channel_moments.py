@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ChannelMoments", "channel_moments"]
 
 # Rows per column that tell columns apart from noise, and their number at least and at most.
-_PER_COLUMN, _FEWEST_ROWS, _MOST_ROWS = 32, 16384, 65536
+_PER_COLUMN, _FEWEST_ROWS, _MOST_ROWS = 16, 4096, 65536
 # Of rows that are looked at together, in values.
 _VALUES = 1 << 22
 # Of sum(x x').
@@ -62,18 +62,22 @@ class ChannelMoments:
     bias: np.ndarray
     count: int
 
-    def products(self, weight: np.ndarray) -> np.ndarray:
-        """float64[3, channels]: sum(e y), sum(e e) and sum(y y) with these weights.
+    def products(self, weights: np.ndarray) -> np.ndarray:
+        """float64[3, tried, channels]: sum(e y), sum(e e) and sum(y y) with each of some weights.
 
         Args:
-            weight: of the layer's shape, with all that the layer multiplies it by.
+            weights: float64[tried, groups, channels, columns], as `rows.matrix` lays them out, with all that the
+                layer multiplies them by.
         """
-        matrix = self.rows.matrix(weight.astype(np.float64))
-        linear = np.einsum("goc,gc->go", matrix, self.sums).ravel()
-        product = np.einsum("goc,goc->go", matrix, self.cross).ravel() + self.bias * self.exact
-        power = np.einsum("goc,goc->go", matrix @ self.squares, matrix).ravel()
+        tried = len(weights)
+        # One product per group, whatever is tried.
+        by_group = weights.transpose(1, 0, 2, 3).reshape(self.sums.shape[0], -1, self.rows.columns)
+        power = np.einsum("grc,grc->gr", by_group @ self.squares, by_group)
+        power = power.reshape(len(power), tried, -1).transpose(1, 0, 2).reshape(tried, -1)
+        linear = np.einsum("tgoc,gc->tgo", weights, self.sums).reshape(tried, -1)
+        product = np.einsum("tgoc,goc->tgo", weights, self.cross).reshape(tried, -1) + self.bias * self.exact
         power += self.bias * (2 * linear + self.bias * self.count)
-        return np.stack([product, self.exact_power, power])
+        return np.stack([product, np.broadcast_to(self.exact_power, product.shape), power])
 
 
 def channel_moments(

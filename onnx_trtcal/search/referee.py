@@ -44,7 +44,7 @@ class Contender:
 class Referee:
     """Measures assignments, and decides which of two is better.
 
-    Samples are dealt to the two halves in turn, in the order of their content hashes.
+    Samples are dealt to the two halves in turn, in the order of their content hashes; those that are left confirm.
 
     Args:
         network: the whole network, with all its pairs.
@@ -53,6 +53,7 @@ class Referee:
         samples: one feed per sample, by rising hash.
         journal: remembers what was measured.
         steps: counts the runs.
+        compared: so many samples, from the first on, are searched on.
     """
 
     def __init__(
@@ -63,11 +64,15 @@ class Referee:
         samples: Sequence[Feeds],
         journal: Journal,
         steps: Steps,
+        *,
+        compared: int,
     ) -> None:
         self._network, self._meter, self._assignments = network, meter, assignments
         self._samples, self._journal, self._steps = samples, journal, steps
-        self.fit = range(0, len(samples), 2)
-        self.held_back = range(1, len(samples), 2)
+        self._compared = compared
+        self.fit = range(0, compared, 2)
+        self.held_back = range(1, compared, 2)
+        self.fresh = range(compared, len(samples))
         self._signals = [meter.signal(half).sum(0) for half in (self.fit, self.held_back)]
 
     def best_of(self, named: Mapping[str, Assignment]) -> Contender:
@@ -151,7 +156,21 @@ class Referee:
 
     def whole_cost(self, proposals: int) -> float:
         """How many runs it takes to compare so many assignments on all samples."""
-        return float(proposals * len(self._samples))
+        return float(proposals * self._compared)
+
+    def confirmed(self, best: Contender, beginning: Contender) -> bool:
+        """Whether the best is no worse than the beginning on the samples that nothing was searched on."""
+        if not self.fresh:
+            return True
+        signal = self._meter.signal(self.fresh).sum(0)
+        both = [best.assignment, beginning.assignment]
+        found, before = (self._error(each, signal) for each in self._noise("confirmed", both, self.fresh))
+        return found <= before
+
+    @property
+    def confirming_cost(self) -> float:
+        """How many runs `confirmed` takes."""
+        return 2.0 * len(self.fresh)
 
     def error(self, contender: Contender) -> float:
         """The relative error on all samples, the mean over the blocks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.run.provider import choose_provider
-from onnx_trtcal.search.budget import compared_samples, most_samples, multiply_adds
+from onnx_trtcal.search.budget import MOST_FRESH, compared_samples, fresh_samples, most_samples, multiply_adds
 from onnx_trtcal.search.samples import SampleKeeper, read_again
 from onnx_trtcal.search.task import Task, int8_placement
 
@@ -61,7 +61,7 @@ class Search:
         self._placement = int8_placement(prepared)
         self._most = most_samples(multiply_adds(prepared.folded))
         if once:
-            self._keeper = SampleKeeper(self._most)
+            self._keeper = SampleKeeper(self._most + MOST_FRESH)
             self.keep = self._keeper.offer
 
     def solve(self, collection: Collection, source: Source, listener: Listener) -> dict[str, Chosen]:
@@ -80,6 +80,7 @@ class Search:
         options = self._options
         histograms = collection.tied_histograms(self._prepared.ties)
         feeds = self._feeds(collection, source)
+        compared = min(self._most, compared_samples(len(collection.samples)))
         session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
         found: dict[str, Chosen] = {}
         for method, tensors in self._tensors.items():
@@ -89,7 +90,8 @@ class Search:
                 placement=self._placement,
                 histograms=histograms,
                 tensors=tensors,
-                samples=feeds,
+                samples=feeds[:compared],
+                fresh=feeds[compared:],
                 session_options=session_options,
                 listener=listener,
                 weight_bits=self._weight_bits,
@@ -109,6 +111,7 @@ class Search:
     def _feeds(self, collection: Collection, source: Source) -> list[Mapping[str, np.ndarray]]:
         """One feed per sample; samples that were not counted are left out where the data can be read again."""
         hashes = frozenset(digest for _, digest in collection.samples)
+        most = min(self._most, compared_samples(len(hashes))) + fresh_samples(len(hashes))
         if self._keeper is not None:
-            return self._keeper.feeds(hashes)[: compared_samples(len(hashes))]
-        return read_again(source, hashes, min(self._most, compared_samples(len(hashes))))
+            return self._keeper.feeds(hashes)[:most]
+        return read_again(source, hashes, most)

@@ -124,7 +124,7 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
     Returns:
         None where there is nothing to decide, or nothing to decide it by.
     """
-    prepared, samples = task.prepared, task.samples
+    prepared, samples, known = task.prepared, task.samples, (*task.samples, *task.fresh)
     reads = {
         names: each for names, each in task.quantized_reads().items() if task.histograms[names[0]].amax > 0
     }
@@ -143,9 +143,9 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
 
     if not outputs:
         return None
-    exact = FloatNetwork(graph, outputs, samples, options, most_bytes // 2)
+    exact = FloatNetwork(graph, outputs, known, options, most_bytes // 2)
     every = workers.map(exact.floats, range(len(samples)))
-    steps.spend(len(samples))
+    steps.spend(len(known))
     layouts = output_blocks(prepared.model, prepared.folded, outputs)
     objective = Objective(layouts, every)
     del every
@@ -179,7 +179,7 @@ def set_up(task: Task, workers: Workers, methods: Sequence[str]) -> Setup | None
         histograms=task.histograms,
         assignments=assignments,
         by_method=by_method,
-        referee=Referee(network, meter, assignments, samples, journal, steps),
+        referee=Referee(network, meter, assignments, known, journal, steps, compared=len(samples)),
         steps=steps,
         journal=journal,
         lone_count=len(positions),
@@ -203,7 +203,7 @@ def _weights(task: Task) -> dict[tuple[str, int], np.ndarray]:
 def _key(task: Task, by_method: Mapping[str, Assignment]) -> str:
     """What two searches have in common whose measurements are the same."""
     key = hashlib.sha256(task.prepared.model.sha256.encode())
-    for feeds in task.samples:
+    for feeds in (*task.samples, *task.fresh):
         for name in sorted(feeds):
             key.update(np.ascontiguousarray(feeds[name]).data if feeds[name].dtype.kind in "biuf" else b"")
     thresholds = {text: [chosen.threshold for chosen in each.values()] for text, each in by_method.items()}

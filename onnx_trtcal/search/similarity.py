@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from onnx_trtcal.search.subgraph_runner import LayerRunner, quantized
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from onnx_trtcal.search.channel_moments import ChannelMoments
     from onnx_trtcal.search.layer_values import LayerValues
     from onnx_trtcal.search.layers import Layer
     from onnx_trtcal.search.subgraph import ExportedGraph
@@ -32,9 +34,11 @@ __all__ = ["LayerSimilarity", "tensors_of"]
 
 _SAME = 1e-7  # cosines of channels that differ by less are equal
 # Multiply-adds of a search over all candidates that are nobody's loss.
-_LITTLE = 1 << 26
+_LITTLE = 1 << 22
 # The same where sums over what the layer reads are multiplied by its weights.
-_LITTLE_SUMS = 1 << 28
+_LITTLE_SUMS = 1 << 25
+# Values of quantized weights that are multiplied at a time.
+_TOGETHER = 1 << 20
 
 
 def tensors_of(graph: ExportedGraph, layer: Layer) -> tuple[str, ...]:
@@ -73,6 +77,8 @@ class LayerSimilarity:
         self._places: dict[str, np.ndarray] = {}
         # The layer that was measured last, and its outputs.
         self._compared: tuple[tuple[int, str], list[_Exact]] = ((-1, ""), [])
+        # The layers of one step with their current weights, ready to run.
+        self._networks: tuple[int, dict[str, PairedNetwork]] = (-1, {})
 
     def moved_scales(self) -> dict[str, np.ndarray]:
         """Weight -> its scales, for those whose scales are no longer max|w| / limit."""
@@ -115,28 +121,24 @@ class LayerSimilarity:
         some = [at for at, each in enumerate(exact) if each.power > 0]
         if not some:
             return None
-        network = self._network(layer)
-        fed = [{name: arrays[name] for name in self._fed(layer)} for arrays in values]
+        network, names = self._network(step, layer), self._fed(layer)
+        fed = [{name: arrays[name] for name in names} for arrays in values]
         scales = [
             {name: to_scale(tried if name in sharing else current[name]) for name in layer.activations}
             for tried in thresholds
         ]
         runs = [(at, place) for at in some for place in range(len(thresholds))]
-        found = np.zeros((len(some), len(thresholds)))
-        row = {at: number for number, at in enumerate(some)}
+        found = np.zeros(len(runs))
 
         def measure(chunk: Sequence[int]) -> None:
             places = [runs[k] for k in chunk]
-            made = network.run([fed[at] for at, _ in places], [scales[place] for _, place in places])
-            by_sample: dict[int, list[int]] = {}
-            for lane, (at, _) in enumerate(places):
-                by_sample.setdefault(at, []).append(lane)
-            for at, lanes in by_sample.items():
-                cosines = exact[at].cosines(np.stack([made[lane][layer.name].ravel() for lane in lanes]))
-                found[row[at], [places[lane][1] for lane in lanes]] = cosines
+            made = network.run_together([fed[at] for at, _ in places], [scales[place] for _, place in places])
+            rows = made[layer.name].reshape(len(places), -1)
+            with np.errstate(invalid="ignore", over="ignore"):
+                found[chunk] = [_cosine(exact[at], got) for (at, _), got in zip(places, rows, strict=True)]
 
         self._workers.map(measure, network.chunks([fed[at] for at, _ in runs]))
-        return np.asarray(found.mean(axis=0))
+        return np.asarray(found.reshape(len(some), -1).mean(axis=0))
 
     def search_weights(
         self, step: int, layer: Layer, current: Mapping[str, float], *, near: bool = False
@@ -161,8 +163,7 @@ class LayerSimilarity:
         sums, thorough = self._channel_sums(step, layer, name, current)
 
         def measure(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            found = [sums(each) for each in (self._plain[name] / factors()[places]).astype(np.float32)]
-            product, exact, power = np.stack(found, axis=1)
+            product, exact, power = sums((self._plain[name] / factors()[places]).astype(np.float32))
             lengths = np.sqrt(exact * np.maximum(power, 0.0))
             cosines = np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0)
             return cosines, exact - 2 * product + power
@@ -173,14 +174,16 @@ class LayerSimilarity:
         moved = not np.array_equal(found, before)
         if moved:
             self._scales[name] = (self._plain[name] / factors()[found]).astype(np.float32)
+            self._networks[1].pop(layer.name, None)
         return moved
 
     def _channel_sums(
         self, step: int, layer: Layer, name: str, current: Mapping[str, float]
     ) -> tuple[Callable[[np.ndarray], np.ndarray], bool]:
-        """Scales to float64[3, channels], sums over the samples; and whether it takes little to try them all.
+        """Scales to sums over the samples; and whether it takes little to try them all.
 
-        They are those of exact times INT8 output, of the squares of the exact one, and of the squares of the other.
+        From float32[tried, channels] to float64[3, tried, channels]. The sums are those of exact times INT8 output,
+        of the squares of the exact one, and of the squares of the other.
         """
         values = self._values.of(step)
         (tensor, *others) = layer.activations
@@ -190,12 +193,11 @@ class LayerSimilarity:
             return _Runs(self._graph, layer, name, current, values, self._options, self._quantized), (
                 self.thorough([layer])
             )
-        alpha = float(layer.node.attrs.get("alpha", 1.0)) if kind(layer.node) == "Gemm" else 1.0
-        exact = layer.exact(name)
-        cost = len(factors()) * exact.size * moments.rows.columns
-        return lambda scales: moments.products(
-            alpha * self._quantized(layer, name, scales)
-        ), cost <= _LITTLE_SUMS
+        return _Sums(layer, name, moments, self._limit), self._little(layer, name, moments.rows.columns)
+
+    def _little(self, layer: Layer, name: str, columns: int) -> bool:
+        """Whether it takes little to try all scales of a weight by sums."""
+        return len(factors()) * layer.exact(name).size * columns <= _LITTLE_SUMS
 
     def _quantized(self, layer: Layer, name: str, scales: np.ndarray) -> np.ndarray:
         return layer.weights({name: scales}, self._limit)[name].quantized
@@ -223,8 +225,17 @@ class LayerSimilarity:
         weights = frozenset((read.node, read.index) for read, _ in layer.constants.values())
         return self._graph.boundary([_position(self._graph, layer)], weights)
 
-    def _network(self, layer: Layer) -> PairedNetwork:
-        """Runs the layer alone with its current weights, with lanes where what it reads and makes can be stacked."""
+    def _network(self, step: int, layer: Layer) -> PairedNetwork:
+        """Runs the layer alone with its current weights."""
+        if self._networks[0] != step:
+            self._networks = step, {}
+        networks = self._networks[1]
+        if layer.name not in networks:
+            networks[layer.name] = self._made_network(layer)
+        return networks[layer.name]
+
+    def _made_network(self, layer: Layer) -> PairedNetwork:
+        """A network of the layer alone, with lanes where what it reads and makes can be stacked."""
         self._begin(layer)
         first = self._values.example
         weights = layer.weights(self._scales, self._limit)
@@ -245,6 +256,34 @@ class LayerSimilarity:
             network.use_lanes(lanes, rows, example, shared)
             network.confirm_lanes(example, dict.fromkeys(layer.activations, 1.0))
         return network
+
+
+class _Sums:
+    """The sums of a layer, from what was added up of what it reads.
+
+    Args:
+        layer: the layer.
+        weight: its constant operand.
+        moments: what was added up.
+        limit: the largest magnitude of a weight's integers.
+    """
+
+    def __init__(self, layer: Layer, weight: str, moments: ChannelMoments, limit: int) -> None:
+        exact = layer.exact(weight)
+        self._moments, self._limit, self._dtype = moments, limit, exact.dtype
+        self._alpha = float(layer.node.attrs.get("alpha", 1.0)) if kind(layer.node) == "Gemm" else 1.0
+        self._matrix = moments.rows.matrix(exact.astype(np.float32))
+
+    def __call__(self, scales: np.ndarray) -> np.ndarray:
+        together = max(_TOGETHER // self._matrix.size, 1)
+        parts = [self._sums(scales[at : at + together]) for at in range(0, len(scales), together)]
+        return np.concatenate(parts, axis=1)
+
+    def _sums(self, scales: np.ndarray) -> np.ndarray:
+        along = scales.reshape(len(scales), *self._matrix.shape[:2], 1)
+        steps = np.clip(np.rint(self._matrix / along), -self._limit, self._limit)
+        weights = (steps * along).astype(self._dtype).astype(np.float64)
+        return self._moments.products(self._alpha * weights)
 
 
 class _Runs:
@@ -279,6 +318,9 @@ class _Runs:
         self._axis = WEIGHTED[kind(layer.node)].output_axes(read.index, layer.exact(weight).ndim)[0]
 
     def __call__(self, scales: np.ndarray) -> np.ndarray:
+        return np.stack([self._sums(each) for each in scales], axis=1)
+
+    def _sums(self, scales: np.ndarray) -> np.ndarray:
         weight = self._quantized(self._layer, self._weight, scales)
         found = np.zeros((3, scales.size))
         for arrays in self._values:
@@ -300,34 +342,39 @@ class _Exact:
         values: the output.
 
     Attributes:
+        values: the output as one row.
         power: the sum of the squares of its finite values.
     """
 
     def __init__(self, values: np.ndarray) -> None:
-        self._values = values.ravel().astype(np.promote_types(values.dtype, np.float32), copy=False)
-        wide = np.where(np.isfinite(self._values), self._values, 0.0).astype(np.float64)
-        self._finite = bool(np.isfinite(self._values).all())
+        self.values = values.ravel().astype(np.promote_types(values.dtype, np.float32), copy=False)
+        wide = np.where(np.isfinite(self.values), self.values, 0.0).astype(np.float64)
         self.power = float(np.einsum("p,p->", wide, wide))
 
-    def cosines(self, got: np.ndarray) -> np.ndarray:
-        """The cosine of each row, over the places where both are finite; 0 where one of them is all zero.
 
-        Sums are made of the small differences, so that single precision tells the cosines apart.
+def _cosine(exact: _Exact, got: np.ndarray) -> float:
+    """The cosine with an exact output, over the places where both are finite; 0 where one of them is all zero.
 
-        Args:
-            got: [rows, places].
-        """
-        exact, power = self._values, np.full(len(got), self.power)
-        if not (self._finite and np.isfinite(got).all()):
-            wide, got = _finite(np.broadcast_to(exact, got.shape), got)
-            power = np.einsum("rp,rp->r", wide, wide, dtype=np.float64)
-            error = got - wide
-            linear = np.einsum("rp,rp->r", error, wide).astype(np.float64)
-        else:
-            error = got - exact
-            linear = np.einsum("rp,p->r", error, exact).astype(np.float64)
-        lengths = np.sqrt(power * np.maximum(power + 2 * linear + np.einsum("rp,rp->r", error, error), 0.0))
-        return np.asarray(np.divide(power + linear, lengths, out=np.zeros_like(lengths), where=lengths > 0))
+    Sums are made of the small differences, so that single precision tells the cosines apart.
+
+    Args:
+        exact: the exact one.
+        got: [places].
+    """
+    wanted, power = exact.values, exact.power
+    linear, square = _error_sums(wanted, got)
+    if not math.isfinite(linear + square):
+        wanted, got = _finite(wanted, got)
+        power = float(np.einsum("p,p->", wanted, wanted, dtype=np.float64))
+        linear, square = _error_sums(wanted, got)
+    length = math.sqrt(power * max(power + 2 * linear + square, 0.0))
+    return (power + linear) / length if length > 0 else 0.0
+
+
+def _error_sums(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """The sum of error times what is wanted, and that of the squares of the error."""
+    error = got - wanted
+    return float(error @ wanted), float(error @ error)
 
 
 def _channel_rows(exact: np.ndarray, got: np.ndarray, axis: int) -> list[np.ndarray]:

@@ -41,6 +41,7 @@ class Task:
         session_options: as for Session.
         listener: receives messages and progress.
         weight_bits: of the integers of weights.
+        fresh: more samples, which nothing is searched on: they confirm a result.
         weight_scales: receives the scales of weights that the method finds, float32, one per channel.
         counted: how many samples were calibrated with.
         steps_done: receives the number of steps that a search made.
@@ -63,6 +64,7 @@ class Task:
     seconds: float | None = None
     checkpoint: Path | None = None
     weight_bits: int = 8
+    fresh: Sequence[Feeds] = ()
     weight_scales: dict[str, np.ndarray] = field(default_factory=dict)
 
     def fallback(self) -> dict[str, Chosen]:

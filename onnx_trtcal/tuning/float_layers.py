@@ -58,13 +58,9 @@ def keep_layers(trials: Trials) -> None:
 
 def _affordable(trials: Trials, base: Setting) -> list[Candidate]:
     """The ranked groups that fit, one after the other, into what may stay in floating point."""
-    request = trials.request
-    ranked = rank_layers(trials, base)
-    share = trials.best.cost.share if trials.best else 0.0
-    layers, found = 0, []
-    for each in ranked:
-        fits = request.max_layers is None or layers + each.layers <= request.max_layers
-        if fits and share + each.share <= request.max_float + 1e-9:
+    share, layers, found = 0.0, 0, []
+    for each in rank_layers(trials, base):
+        if trials.affords(share + each.share, layers + each.layers):
             share, layers = share + each.share, layers + each.layers
             found.append(each)
     return found

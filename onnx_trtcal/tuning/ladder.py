@@ -44,28 +44,45 @@ def _methods(trials: Trials) -> bool:
 
 
 def _channels(trials: Trials, level: str) -> bool:
-    """Equalization, by the best method and by the best of another kind: evened out, ranges ask for other thresholds."""
-    best = _best(trials)
-    if _reached(trials, replace(best.setting, equalize=level)):
+    """Equalization, by the best method and by the best of another kind: evened out, ranges ask for other thresholds.
+
+    The best method that reads histograms goes first: where it gains nothing, a search is not worth its time.
+    """
+    best = _best(trials).setting
+    cheap = Setting(_plain_method(trials), equalize=level)
+    if _reached(trials, cheap):
+        return True
+    if not _gains(trials, cheap, replace(cheap, equalize=best.equalize)):
+        return False
+    if _reached_anew(trials, replace(best, equalize=level)):
         return True
     if _best(trials).setting.equalize != level:
         return False
-    other = _other_method(trials, best.setting.method)
+    other = _plain_method(trials) if best.method == "auto" else "auto"
     if not trials.has_time_for(other):
         return False
-    return _reached(trials, replace(_best(trials).setting, method=other))
+    return _reached_anew(trials, replace(_best(trials).setting, method=other))
 
 
 def _rounding(trials: Trials) -> bool:
     return _reached(trials, replace(_best(trials).setting, round=True))
 
 
-def _other_method(trials: Trials, taken: str) -> str:
-    """The best method that reads histograms, for one that searches, and the other way around."""
-    if taken != "auto":
-        return "auto"
+def _plain_method(trials: Trials) -> str:
+    """The best method that reads histograms."""
     plain = [step for step in trials.steps if step.setting.method in _FROM_HISTOGRAMS]
     return min(plain, key=lambda step: step.score.rank).setting.method
+
+
+def _gains(trials: Trials, setting: Setting, before: Setting) -> bool:
+    """Whether a setting came to more than another one; not where it could not be tried."""
+    new, old = trials.step_of(setting), trials.step_of(before)
+    return new is not None and (old is None or new.score.rank < old.score.rank)
+
+
+def _reached_anew(trials: Trials, setting: Setting) -> bool:
+    """As `_reached`, for a setting that may have been tried."""
+    return trials.met if trials.step_of(setting) else _reached(trials, setting)
 
 
 def _reached(trials: Trials, setting: Setting) -> bool:

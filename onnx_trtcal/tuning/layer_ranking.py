@@ -53,7 +53,9 @@ class Candidate:
 
 
 def rank_layers(trials: Trials, base: Setting) -> list[Candidate]:
-    """The groups that INT8 costs anything, the best bargain first; weights are rounded to the nearest for it.
+    """The groups that INT8 costs anything and that may stay in floating point, the best bargain first.
+
+    Weights are rounded to the nearest for it.
 
     Raises:
         OutOfTimeError: the budget is used up.
@@ -75,15 +77,21 @@ def _ranked(trials: Trials, base: Setting) -> list[dict[str, Any]]:
     switched = build_switched_graph(
         folded, source.scales, base.qdq(trials.request.qdq), source.unseen, weights
     )
-    groups = groups_of(switched)
+    work, quantized = Work(switched.folded), frozenset(switched.placement.quantized)
+    every = max(len(quantized), 1)
+    all_groups = groups_of(switched)
+    groups = {
+        anchor: nodes
+        for anchor, nodes in all_groups.items()
+        if trials.affords(work.share(nodes), len(nodes & quantized))
+    }
+    if not groups:
+        return []
     tried = {**groups, "": quantized_nodes(switched.placement)}
-    found = _damages(trials, switched, tried, _samples(switched, len(groups)))
-    work = Work(switched.folded)
-    every = max(len(switched.placement.quantized), 1)
+    found = _damages(trials, switched, tried, _samples(switched, len(all_groups)))
     candidates = []
     for anchor, nodes in groups.items():
-        layers = len(nodes & set(switched.placement.quantized))
-        share = work.share(nodes)
+        layers, share = len(nodes & quantized), work.share(nodes)
         gain = _gain(found[anchor], found[""])
         if gain > 0:
             pattern = rank_group(switched, anchor, found[anchor]).pattern

@@ -13,7 +13,7 @@ from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.evaluate import comparable_pair
 from onnx_trtcal.evaluation.output_errors import OutputErrors
-from onnx_trtcal.evaluation.paired_run import PairedRun
+from onnx_trtcal.evaluation.paired_run import FloatRuns, PairedRun
 from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.tasks.outcome import outcome_of
@@ -44,6 +44,8 @@ __all__ = ["Scorer"]
 
 _INT8 = "int8"
 """What tasks call the one variant that is compared."""
+_KEPT_BYTES = 256 << 20
+"""Of test data and the float model's outputs, where `--memory-limit` says nothing: every step is compared with them."""
 
 
 class Scorer:
@@ -83,6 +85,7 @@ class Scorer:
             every = None if request.eval_samples else len(self.hashes)
             self._asked.labels.check_count(every, listener)
         self._tasks: list[Task] | None = None
+        self._float_runs = FloatRuns(options.memory_limit or _KEPT_BYTES)
 
     def score(self, made: Quantization, positions: Sequence[int], listener: Listener) -> Score:
         """Scores a quantized model on the samples at these positions.
@@ -111,7 +114,8 @@ class Scorer:
         chosen = self.source.only(positions)
         size = batch_size_for(chosen.feeding, options.batch_size, run.counted, listener)
         with listener.progress(chosen.count, "comparing") as advance:
-            for both in run.batches(chosen, size):
+            known = self._float_runs if positions is self.halves.choosing else None
+            for both in run.batches(chosen, size, known):
                 expected = {name: both.fp32[name] for name in run.outputs}
                 errors.expect(both.batch, expected)
                 errors.compare(_INT8, both.batch, expected, both.int8)

@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import CalibrationError
+from onnx_trtcal.improve.equalize.equalize import equalize, full_inserts
 from onnx_trtcal.pipeline import calibrate
-from onnx_trtcal.quantization import quantize, requantized, rounded
+from onnx_trtcal.quantization import quantize, quantize_equalized, requantized, rounded
 from onnx_trtcal.solving import solve
 from onnx_trtcal.support.wording import duration
 from onnx_trtcal.tuning.clock import StepListener
@@ -80,6 +81,8 @@ class Trials:
         self._told = listener
         self._last: tuple[Setting, Quantization] | None = None
         self._of_best: tuple[Setting, Quantization] | None = None
+        # What rounding, and layers in floating point, begin with.
+        self._of_search: tuple[Setting, Quantization] | None = None
         self._collecting = 0.0
         self._collected: Calibration | None = None
         self._scores: dict[str, Score] = {}
@@ -92,6 +95,10 @@ class Trials:
     def met(self) -> bool:
         """Whether the best step meets the target."""
         return self.best is not None and self.best.score.meets(self.request.max_drop)
+
+    def step_of(self, setting: Setting) -> Step | None:
+        """The step that tried a setting; None where none did."""
+        return next((step for step in self.steps if step.setting == setting), None)
 
     def attempt(self, setting: Setting) -> Step:
         """Tries a setting, or takes what an earlier run noted of it.
@@ -126,6 +133,17 @@ class Trials:
                 raise
             self._told.say(f"- {setting.name}: left out: {error.what}")
 
+    def affords(self, share: float, layers: int) -> bool:
+        """Whether so much may stay in floating point beside what the best step leaves there.
+
+        Args:
+            share: of the model's multiply-adds.
+            layers: how many layers.
+        """
+        request, there = self.request, self.best.cost.share if self.best else 0.0
+        fits = request.max_layers is None or layers <= request.max_layers
+        return fits and there + share <= request.max_float + 1e-9
+
     def has_time_for(self, method: str) -> bool:
         """Whether a search is likely to end within the budget; what it would have come to is not known otherwise."""
         left = self.clock.left
@@ -147,12 +165,14 @@ class Trials:
         )
 
     def made(self, setting: Setting) -> Quantization:
-        """The Q/DQ model of a setting, which is made again unless it is the best so far or was the last one made."""
-        for kept in (self._last, self._of_best):
+        """The Q/DQ model of a setting, which is made again unless it is the best, the last or that of a search."""
+        for kept in (self._last, self._of_best, self._of_search):
             if kept is not None and kept[0] == setting:
                 return kept[1]
         self._last = None  # one model less while the next one is made
         self._last = (setting, self._make(setting))
+        if setting.method in _SEARCHED and not (setting.round or setting.exclude):
+            self._of_search = self._last
         return self._last[1]
 
     def estimate(self, base: Setting, exclude: tuple[str, ...]) -> Score:
@@ -178,6 +198,8 @@ class Trials:
     def _tried(self, setting: Setting) -> Step:
         started = time.monotonic()
         self.listener.step = setting.name
+        if alike := self._alike(setting):
+            return replace(alike, setting=setting, seconds=time.monotonic() - started)
         made = self.made(setting)
         score, digest = self._scored(made)
         engine = engine_of(made) if self._compiles else None
@@ -192,16 +214,34 @@ class Trials:
 
     def _make(self, setting: Setting) -> Quantization:
         options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
-        if setting.equalize == "off" and not setting.round:
-            if setting.method not in _SEARCHED:
-                return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
-            if setting.exclude:
-                # What is quantized plays no part in the search for thresholds.
-                return requantized(self.made(replace(setting, exclude=())), qdq)
         if setting.round and (setting.equalize != "off" or setting.method in _SEARCHED):
             # Rounding comes last: what was made without it is what it begins with.
             return rounded(self.made(replace(setting, round=False)), self._data, qdq, self.listener)
+        if setting.equalize != "off":
+            return self._equalized(setting)
+        if setting.method not in _SEARCHED and not setting.round:
+            return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
+        if setting.exclude and not setting.round:
+            # What is quantized plays no part in the search for thresholds.
+            return requantized(self.made(replace(setting, exclude=())), qdq)
         return quantize(self._model, self._data, options, qdq, listener=self.listener)
+
+    def _equalized(self, setting: Setting) -> Quantization:
+        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
+        found = equalize(self._model, self._data, setting.equalize, options, qdq, listener=self.listener)
+        if found.equalized is None:
+            return replace(self.made(replace(setting, equalize="off")), equalization=found)
+        return quantize_equalized(found, self._data, options, qdq, self.listener)
+
+    def _alike(self, setting: Setting) -> Step | None:
+        """A step that came to the same, as it must; None where there was none."""
+        if setting.equalize != "full":
+            return None
+        free = self.step_of(replace(setting, equalize="free"))
+        if free is None:
+            return None
+        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
+        return None if full_inserts(self._model, options, qdq, self.listener) else free
 
     def _solved(self, setting: Setting) -> Calibration:
         """The calibration by a method that needs histograms alone: the data is read once for all of them."""

@@ -12,6 +12,7 @@ from onnx_trtcal.search.budget import (
     Work,
     compared_samples,
     default_runs,
+    fresh_samples,
     lone_samples,
     most_samples,
     multiply_adds,
@@ -56,6 +57,7 @@ def test_cheap_models_are_compared_on_more_samples(multiply_adds: int | None, sa
 
 def test_half_of_many_samples_are_compared_and_all_of_few() -> None:
     assert [compared_samples(count) for count in (1, 16, 40, 1000)] == [16, 16, 20, 500]
+    assert [fresh_samples(count) for count in (1, 16, 40, 1000)] == [0, 4, 10, 16]
     assert [default_runs(count) for count in (1, 32, 100)] == [320.0, 320.0, 1000.0]
 
 

@@ -75,7 +75,12 @@ def test_sums_of_products(
     )
     expected = [(one * two).sum(1), (one * one).sum(1), (two * two).sum(1)]
     alpha = attributes.get("alpha", 1.0)
-    np.testing.assert_allclose(moments.products(alpha * other), expected, rtol=1e-4, atol=1e-4)
+    # Two weights at a time, the second of them half as large.
+    weights = moments.rows.matrix(alpha * other.astype(float)) * np.array([1.0, 0.5])[:, None, None, None]
+    products = moments.products(weights)
+    np.testing.assert_allclose(products[:, 0], expected, rtol=1e-4, atol=1e-4)
+    alone = moments.products(weights[1:])
+    np.testing.assert_allclose(products[:, 1], alone[:, 0], rtol=1e-9)
 
 
 def test_what_sums_do_not_tell() -> None:

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from helpers import fakes
 from helpers.detectors import detector
 from helpers.small import CPU, RecordingListener
 
-from onnx_trtcal import QdqOptions, TuneOptions, quantize, tune
+from onnx_trtcal import QdqOptions, TuneOptions, equalize, quantize, tune
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.tuning.score import NOISE
 
@@ -156,6 +156,26 @@ def test_test_data_that_is_calibrated_on_is_warned_of() -> None:
     listener = RecordingListener()
     tune(MODEL, DATA, DATA, replace(NOISY, max_drop=0.1), listener=listener)
     assert any("24 samples of the test data are calibrated on, too" in text for text in listener.warned)
+
+
+@pytest.mark.slow
+def test_what_must_come_to_the_same_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The perceptron has nothing to put a Mul behind, and nothing of it may stay in floating point."""
+    levels: list[str] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        levels.append(arguments[2])
+        return equalize(*arguments, **options)
+
+    monkeypatch.setattr("onnx_trtcal.tuning.trials.equalize", counted)
+    monkeypatch.setattr("onnx_trtcal.tuning.layer_ranking._damages", None)
+    request = replace(NOISY, max_drop=0.0, max_layers=0, max_float=0.0)
+    tuned = tune(MODEL, DATA, TEST, request)
+    assert levels == ["free"]
+    one, other = (
+        [step for step in tuned.steps if step.setting.equalize == level] for level in ("free", "full")
+    )
+    assert one[0].score == other[0].score and one[0].digest == other[0].digest
 
 
 def test_data_that_cannot_be_read_again_is_refused() -> None:

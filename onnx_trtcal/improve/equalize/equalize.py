@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.search.subgraph_runner import SessionOptions
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["Equalization", "check_equalizable", "equalize"]
+__all__ = ["Equalization", "check_equalizable", "equalize", "full_inserts"]
 
 # What is tried, cheapest last; the first that gains is taken.
 _LEVELS = {"free": ("free",), "full": ("full", "free")}
@@ -184,6 +184,17 @@ def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layer
     return found
 
 
+def full_inserts(
+    model: str | Path | onnx.ModelProto, options: Options, qdq: QdqOptions, listener: Listener
+) -> bool:
+    """Whether level `full` may come to something else than `free`: whether it has a tensor that needs a Mul.
+
+    Raises:
+        CalibrationError: one of its family, from loading the model.
+    """
+    return _Job(model, (), options, qdq, listener).inserts()
+
+
 def check_equalizable(source: Any) -> None:
     """Refuses to equalize without data that can be read several times.
 
@@ -227,10 +238,8 @@ class _Job:
     def run(self, level: str) -> Equalization:
         """Tries one level after the other, until the outputs gain."""
         original = self.prepared.original
-        whole = self.prepared.whole()
-        quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
         numbered = {name: self._numbered(name) for name in _LEVELS[level]}
-        sites = {name: find_sites(channels, quantized) for name, channels in numbered.items()}
+        sites = self._sites(numbered)
         axes = self._axes([site for found in sites.values() for site in found.sites])
         if not axes:
             reason = "no INT8 layer reads a tensor whose channels can be scaled"
@@ -257,6 +266,16 @@ class _Job:
                     return Equalization(original, final, before, after)
                 best = after if best is None or after.gain_over(best) > 0 else best
         return Equalization(original, None, before, best, _reason(before, best))
+
+    def inserts(self) -> bool:
+        """Whether level `full` puts a Mul anywhere, so that it may come to something else than `free`."""
+        found = self._sites({"full": self._numbered("full")})["full"]
+        return any(site.inserts for site in found.sites)
+
+    def _sites(self, numbered: Mapping[str, Channels]) -> dict[str, Sites]:
+        whole = self.prepared.whole()
+        quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
+        return {name: find_sites(channels, quantized) for name, channels in numbered.items()}
 
     def _trial(self, model: Model, studied: Study) -> Calibration:
         """A calibration on the samples to choose on, those that judge being held back."""

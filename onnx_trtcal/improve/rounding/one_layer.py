@@ -26,7 +26,7 @@ _MOST_ROWS, _FEWEST_ROWS, _PER_COLUMN = 65536, 4096, 16
 # Of H: 5792 inputs of a product, or 643 channels of a 3x3 convolution.
 _MOST_BYTES = 1 << 28
 # Values per channel that a bias is matched on, and values of all channels together.
-_MOST_PLACES, _FEWEST_PLACES, _PLACES_OF_ALL = 8192, 1024, 1 << 22
+_MOST_PLACES, _FEWEST_PLACES, _PLACES_OF_ALL = 4096, 1024, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def find_codes(
         covariance.add(rows.rows(values, spread_over(rows.count(values), count, share, turn)))
         turn += count
     matrix = rows.matrix(layer.values.astype(np.float64) / codes.scales.astype(np.float64))
-    rounded = [round_rows(each, sums, limit) for each, sums in zip(matrix, covariance.sums, strict=True)]
-    return Codes(rows.weight_of(np.stack(rounded)).astype(np.int8), codes.scales)
+    rounded = round_rows(matrix, covariance.sums, limit)
+    return Codes(rows.weight_of(rounded).astype(np.int8), codes.scales)
 
 
 def shift_of(

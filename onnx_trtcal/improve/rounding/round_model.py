@@ -44,7 +44,7 @@ FEWEST_SAMPLES = 2
 # One sample of so many is held back.
 _SHARE = 3
 # Samples times multiply-adds: some seconds for each of the five times that every layer runs.
-_WORK, _UNKNOWN, _FEWEST, _MOST = 2.0**34, 32, 16, 96
+_WORK, _UNKNOWN, _FEWEST, _MOST = 2.0**33, 32, 16, 96
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Rounding:
 
 
 def most_samples(cost: int | None) -> int:
-    """How many samples to round on: 96, and down to 16 for a model of more than 0.2 billion multiply-adds.
+    """How many samples to round on: 96, and down to 16 for a model of more than 0.1 billion multiply-adds.
 
     Args:
         cost: the model's multiply-adds per sample; None where they are not known.

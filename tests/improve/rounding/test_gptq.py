@@ -60,6 +60,15 @@ def test_no_row_is_worse_than_the_nearest_integers_and_together_they_are_much_be
     np.testing.assert_allclose(before, direct)
 
 
+@pytest.mark.parametrize("columns", [9, 100])
+def test_groups_together_are_each_group_alone(columns: int) -> None:
+    read = [correlated(60, columns, seed) for seed in range(3)]
+    covariance = np.stack([each.T @ each for each in read] + [np.zeros((columns, columns))])
+    rows = np.random.default_rng(6).uniform(-127, 127, size=(4, 5, columns))
+    alone = [round_rows(each, of, 127) for each, of in zip(rows, covariance, strict=True)]
+    np.testing.assert_array_equal(round_rows(rows, covariance, 127), np.stack(alone))
+
+
 def test_columns_that_are_never_read_and_fewer_rows_than_columns() -> None:
     read = correlated(10, 30, 3)
     read[:, 4] = 0

@@ -266,7 +266,7 @@ def test_without_samples_it_is_refused() -> None:
 def test_how_samples_are_divided() -> None:
     assert held_back(2) == ([0], [1])
     assert held_back(7) == ([0, 1, 3, 4, 6], [2, 5])
-    assert [most_samples(cost) for cost in (None, 10, 2**28, 2**40)] == [32, 96, 64, 16]
+    assert [most_samples(cost) for cost in (None, 10, 2**27, 2**40)] == [32, 96, 64, 16]
 
 
 def test_a_model_that_is_cut_short_is_refused() -> None:
