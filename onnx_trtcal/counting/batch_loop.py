@@ -53,8 +53,9 @@ def collect(
     counting: Counting,
     seen_shapes: dict[str, SeenShapes],
     device: str | None = None,
+    rows: int | None = None,
 ) -> None:
-    """Runs batch after batch until `counting` says stop; one batch of activations is alive at a time.
+    """Runs batch after batch until `counting` says stop; the activations of one run are alive at a time.
 
     Args:
         session: runs the observed model.
@@ -62,6 +63,7 @@ def collect(
         counting: counts and finishes each batch.
         seen_shapes: the shapes fed to each input are added to it.
         device: where activations are left, as `Session.run_to_count` takes it; None for arrays of the host.
+        rows: samples of a batch to run at a time; None for all of them.
 
     Raises:
         DataError: from reading the data.
@@ -69,10 +71,13 @@ def collect(
     """
     for batch in batches:
         note_shapes(seen_shapes, batch)
-        # Held in no name: otherwise this batch's activations would stay until the next one's are all there.
-        counting.count(batch, run_batch(session, batch, device), partial(run_alone, session, batch, device))
-        if not counting.finish(batch):
-            break
+        for piece in batch.pieces(rows):
+            # Held in no name: otherwise this run's activations would stay until the next one's are all there.
+            counting.count(
+                piece, run_batch(session, piece, device), partial(run_alone, session, piece, device)
+            )
+            if not counting.finish(piece):
+                return
 
 
 def note_shapes(seen_shapes: dict[str, SeenShapes], batch: Batch) -> None:

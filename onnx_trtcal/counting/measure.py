@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -118,7 +119,7 @@ def measure(
         options=_belonging(prepared, options, source, chunking.batch_size),
         shards=source.shards,
     )
-    with _threads(options) as pool:
+    with _threads(options) as pool, closing(runs):
         counting = CountingPass(
             runs, scales, device, pool, listener, chunking.batch_size, options.checkpoint_every
         )
@@ -157,7 +158,7 @@ def measure_again(
     provider = choose_provider(options.provider)
     runs = ObservedRuns(prepared, source, options, provider, listener=listener)
     chunking = choose_chunking(prepared, source, options, provider, HostDevice())
-    with _threads(options) as pool:
+    with _threads(options) as pool, closing(runs):
         for tensors in chunking.passes:
             wanted = tuple(name for name in tensors if name in accumulators)
             if wanted:

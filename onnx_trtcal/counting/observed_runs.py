@@ -13,6 +13,7 @@ from onnx_trtcal.counting.trial import MOST_TRIED, TRIAL, Trial, settle, toleran
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.graph.probe import probe
+from onnx_trtcal.run.arena import release_free_memory
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class ObservedRuns:
             if self.setup.workers > 1:
                 collect_in_parallel(session, stream, counting, self.seen_shapes, self.setup)
             else:
-                collect(session, stream, counting, self.seen_shapes, self._memory)
+                collect(session, stream, counting, self.seen_shapes, self._memory, self.setup.rows)
 
     def keep(self, batch: Batch) -> None:
         """Passes a batch on to whoever keeps samples."""
@@ -141,6 +142,12 @@ class ObservedRuns:
         allowed = tolerance((model.elem_types.get(name, 0) for name in tensors), self._provider)
         run = partial(self._observing(tensors).run, sample=TRIAL)
         self.source = settle(self.source, Trial(tensors, run, allowed, alive - workers, workers), listener)
+        release_free_memory()  # the batches to come are of another size
+
+    def close(self) -> None:
+        """Frees the session, and what it has left of the memory of its runs."""
+        self._session = None
+        release_free_memory()
 
     def _observing(self, tensors: tuple[str, ...]) -> Session:
         """The session that observes these tensors; the one before it is freed first."""
@@ -156,4 +163,6 @@ class ObservedRuns:
                 any_order=self.setup.any_order,
                 listener=self._listener,
             )
+            del observed
+            release_free_memory()  # of what the session was made from
         return self._session

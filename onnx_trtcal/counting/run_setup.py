@@ -26,6 +26,8 @@ __all__ = ["RunSetup", "choose_run_setup"]
 
 # Bytes of activations that all workers may have together, however little a batch takes.
 _LITTLE = 256 << 20
+# Bytes of activations of one run where thousands of tensors have bins as well.
+_LEAST = 96 << 20
 # Of a tensor's bins, until it has many values.
 _BYTES_OF_BINS = 64 << 10
 # With fewer runs than this for each worker, some of them would be idle for long at the end.
@@ -83,7 +85,7 @@ def choose_run_setup(
     if options.range == "stable" and not options.ort_custom_ops and not random:
         workers, rows = _workers(chunking, source, options, device)
     if workers == 1:
-        return RunSetup(threads=options.threads, any_order=any_order)
+        return RunSetup(threads=options.threads, rows=rows, any_order=any_order)
     # A worker computes in its own thread; threads that are left over help all of them.
     return RunSetup(workers, (options.threads or cores()) - workers + 1, rows, any_order)
 
@@ -95,7 +97,9 @@ def _workers(
     batch, alive = chunking.batch_size, _samples_alive(chunking, device)
     most = options.threads or cores()
     if max(map(len, chunking.passes)) * _BYTES_OF_BINS > _LITTLE:
-        return 1, None  # bins of its own would take a worker more than all activations may
+        # Bins of its own would take a worker more than all activations may. And ops whose outputs are so many take
+        # little time each: what larger batches would save of it is not worth their memory.
+        return 1, _rows_of_many(chunking) if chunking.sizes else None
     if source.feeding.verbatim or source.feeding.batch is not None:
         if source.count is not None:
             most = min(most, -(-source.count // batch) // _LEAST_RUNS)
@@ -106,19 +110,27 @@ def _workers(
     rows = max(1, min(batch, alive // workers))
     if source.count is not None:
         rows = max(1, min(rows, source.count // (_LEAST_RUNS * workers)))
-    return workers, rows
+    return workers, None if workers == 1 else rows
+
+
+def _rows_of_many(chunking: Chunking) -> int:
+    """How many samples to run at a time where there are thousands of tensors."""
+    return max(1, min(chunking.batch_size, int(_LEAST // max(_sample_bytes(chunking), 1.0))))
+
+
+def _sample_bytes(chunking: Chunking) -> float:
+    return max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
 
 
 def _samples_alive(chunking: Chunking, device: CountingDevice) -> int:
     """How many samples' activations may be alive: as many as a batch has, or more where they are small."""
     if not chunking.sizes:
         return chunking.batch_size
-    sample = max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
     free = device.free_memory()
     little = _LITTLE if free is None else min(_LITTLE, free // 2)
     if chunking.limit is not None:
         little = min(little, chunking.limit)
-    return max(chunking.batch_size, int(little // max(sample, 1.0)))
+    return max(chunking.batch_size, int(little // max(_sample_bytes(chunking), 1.0)))
 
 
 def _copies_cost_more(prepared: Prepared, chunking: Chunking, source: Source) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import ModelError
+from onnx_trtcal.run.arena import share_arena
 from onnx_trtcal.run.binding import run_on_device
 from onnx_trtcal.run.blocked_outputs import Origin
 from onnx_trtcal.run.blocked_session import BlockedSession, open_blocked
@@ -193,22 +193,7 @@ def _leave_room(options: Any) -> None:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Patterns and doubling blocks both reserve far more than a batch of activations needs.
     options.enable_mem_pattern = False
-    if _register_arena():
-        options.add_session_config_entry("session.use_env_allocators", "1")
-
-
-@functools.cache
-def _register_arena() -> bool:
-    """Gives the process a CPU arena that grows by what is asked for; False where it already has another one."""
-    import onnxruntime as ort
-
-    cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    no_limit, same_as_requested, default = 0, 1, -1
-    try:
-        ort.create_and_register_allocator(cpu, ort.OrtArenaCfg(no_limit, same_as_requested, default, default))
-    except Exception:  # noqa: BLE001 (ONNX Runtime's own exception types are not public)
-        return False
-    return True
+    share_arena(options)
 
 
 def _odd_size(shape: Sequence[int], stride: int) -> tuple[int, int] | None:

@@ -95,7 +95,7 @@ class Bins:
     def make_room(self) -> None:
         """Has counters that may be full hold more."""
         if self.narrow:
-            self.cells = self.cells.astype(_WIDE)
+            self.cells = _copied(self.cells, self.cells.size, _WIDE)
             self._find_room()
             return
         if self._beyond is None:
@@ -156,12 +156,18 @@ class Bins:
         """Makes counters for at least so many bins."""
         wanted = ZEROS + min(-(-bins // GRAIN) * GRAIN, self.size)
         if wanted > self.cells.size:
-            cells = np.zeros(wanted, self.cells.dtype)
-            cells[: self.cells.size] = self.cells
-            self.cells = cells
+            self.cells = _copied(self.cells, wanted, self.cells.dtype)
 
     def _find_room(self) -> None:
         self.room = LARGEST[self.cells.dtype] - int(self.cells[ZEROS:].max(initial=0))
+
+
+def _copied(cells: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+    """So many counters, the first of them these. Pages of empty ones are not written to, and so take no memory."""
+    copy = np.zeros(size, dtype)
+    used = np.flatnonzero(cells)
+    copy[used] = cells[used]
+    return copy
 
 
 def _sums(counts: np.ndarray, steps: int) -> np.ndarray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 from pathlib import Path
 
-__all__ = ["available_memory", "free_swap", "peak_memory"]
+__all__ = ["available_memory", "free_swap", "peak_memory", "resident_memory", "return_free_memory"]
 
 _MEMINFO = Path("/proc/meminfo")
 _NO_LIMIT = 1 << 60  # what cgroups of version 1 say where there is none
@@ -41,6 +42,18 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_memory() -> int | None:
+    """Bytes of memory that this process has now; None where the system does not say."""
+    return _field(Path("/proc/self/status"), "VmRSS")
+
+
+def return_free_memory() -> None:
+    """Gives what is freed in the middle of the heap back to the system, where the C library can: glibc's."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):  # musl has no such function
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _of_the_machine() -> int | None:

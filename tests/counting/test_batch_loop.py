@@ -91,6 +91,15 @@ def test_stops_when_it_is_told_to() -> None:
     assert len(counted) == len(session.told) == 2
 
 
+def test_a_batch_is_run_in_pieces_and_its_shape_is_noted_whole() -> None:
+    session, counting = FakeSession(), Recorded(most=3)
+    shapes: dict[str, SeenShapes] = {}
+    collect(session, [batch(0, 5), batch(5, 4)], counting, shapes, rows=2)  # type: ignore[arg-type]
+    assert counting.values == [[0], [2, 4], [6, 8]] and session.told == ["s0", "s1", "s3"]
+    assert shapes["x"].smallest == shapes["x"].largest == (5, 1)
+    assert session.alive_at_run == [0] * 3
+
+
 def test_one_batch_of_activations_is_alive_at_a_time() -> None:
     session = FakeSession()
     gc.disable()  # what only the collector of cycles would free is not freed in time

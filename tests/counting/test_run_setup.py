@@ -66,6 +66,16 @@ class TestChoice:
             setup = choose_run_setup(prepare(network(), CPU), chunking, source, options, device)  # type: ignore[arg-type]
             assert setup.workers == workers
 
+    def test_very_many_tensors_leave_less_room_for_activations(self) -> None:
+        names = tuple(map(str, range(5000)))
+        for size, rows in ((1024, 8), (8192, 2), (1 << 20, 1), (None, None)):
+            sizes = {} if size is None else dict.fromkeys(names, float(size))
+            chunking = Chunking(8, (names,), limit=None, sizes=sizes)
+            source = SimpleNamespace(count=1000, feeding=Feeding({"x": 0}, None))
+            device = SimpleNamespace(free_memory=lambda: None, memory=None)
+            setup = choose_run_setup(prepare(network(), CPU), chunking, source, CPU, device)  # type: ignore[arg-type]
+            assert (setup.workers, setup.rows) == (1, rows)
+
     def test_more_cores_than_samples_may_be_alive_help_the_workers(self) -> None:
         got = chosen(100 * MB, options=replace(CPU, threads=32))
         assert (got.workers, got.threads, got.rows) == (8, 25, 1)
