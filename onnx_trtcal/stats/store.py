@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.data.shard import Shards
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import CHECK_PATH, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.stats.packed_counts import pack, unpack
@@ -95,7 +95,7 @@ def load_statistics(path: str | Path) -> Collection:
         data = Path(path).read_bytes()
     except OSError as error:
         raise StatisticsError(
-            f"cannot read the statistics file: {error.strerror or error}", where=str(path)
+            f"cannot read the statistics file: {error.strerror or error}", where=str(path), fix=CHECK_PATH
         ) from error
     return loads(data, str(path))
 
