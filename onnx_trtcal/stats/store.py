@@ -31,6 +31,7 @@ from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.data.shard import Shards
 from onnx_trtcal.errors import CHECK_PATH, StatisticsError
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.contradiction import contradiction
 from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.stats.packed_counts import pack, unpack
 from onnx_trtcal.support.files import atomic_write
@@ -243,5 +244,5 @@ def _restore(histogram: Histogram, tensor: dict[str, Any], counts: memoryview) -
     for field in ("zeros", "nan", "inf", "total"):
         setattr(histogram, field, int(tensor[field]))
     histogram.counts = unpack(counts, histogram.counts.size)
-    if int(histogram.counts.sum()) + histogram.zeros != histogram.total:
-        raise ValueError(f"tensor {tensor['name']!r} does not have as many values as it says")
+    if fault := contradiction(histogram):
+        raise ValueError(f"tensor {tensor['name']!r} {fault}")
