@@ -78,3 +78,10 @@ def test_says_what_has_no_scale_and_why() -> None:
     )
     content = json.loads(sidecar_bytes(calibrate(model, [np.ones(4, np.float32)], CPU).provenance, b"c\n"))
     assert content["skipped"] == {"best": "integer"}
+
+
+def test_half_of_a_character_among_the_options_is_replaced() -> None:
+    calibration = calibrate(network(), samples(1), CPU)
+    odd = replace(calibration.provenance, options={"file": "b\udc80.py", "name": "ä"})
+    content = json.loads(sidecar_bytes(odd, b"TRT-100300-EntropyCalibration2\n").decode())
+    assert content["options"] == {"file": "b?.py", "name": "ä"}
