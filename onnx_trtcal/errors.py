@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "CHECK_PATH",
     "CacheError",
     "CalibrationError",
     "DataError",
@@ -20,6 +21,9 @@ __all__ = [
     "did_you_mean",
     "listed",
 ]
+
+# What to do about a file that the system does not give: it is missing, is a folder, or may not be read.
+CHECK_PATH = "check the path, and that you may read the file"
 
 
 class CalibrationError(Exception):

@@ -122,7 +122,8 @@ def sidecar_bytes(provenance: Provenance, table: bytes, form: str = "trt") -> by
         "tensors": {name: _fields(item) for name, item in provenance.scales.items()},
         "skipped": dict(provenance.skipped),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+    # What an equalized model says of itself is JSON of anybody's, which may hold half of a character.
+    return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def _in_utf8(name: str | None) -> str | None:

@@ -12,7 +12,7 @@ from helpers.small import CPU, network, samples, write_folder
 
 from onnx_trtcal import calibrate
 from onnx_trtcal.options import Preprocess
-from onnx_trtcal.provenance import sidecar_bytes
+from onnx_trtcal.provenance import EQUALIZED_KEY, sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
 
 if TYPE_CHECKING:
@@ -78,3 +78,11 @@ def test_says_what_has_no_scale_and_why() -> None:
     )
     content = json.loads(sidecar_bytes(calibrate(model, [np.ones(4, np.float32)], CPU).provenance, b"c\n"))
     assert content["skipped"] == {"best": "integer"}
+
+
+def test_half_of_a_character_in_what_a_model_says_of_itself_is_replaced() -> None:
+    model = network()
+    model.metadata_props.add(key=EQUALIZED_KEY, value='{"level": "\\ud800", "name": "ä"}')
+    calibration = calibrate(model, samples(1), CPU)
+    content = json.loads(sidecar_bytes(calibration.provenance, b"c\n").decode())
+    assert content["equalization"] == {"level": "?", "name": "ä"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_trtcal.cli.method_rows import methods_help
-from onnx_trtcal.errors import OptionError, did_you_mean
+from onnx_trtcal.errors import CHECK_PATH, OptionError, did_you_mean
 from onnx_trtcal.options import Options, Preprocess, parse_size, parse_time, percent
 from onnx_trtcal.qdq.options import QdqOptions
 
@@ -276,7 +276,9 @@ def _from_toml(path: str) -> dict[str, Any]:
     try:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise OptionError(f"cannot read the options file: {error.strerror or error}", where=path) from error
+        raise OptionError(
+            f"cannot read the options file: {error.strerror or error}", where=path, fix=CHECK_PATH
+        ) from error
     except (ValueError, RecursionError) as error:
         raise OptionError(
             f"cannot read the options file: {_why_unread(error)}",

@@ -123,6 +123,7 @@ def _fields(header: dict[str, Any], path: Path) -> tuple[int, str, int, float]:
 def _samples(lines: bytes, count: int) -> list[tuple[str, str]]:
     try:
         samples = [(str(name), str(digest)) for name, digest in map(parse_json, lines.splitlines())]
+        "".join(digest for _, digest in samples).encode()  # an escape may stand for half of a character
     except (ValueError, TypeError) as error:
         raise StatisticsError("the list of its samples contradicts itself") from error
     if len(samples) != count:

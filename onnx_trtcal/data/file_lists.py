@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.formats import content_of
-from onnx_trtcal.errors import DataError, listed
+from onnx_trtcal.errors import CHECK_PATH, DataError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,8 @@ def read_file_list(path: Path) -> FileList:
     try:
         text = _decoded(path.read_bytes())
     except (OSError, UnicodeError) as error:
-        raise DataError(f"the list of files cannot be read: {error}", where=str(path)) from error
+        fix = CHECK_PATH if isinstance(error, OSError) else "save the list as UTF-8"
+        raise DataError(f"the list of files cannot be read: {error}", where=str(path), fix=fix) from error
     lines = list(_table(text, path) if path.suffix.lower() in _TABLES else _plain(text))
     if not lines:
         raise DataError("the list names no files", where=str(path), fix="write one path a line")

@@ -5,6 +5,7 @@ The file's checksum tells damage, not intent: whoever writes a header can write 
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -54,7 +55,22 @@ def _short(value: Any) -> str:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str)
+    """A string that can be written as UTF-8: an escape in JSON may stand for half of a character."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _file_name(value: Any) -> bool:
+    return isinstance(value, str)  # bytes of a name that are not UTF-8 are halves of characters here
+
+
+def _options(value: Any) -> bool:
+    return isinstance(value, dict) and _text(json.dumps(value, ensure_ascii=False))
 
 
 def _count(value: Any) -> bool:
@@ -73,7 +89,7 @@ def _finite(value: float) -> bool:
 
 
 def _sample(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_text, value))
+    return isinstance(value, list) and len(value) == 2 and _file_name(value[0]) and _text(value[1])
 
 
 def _tensor(value: Any) -> bool:
@@ -90,20 +106,21 @@ _TENSOR: dict[str, Callable[[Any], bool]] = {
     "amax": _magnitude,
     "width": _magnitude,
     **dict.fromkeys(("zeros", "nan", "inf", "total", "bytes"), _count),
-    "first_nonfinite": lambda value: value is None or _text(value),
+    "first_nonfinite": lambda value: value is None or _file_name(value),
 }
 
 
 def _shapes(value: Any) -> bool:
     """{input: [smallest, largest, item axis or None]}."""
     return isinstance(value, dict) and all(
-        isinstance(each, list)
+        _text(name)
+        and isinstance(each, list)
         and len(each) == 3
         and _each(_count)(each[0])
         and _each(_count)(each[1])
         and len(each[0]) == len(each[1])
         and (each[2] is None or (_count(each[2]) and each[2] < len(each[0])))
-        for each in value.values()
+        for name, each in value.items()
     )
 
 
@@ -127,7 +144,7 @@ def _shards(value: Any) -> bool:
 _HEADER: dict[str, Callable[[Any], bool]] = {
     "model": _text,
     "rule": lambda value: value in get_args(Range),
-    "options": lambda value: isinstance(value, dict),
+    "options": _options,
     "samples": _each(_sample),
     "tensors": _each(_tensor),
 }

@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.data.seen_shapes import SeenShapes
 from onnx_trtcal.data.shard import Shards
-from onnx_trtcal.errors import StatisticsError
+from onnx_trtcal.errors import CHECK_PATH, StatisticsError
 from onnx_trtcal.stats.collection import Collection
+from onnx_trtcal.stats.contradiction import contradiction
 from onnx_trtcal.stats.header import check_header
 from onnx_trtcal.stats.packed_counts import pack, unpack
 from onnx_trtcal.support.files import atomic_write
@@ -95,7 +96,7 @@ def load_statistics(path: str | Path) -> Collection:
         data = Path(path).read_bytes()
     except OSError as error:
         raise StatisticsError(
-            f"cannot read the statistics file: {error.strerror or error}", where=str(path)
+            f"cannot read the statistics file: {error.strerror or error}", where=str(path), fix=CHECK_PATH
         ) from error
     return loads(data, str(path))
 
@@ -243,5 +244,5 @@ def _restore(histogram: Histogram, tensor: dict[str, Any], counts: memoryview) -
     for field in ("zeros", "nan", "inf", "total"):
         setattr(histogram, field, int(tensor[field]))
     histogram.counts = unpack(counts, histogram.counts.size)
-    if int(histogram.counts.sum()) + histogram.zeros != histogram.total:
-        raise ValueError(f"tensor {tensor['name']!r} does not have as many values as it says")
+    if fault := contradiction(histogram):
+        raise ValueError(f"tensor {tensor['name']!r} {fault}")

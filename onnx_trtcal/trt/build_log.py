@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import DataError
+from onnx_trtcal.errors import CHECK_PATH, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,7 +88,9 @@ def read_log(path: str | Path) -> TrtLog:
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise DataError(f"cannot read the log: {error.strerror or error}", where=str(path)) from error
+        raise DataError(
+            f"cannot read the log: {error.strerror or error}", where=str(path), fix=CHECK_PATH
+        ) from error
     return parse_log(text.split("\n"), str(path))
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.errors import CacheError, OptionError, did_you_mean
+from onnx_trtcal.errors import CHECK_PATH, CacheError, OptionError, did_you_mean
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.html import html_table
 from onnx_trtcal.trt.version import ALGORITHMS, parse_version
@@ -169,7 +169,7 @@ def read_cache(path: str | Path) -> Cache:
         data = Path(path).read_bytes()
     except OSError as error:
         raise CacheError(
-            f"cannot read the calibration cache: {error.strerror or error}", where=str(path)
+            f"cannot read the calibration cache: {error.strerror or error}", where=str(path), fix=CHECK_PATH
         ) from error
     return loads(data, str(path))
 
@@ -222,7 +222,9 @@ def _entry(line: str, where: str) -> tuple[str, float]:
             f"no value in {line[:80]!r}", where=where, fix="an entry reads `tensor name: 3c010a14`"
         )
     if not tensor:
-        raise CacheError(f"no tensor name before {line[:80]!r}", where=where)
+        raise CacheError(
+            f"no tensor name before {line[:80]!r}", where=where, fix="an entry reads `tensor name: 3c010a14`"
+        )
     if not _HEX.fullmatch(digits):
         raise CacheError(
             f"the value {digits[:40]!r} of tensor {tensor!r} is not one to eight hexadecimal digits",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx_trtcal import calibrate
 from onnx_trtcal.counting.checkpoint import Checkpoint, looks_path, remove_checkpoints, saved_at
 from onnx_trtcal.counting.checkpoint_file import CheckpointFile, samples_path
-from onnx_trtcal.errors import CalibrationError, DataError
+from onnx_trtcal.errors import CalibrationError, DataError, StatisticsError
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.support.files import natural_key
@@ -299,3 +299,12 @@ def test_everything_a_job_left_is_removed_and_nothing_else(tmp_path: Path) -> No
         path.write_bytes(b"")
     remove_checkpoints(file)
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_half_of_a_character_may_be_in_a_name_and_not_in_a_hash(tmp_path: Path) -> None:
+    empty = Collection(["x"], model="")
+    CheckpointFile(tmp_path / "fine").save(empty, [("b\udc80.npy", "ab")], 1.0)
+    assert CheckpointFile(tmp_path / "fine").load()[0].samples == [("b\udc80.npy", "ab")]
+    CheckpointFile(tmp_path / "forged").save(empty, [("b.npy", "\ud800")], 1.0)
+    with pytest.raises(StatisticsError, match="contradicts itself"):
+        CheckpointFile(tmp_path / "forged").load()

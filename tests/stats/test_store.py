@@ -69,10 +69,11 @@ def test_any_histogram_survives(arrays: list[np.ndarray], rule: str) -> None:
 def test_any_counts_survive(cells: list[tuple[int, int]]) -> None:
     collection = Collection(["t"], model="")
     histogram = collection.histograms["t"]
-    histogram.width, histogram.amax = 1 / 32768, 1.0
+    histogram.width = 1 / 32768
     counts = np.zeros(32768, np.int64)
     for place, number in cells[:8]:
         counts[place] = number
+        histogram.amax = max(histogram.amax, (place + 1) / 32768)
     histogram.counts = counts
     histogram.total = int(histogram.counts.sum())
     assert loads(dumps(collection)) == collection
@@ -183,6 +184,7 @@ ODD = (
     float("nan"),
     10**400,
     1 << 63,
+    "\ud800",
 )
 
 
@@ -242,3 +244,24 @@ def test_a_header_nested_without_end_is_refused() -> None:
     body = dumps(a_collection())[:12] + struct.pack("<Q", len(text)) + text
     with pytest.raises(StatisticsError, match="contradicts itself"):
         loads(body + hashlib.sha256(body).digest())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.update(model="\ud800"),
+        lambda header: header["samples"][0].__setitem__(1, "\ud800"),
+        lambda header: header["options"].update(preprocess={"a": ["\ud800"]}),
+        lambda header: header["tensors"][0].update(name="\ud800"),
+        lambda header: header.update(shapes={"\ud800": [[1], [1], None]}),
+        lambda header: header.update(shards={"of": 3, "data": "\ud800", "have": [1]}),
+    ],
+)
+def test_half_of_a_character_is_refused_but_in_the_name_of_a_file(
+    change: Callable[[dict[str, Any]], None],
+) -> None:
+    with pytest.raises(StatisticsError, match="contradicts itself"):
+        loads(forged(change))
+    fine = loads(forged(lambda header: header["tensors"][0].update(first_nonfinite="b\udc80.npy")))
+    assert fine.first_nonfinite["x"] == "b\udc80.npy"
+    assert "b\udc80.npy" in {name for name, _ in fine.samples}

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from random import Random
 
+import onnx
 import pytest
+from google.protobuf.message import Error as ProtobufError
 
 from onnx_trtcal.data.formats import FORMATS
 
@@ -160,3 +162,23 @@ def test_damaged_statistics_keep_their_checksum(campaign: Path) -> None:
     made = [statistics(good, good, Random(number)) for number in range(100)]
     right = [data for data in made if hashlib.sha256(data[:-32]).digest() == data[-32:] and data != good]
     assert len(right) > 50
+
+
+def test_a_model_that_protobuf_finds_too_deep_stays_as_it_is(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutation that fails would end the campaign."""
+    from fuzzing import structured
+
+    deep = next(seed for seed in range(100) if Random(seed).choice((2, 20, 60)) == 60)
+
+    def nested_and_copied(model: onnx.ModelProto, _random: Random) -> None:
+        structured._nest(model, Random(deep))
+        model.graph.node.extend(model.graph.node[-1:])
+
+    with pytest.raises(ProtobufError):
+        nested_and_copied(onnx.ModelProto(), Random(0))
+    monkeypatch.setattr(structured, "_ODDITIES", (nested_and_copied,))
+    good = (campaign / "good" / "model.onnx").read_bytes()
+    made = [structured.onnx_model(good, good, Random(number)) for number in range(50)]
+    assert len({*made}) > 25

@@ -214,24 +214,39 @@ def map_values(tensor: onnx.TensorProto, directory: Path) -> np.ndarray:
     try:
         return np.memmap(path, dtype=dtype, mode="r", offset=place.offset, shape=shape)
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot read the weights: {error}", where=f"{path}, tensor {tensor.name!r}"
-        ) from error
+        raise _unreadable(tensor, path, error) from error
 
 
 def _unpacked(tensor: onnx.TensorProto, path: Path, place: Location) -> np.ndarray:
     # Types narrower than a byte are packed, and need the unpacking that onnx itself does.
-    where = f"{path}, tensor {tensor.name!r}"
     try:
         with open(os.fspath(path), "rb") as file:
             file.seek(place.offset)
             raw = file.read(tensor_nbytes(tensor))
     except OSError as error:
-        raise ModelError(f"cannot read the weights: {error}", where=where) from error
+        raise _unreadable(tensor, path, error) from error
     if len(raw) < tensor_nbytes(tensor):
-        raise ModelError("the weights are cut short", where=where, fix="copy or download the file again")
+        raise _unreadable(tensor, path, None)
     whole = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw)
     return numpy_helper.to_array(whole)
+
+
+def _unreadable(tensor: onnx.TensorProto, path: Path, error: OSError | ValueError | None) -> ModelError:
+    """Why an external tensor has no values: its file is not there, not readable, or (no OSError) ends too soon."""
+    where = f"{path}, tensor {tensor.name!r}"
+    if isinstance(error, FileNotFoundError):
+        return ModelError(
+            f"the model's weights are missing: {path.name}",
+            where=where,
+            fix=f"put that file into {path.parent}, or export the model again",
+        )
+    if isinstance(error, OSError):
+        return ModelError(
+            f"cannot read the weights: {error.strerror or error}",
+            where=where,
+            fix="check that you may read the file, or export the model again",
+        )
+    return ModelError("the model's weights are cut short", where=where, fix="copy or download the file again")
 
 
 def write_aligned(file: IO[bytes], values: np.ndarray) -> int:

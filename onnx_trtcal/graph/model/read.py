@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from onnx_trtcal.errors import ModelError, did_you_mean
+from onnx_trtcal.errors import CHECK_PATH, ModelError, did_you_mean
 from onnx_trtcal.graph.model.external import external_files
 from onnx_trtcal.graph.model.signatures import check_signatures
 from onnx_trtcal.graph.model.stored import check_stored
@@ -98,7 +98,9 @@ def _read(path: Path) -> bytes:
     except IsADirectoryError as error:
         raise ModelError("this is a folder, not a model file", where=str(path), fix=_inside(path)) from error
     except OSError as error:
-        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from error
+        raise ModelError(
+            f"cannot read the model: {error.strerror or error}", where=str(path), fix=CHECK_PATH
+        ) from error
 
 
 def _inside(folder: Path) -> str:

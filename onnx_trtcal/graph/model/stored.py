@@ -135,7 +135,7 @@ def _check_file(file: Path, told: str, folders: Iterable[Path], where: str) -> N
         outside = not any(resolved.is_relative_to(folder) for folder in folders)
         odd = file.exists() and not file.is_file()
     except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"its weights cannot be looked up: {error}", where=where) from error
+        raise ModelError(f"its weights cannot be looked up: {error}", where=where, fix=fix) from error
     if outside or os.path.isabs(told):
         raise ModelError(f"its weights lie outside the model's folder: {told!r}", where=where, fix=fix)
     if odd:
