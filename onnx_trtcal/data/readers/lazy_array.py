@@ -25,6 +25,11 @@ class LazyArray(Protocol):
         """Its length along each axis."""
         ...
 
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The type of its values; None where only reading them tells."""
+        ...
+
     def read(self) -> np.ndarray:
         """The whole array."""
         ...
@@ -39,7 +44,7 @@ class LazyArray(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LoadedArray:
     """An array that is in memory already."""
 
@@ -49,6 +54,11 @@ class LoadedArray:
     def shape(self) -> tuple[int, ...]:
         """Its length along each axis."""
         return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its values."""
+        return self.array.dtype
 
     def read(self) -> np.ndarray:
         """The array itself."""
