@@ -30,7 +30,7 @@ __all__ = ["Batch", "OtherSamplesError", "batch_of", "batches", "sample_hash"]
 
 _MOST_THREADS = 8
 _REMOTE_THREADS = 16  # which wait for a network most of the time
-_LEAST_SMALL = 16  # small samples to prefetch, however small the batches
+_LEAST_SMALL = 32  # small samples to prefetch, however small the batches
 _RUNS = 4  # that small samples to prefetch are made in
 _LARGE = 1 << 28  # bytes; what is smaller is there
 
@@ -234,11 +234,13 @@ def _is_small(task: SampleTask) -> bool:
 
 def _alike(one: Sample, other: Sample, feeding: Feeding) -> bool:
     """Whether two samples can be run together: equal shapes, and equal values where one array serves both."""
-    return all(
-        array.shape == other.arrays[name].shape
-        and (feeding.axes[name] is not None or bool(feeding.verbatim) or (array == other.arrays[name]).all())
-        for name, array in one.arrays.items()
-    )
+    for name, array in one.arrays.items():
+        theirs = other.arrays[name]
+        if array.shape != theirs.shape:
+            return False
+        if feeding.axes[name] is None and not feeding.verbatim and not (array == theirs).all():
+            return False
+    return True
 
 
 def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:

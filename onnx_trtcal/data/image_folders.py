@@ -1,7 +1,7 @@
-"""A directory of images for a model with one input: names, which become items when they are asked for.
+"""A directory of nothing but images, or nothing but arrays, for a model with one input.
 
-Of millions of images only the names are held, and each shard makes items of its own ones only. Items of arrays are
-held, for they know what their files' headers said.
+Of millions of images only the names are held; they become items when they are asked for, and each shard makes items
+of its own ones only. Items of arrays are held, for they know what the headers of their files said.
 """
 
 from __future__ import annotations

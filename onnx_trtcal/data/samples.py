@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -148,8 +148,7 @@ class Splitter:
         return array if array.shape == shape else array.reshape(shape)
 
 
-@dataclass(frozen=True, slots=True)
-class SampleTask:
+class SampleTask(NamedTuple):
     """A sample of which some work is left: reading, decoding, casting, checking. It may be called in any thread.
 
     Attributes:
@@ -175,8 +174,7 @@ class SampleTask:
         return self.splitter.sample(self.item, self.row, self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedItem:
+class OpenedItem(NamedTuple):
     """An item whose shapes are known.
 
     Attributes:

@@ -200,7 +200,7 @@ def test_small_samples_of_a_list_are_prefetched_a_few_at_a_time():
     for number in range(1, 40):
         next(fed)
         time.sleep(0.002)
-        assert data.taken <= 2 * number + 16 + 4
+        assert data.taken <= 2 * number + 32 + 8
     fed.close()
 
 
