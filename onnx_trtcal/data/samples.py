@@ -174,7 +174,8 @@ class SampleTask(NamedTuple):
         return self.splitter.sample(self.item, self.row, self.data)
 
 
-class OpenedItem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
     """An item whose shapes are known.
 
     Attributes:
