@@ -92,7 +92,8 @@ def run_batch(session: Session, batch: Batch, device: str | None = None) -> Mapp
     Raises:
         ModelError: when ONNX Runtime fails on the batch.
     """
-    return {name: _real_rows(array, batch) for name, array in _run(session, batch, device).items()}
+    arrays = _run(session, batch, device)
+    return {name: _real_rows(array, batch) for name, array in arrays.items()} if batch.padded else arrays
 
 
 def run_alone(session: Session, batch: Batch, device: str | None, place: int) -> Mapping[str, Activation]:
@@ -114,5 +115,4 @@ def _run(session: Session, batch: Batch, device: str | None) -> Mapping[str, Act
 
 def _real_rows(array: Activation, batch: Batch) -> Activation:
     """The array without the rows that only fill up a fixed batch."""
-    whole = not (batch.padded and array.ndim and array.shape[0] == batch.rows)
-    return array if whole else array[: batch.count]
+    return array[: batch.count] if array.ndim and array.shape[0] == batch.rows else array

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_trtcal.data.prefetch import prefetch
+from onnx_trtcal.data.task_runs import in_runs
 from onnx_trtcal.errors import ModelError, StatisticsError
 from onnx_trtcal.support.cores import cores
 from onnx_trtcal.support.memory import available_memory, free_swap
@@ -20,13 +23,15 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.images.geometry import Geometry
     from onnx_trtcal.data.layout import Feeding
-    from onnx_trtcal.data.samples import Sample
+    from onnx_trtcal.data.samples import Sample, SampleTask
     from onnx_trtcal.data.sources import Source
 
 __all__ = ["Batch", "OtherSamplesError", "batch_of", "batches", "sample_hash"]
 
 _MOST_THREADS = 8
 _REMOTE_THREADS = 16  # which wait for a network most of the time
+_LEAST_SMALL = 32  # small samples to prefetch, however small the batches
+_RUNS = 4  # that small samples to prefetch are made in
 _LARGE = 1 << 28  # bytes; what is smaller is there
 
 
@@ -143,12 +148,17 @@ def sample_hash(sample: Sample) -> str:
     """
     digest = hashlib.sha256()
     for name, array in sorted(sample.arrays.items()):
-        digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+        digest.update(_hashed_kind(name, array.dtype, array.shape))
         if array.dtype == object:
             digest.update("\0".join(map(str, array.ravel())).encode())
         else:
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+@lru_cache
+def _hashed_kind(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    return f"{name}\0{dtype.name}\0{shape}\0".encode()
 
 
 def _batches(
@@ -160,11 +170,9 @@ def _batches(
     skipped: Callable[[Batch], None] | None,
 ) -> Generator[Batch, None, None]:
     feeding = source.feeding
-    hashed = (partial(_hashed, task) for task in source.tasks())
     waiting: list[tuple[Sample, str]] = []
     missing = set(counted)
-    results = prefetch(hashed, max(2 * size, threads), threads)
-    try:
+    with closing(_prefetched(source, max(2 * size, threads), threads)) as results:
         for number, (sample, digest) in enumerate(results, 1):
             if missing:
                 _discard_counted(missing, sample.name, digest)
@@ -182,8 +190,6 @@ def _batches(
             raise OtherSamplesError(f"it counts {min(missing)[0]!r} and more, which the data does not hold")
         if waiting:
             yield batch_of(waiting, feeding)
-    finally:
-        results.close()
 
 
 def _discard_counted(missing: set[tuple[str, str]], name: str, digest: str) -> None:
@@ -194,18 +200,47 @@ def _discard_counted(missing: set[tuple[str, str]], name: str, digest: str) -> N
     missing.remove((name, digest))
 
 
-def _hashed(task: Callable[[], Sample]) -> tuple[Sample, str]:
+def _prefetched(source: Source, depth: int, threads: int) -> Generator[tuple[Sample, str], None, None]:
+    """The samples with their hashes, made by `threads` threads; at most about `depth` are there at a time.
+
+    Small samples are made several at a time. Only of data that is at hand: an iterator may be waiting for the next one
+    for long, and a network always is.
+    """
+    tasks = source.tasks()
+    runs, most = depth, 1
+    if source.countable and not source.remote:
+        first = next(tasks, None)
+        if first is None:
+            return
+        tasks = chain((first,), tasks)
+        if first.small:
+            runs = min(depth, _RUNS)
+            most = max(depth, _LEAST_SMALL) // runs
+    with closing(prefetch(in_runs(tasks, most, _hashed, _is_small), runs, threads)) as made:
+        for run in made:
+            yield from run.results
+            if run.error:
+                raise run.error
+
+
+def _hashed(task: SampleTask) -> tuple[Sample, str]:
     sample = task()
     return sample, sample_hash(sample)
 
 
+def _is_small(task: SampleTask) -> bool:
+    return task.small
+
+
 def _alike(one: Sample, other: Sample, feeding: Feeding) -> bool:
     """Whether two samples can be run together: equal shapes, and equal values where one array serves both."""
-    return all(
-        array.shape == other.arrays[name].shape
-        and (feeding.axes[name] is not None or bool(feeding.verbatim) or (array == other.arrays[name]).all())
-        for name, array in one.arrays.items()
-    )
+    for name, array in one.arrays.items():
+        theirs = other.arrays[name]
+        if array.shape != theirs.shape:
+            return False
+        if feeding.axes[name] is None and not feeding.verbatim and not (array == theirs).all():
+            return False
+    return True
 
 
 def batch_of(hashed: Sequence[tuple[Sample, str]], feeding: Feeding) -> Batch:

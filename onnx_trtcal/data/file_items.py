@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.elements import element_item
@@ -10,6 +12,7 @@ from onnx_trtcal.data.formats import content_of, format_names, read_arrays, read
 from onnx_trtcal.data.images.load import load_image
 from onnx_trtcal.data.input_names import file_name, match_inputs, missing_inputs
 from onnx_trtcal.data.items import Entry, InputData, Intake, Item, LazyImage, Rows
+from onnx_trtcal.data.readers.lazy_array import LoadedArray
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.data.remote import DataPath
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["file_entry", "folder_item", "joint_item", "unknown_kind"]
+__all__ = ["array_item", "file_entry", "folder_item", "joint_item", "unknown_kind"]
 
 # What numpy.savez calls an array that it was given without a name.
 _UNNAMED = "arr_0"
@@ -67,15 +70,65 @@ def unknown_kind(path: DataPath) -> DataError:
 
 def joint_item(paths: Mapping[str, DataPath], name: str, where: str, intake: Intake) -> Item:
     """Files that hold one input each, together one item."""
-    chosen = {
-        spec.name: intake.recipes(spec) for spec in intake.inputs if content_of(paths[spec.name]) == "image"
-    }
+    contents = {spec: content_of(paths[spec.name]) for spec in intake.inputs}
+    if set(contents.values()) == {"array"}:
+        files = tuple(_ArrayFile(name, _kept_path(path)) for name, path in paths.items())
+        return Item(name, where, files[0] if len(files) == 1 else partial(_open_all, files))
+    chosen = {spec.name: intake.recipes(spec) for spec, content in contents.items() if content == "image"}
     return Item(name, where, partial(_open_files, paths, chosen), single=len(chosen) == len(paths))
+
+
+def array_item(path: str, name: str, input_name: str) -> Item:
+    """A local file that holds the array of a model's only input.
+
+    Args:
+        path: the file, which is known to hold one array.
+        name: what its samples are called.
+        input_name: the input.
+    """
+    return Item(name, path, _ArrayFile(input_name, path))
 
 
 def folder_item(paths: Sequence[DataPath], name: str, inputs: Sequence[InputSpec]) -> Item:
     """Files of one folder with an array each, in the order of their numbers, together one item."""
     return Item(name, str(paths[0].parent), partial(_open_numbered, paths, inputs))
+
+
+@dataclass(slots=True)
+class _ArrayFile:
+    """A file that holds the array of one input. What its header says is kept, so that it is read only once.
+
+    Attributes:
+        input_name: the input.
+        path: the file; a text where it is a local one, of which there may be millions.
+        known: the array, unless it is not known yet or was read whole at once.
+    """
+
+    input_name: str
+    path: str | DataPath
+    known: LazyArray | None = None
+
+    def __call__(self) -> Mapping[str, InputData]:
+        """The data of the input, as an item gives it."""
+        return {self.input_name: self.open()}
+
+    def open(self) -> LazyArray:
+        """The array."""
+        if self.known is not None:
+            return self.known
+        path = Path(self.path) if isinstance(self.path, str) else self.path
+        _, array = _only_array(path, str(self.path))
+        if not isinstance(array, LoadedArray):
+            self.known = array
+        return array
+
+
+def _kept_path(path: DataPath) -> str | DataPath:
+    return str(path) if isinstance(path, Path) else path
+
+
+def _open_all(files: Sequence[_ArrayFile]) -> Mapping[str, InputData]:
+    return {file.input_name: file.open() for file in files}
 
 
 def _row_items(path: DataPath, intake: Intake) -> Iterator[Item]:
@@ -111,18 +164,18 @@ def _open_file(path: DataPath, recipe: Recipe | CustomRecipe | None) -> InputDat
             f"the file holds an array per key, and one input's own is wanted: in {format_names('image', 'array')}",
             where=where,
         )
-    _, array = _only_array(path)
+    _, array = _only_array(path, where)
     return array
 
 
-def _only_array(path: DataPath) -> tuple[str, LazyArray]:
-    ((name, array),) = read_arrays(path, str(path)).items()
+def _only_array(path: DataPath, where: str) -> tuple[str, LazyArray]:
+    ((name, array),) = read_arrays(path, where).items()
     return name, array
 
 
 def _open_numbered(paths: Sequence[DataPath], inputs: Sequence[InputSpec]) -> Mapping[str, InputData]:
     """Arrays by the names they carry where those are the inputs', else by the number in the file name."""
-    arrays = [_only_array(path) for path in paths]
+    arrays = [_only_array(path, str(path)) for path in paths]
     by_name = dict(arrays)
     if all(spec.name in by_name for spec in inputs):
         return {spec.name: by_name[spec.name] for spec in inputs}

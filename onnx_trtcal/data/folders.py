@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.file_items import file_entry, folder_item, joint_item
 from onnx_trtcal.data.formats import content_of, format_names, only_alone
-from onnx_trtcal.data.image_folders import image_files
+from onnx_trtcal.data.image_folders import array_files, image_files
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
 from onnx_trtcal.data.remote import RemotePath
 from onnx_trtcal.errors import DataError, did_you_mean, listed
@@ -83,6 +83,12 @@ def open_path(path: DataPath, intake: Intake) -> Files:
         line = f"{counted(len(images), 'image file')} in natural order"
         others = set(names).difference(images.files) if len(images) < len(names) else set()
         return Files(images, (line, *_skipped([*map(Path, others), *map(Path, hidden)])), tuple(inputs))
+    if arrays := array_files(path, names, intake):
+        line = f"{counted(len(arrays), 'array file')} in natural order"
+        others = (
+            {name for name in names if content_of(name) != "array"} if len(arrays) < len(names) else set()
+        )
+        return Files(arrays, (line, *_skipped([*map(Path, others), *map(Path, hidden)])), ())
     found, skipped = [*map(Path, names)], [*map(Path, hidden)]
     known = [name for name in found if content_of(name)]
     usable = [name for name in known if not only_alone(name)] or known

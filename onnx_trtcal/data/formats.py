@@ -5,6 +5,7 @@ To add a format, write its reader (see `onnx_trtcal.data.readers`) and its line 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,16 +83,21 @@ FORMATS = (
 _BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
 
 
-def content_of(path: DataPath | PurePath) -> Content | None:
+def content_of(path: DataPath | PurePath | str) -> Content | None:
     """What a file with this name holds; None when calibration data does not come in such files."""
-    form = _BY_SUFFIX.get(path.suffix.lower())
+    form = _form(path)
     return form.content if form else None
 
 
-def only_alone(path: DataPath | PurePath) -> bool:
+def only_alone(path: DataPath | PurePath | str) -> bool:
     """Whether a file with this name is data only in a directory that holds no other data."""
-    form = _BY_SUFFIX.get(path.suffix.lower())
+    form = _form(path)
     return form is not None and form.alone
+
+
+def _form(path: DataPath | PurePath | str) -> Format | None:
+    name = path if isinstance(path, str) else path.name
+    return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())
 
 
 def format_names(*contents: Content) -> str:
@@ -110,9 +116,9 @@ def read_arrays(path: DataPath, where: str) -> Mapping[str, LazyArray]:
     Raises:
         DataError: when the file is damaged, or is not of the format that its name promises.
     """
-    form = _BY_SUFFIX[path.suffix.lower()]
-    if form.read is None:
-        raise TypeError(f"{form.name} have no reader of arrays")
+    form = _form(path)
+    if form is None or form.read is None:
+        raise TypeError(f"{where} has no reader of arrays")
     return form.read(path, where)
 
 
@@ -127,7 +133,7 @@ def read_rows(path: DataPath, where: str) -> Iterable[tuple[str, Any]]:
         DataError: when the file is damaged, is not of the format that its name promises, or needs a package that
             is not installed.
     """
-    form = _BY_SUFFIX[path.suffix.lower()]
-    if form.rows is None:
-        raise TypeError(f"{form.name} have no reader of rows")
+    form = _form(path)
+    if form is None or form.rows is None:
+        raise TypeError(f"{where} has no reader of rows")
     return form.rows(path, where)

@@ -1,6 +1,7 @@
-"""A directory of images for a model with one input: names, which become items when they are asked for.
+"""A directory of nothing but images, or nothing but arrays, for a model with one input.
 
-Of millions of images only the names are held, and each shard makes items of its own ones only.
+Of millions of images only the names are held; they become items when they are asked for, and each shard makes items
+of its own ones only. Items of arrays are held, for they know what the headers of their files said.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from onnx_trtcal.data.file_items import file_entry
+from onnx_trtcal.data.file_items import array_item, file_entry
 from onnx_trtcal.data.formats import content_of, only_alone
 from onnx_trtcal.data.input_names import match_inputs, posix_name
 from onnx_trtcal.support.files import natural_key
@@ -20,10 +21,13 @@ from onnx_trtcal.support.files import natural_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from onnx_trtcal.data.items import Entry, Intake
+    from onnx_trtcal.data.formats import Content
+    from onnx_trtcal.data.items import Entry, Intake, Item
     from onnx_trtcal.data.remote import DataPath
 
-__all__ = ["ImageFiles", "image_files"]
+__all__ = ["ImageFiles", "array_files", "image_files"]
+
+_TENSOR = ".pb"  # whose names may tell inputs from outputs
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class ImageFiles(Sequence["Entry"]):
 
     def names(self) -> Iterator[str]:
         """The names of the items."""
-        return (name if name.isascii() else posix_name(Path(name)) for name in self.files)
+        return map(_shown, self.files)
 
 
 def image_files(root: DataPath, found: Sequence[str], intake: Intake) -> ImageFiles | None:
@@ -72,24 +76,44 @@ def image_files(root: DataPath, found: Sequence[str], intake: Intake) -> ImageFi
         None where that is not so: the model has several inputs, there is other data, or a sub-folder is named after
         the input.
     """
+    images = _all_of("image", found, intake)
+    return None if images is None else ImageFiles(root, images, intake)
+
+
+def array_files(root: DataPath, found: Sequence[str], intake: Intake) -> tuple[Item, ...] | None:
+    """The items of a local directory of files with an array each, likewise."""
+    arrays = _all_of("array", found, intake)
+    if arrays is None or not isinstance(root, Path) or any(name.endswith(_TENSOR) for name in arrays):
+        return None
+    before = str(root / "x")[:-1]
+    (spec,) = intake.inputs
+    return tuple([array_item(before + name.replace("/", os.sep), _shown(name), spec.name) for name in arrays])
+
+
+def _all_of(content: Content, found: Sequence[str], intake: Intake) -> list[str] | None:
+    """Those of the files that hold this, in natural order; None where others hold something else, or see above."""
     if len(intake.inputs) != 1:
         return None
 
     @cache
-    def kind(suffix: str) -> str | None:
-        name = Path(f"x{suffix}")
+    def kind(suffix: str) -> Content | None:
+        name = f"x{suffix}"
         return None if only_alone(name) else content_of(name)
 
     kinds = [kind(os.path.splitext(name)[1]) for name in found]
-    if not set(kinds) <= {"image", None} or "image" not in kinds:
+    if not set(kinds) <= {content, None} or content not in kinds:
         return None
-    images = [name for name, each in zip(found, kinds, strict=True) if each]
+    names = [name for name, each in zip(found, kinds, strict=True) if each]
     (spec,) = intake.inputs
     nested = f"{spec.name.strip('/')}/"
-    tops = {name.partition("/")[0] for name in images if "/" in name}
-    if match_inputs([spec], tops) or any(name.startswith(nested) for name in images):
+    tops = {name.partition("/")[0] for name in names if "/" in name}
+    if match_inputs([spec], tops) or any(name.startswith(nested) for name in names):
         return None
-    return ImageFiles(root, _in_order(images), intake)
+    return _in_order(names)
+
+
+def _shown(name: str) -> str:
+    return name if name.isascii() else posix_name(Path(name))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

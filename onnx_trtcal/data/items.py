@@ -20,7 +20,7 @@ __all__ = ["Entry", "InputData", "Intake", "Item", "LazyImage", "Recipes", "Rows
 Recipes = Callable[[InputSpec], Recipe | CustomRecipe]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LazyImage:
     """An image that is one sample; its shape is unknown until `load` decodes and preprocesses it."""
 
@@ -30,7 +30,7 @@ class LazyImage:
 InputData = LazyArray | LazyImage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A file, a set of files that belong together, or an element of an iterable: one sample or a stack.
 
@@ -50,7 +50,7 @@ class Item:
     single: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rows:
     """A file that holds many items, which come out one after the other.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from onnx_trtcal.data.array_hints import hint
 from onnx_trtcal.data.casts import cast
 from onnx_trtcal.data.items import InputData, Item, LazyImage
 from onnx_trtcal.data.readers.lazy_array import LoadedArray
@@ -16,14 +17,21 @@ from onnx_trtcal.data.shape_mismatch import fits, leading_axis_may_be_added, sha
 from onnx_trtcal.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from onnx_trtcal.data.images.geometry import Geometry
     from onnx_trtcal.data.layout import Feeding
+    from onnx_trtcal.data.notes import Notes
     from onnx_trtcal.data.readers.lazy_array import LazyArray
     from onnx_trtcal.support.input_spec import InputSpec
 
-__all__ = ["OpenedItem", "Sample", "count_samples", "sample_tasks"]
+__all__ = ["OpenedItem", "Sample", "SampleTask", "Splitter"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+_SMALL = 1 << 16  # bytes of a sample that is little work
+_MOST_KNOWN = 4096  # shapes to remember
 
 
 @dataclass(frozen=True)
@@ -44,55 +52,151 @@ class Sample:
     path: str = ""
 
 
-def count_samples(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> int:
-    """The number of samples in an item, from array headers alone.
+class Splitter:
+    """Splits items into samples, as the model and its feeding want it.
 
-    Raises:
-        DataError: when shapes do not fit the model, or inputs hold different numbers of samples.
-    """
-    return 1 if item.single else OpenedItem.of(item, inputs, feeding).count
+    What follows from shapes and types alone is worked out once for each of them: a data set's files have few.
 
-
-def sample_tasks(item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> Iterator[Callable[[], Sample]]:
-    """The item's samples in order, see `OpenedItem.tasks`."""
-    return OpenedItem.of(item, inputs, feeding).tasks()
-
-
-@dataclass(frozen=True)
-class OpenedItem:
-    """An item whose shapes are known.
-
-    Attributes:
-        item: the item.
-        data: what it holds for each input.
+    Args:
         inputs: the model's inputs.
         feeding: how they are fed.
-        split: how it splits into samples.
+        notes: receives what is worth saying about arrays of a kind.
     """
 
-    item: Item
-    data: Mapping[str, InputData]
-    inputs: Sequence[InputSpec]
-    feeding: Feeding
-    split: _Split
+    def __init__(self, inputs: Sequence[InputSpec], feeding: Feeding, notes: Notes) -> None:
+        self._inputs = inputs
+        self._feeding = feeding
+        self._notes = notes
+        self._splits: dict[tuple[object, ...], _Split] = {}
+        # (input, shape) of an array -> the shape that it is fed with.
+        self._fed: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {}
 
-    @classmethod
-    def of(cls, item: Item, inputs: Sequence[InputSpec], feeding: Feeding) -> OpenedItem:
+    def open(self, item: Item) -> OpenedItem:
         """Opens an item.
 
         Raises:
             DataError: when shapes do not fit the model, or inputs hold different numbers of samples.
         """
         data = item.open()
-        return cls(item, data, inputs, feeding, _split(item, data, inputs, feeding))
+        kinds = tuple([_kind(data[spec.name]) for spec in self._inputs])
+        split = self._splits.get(kinds)
+        if split is None:
+            hint(self._inputs, data, self._notes)
+            split = _split(item, data, self._inputs, self._feeding)
+            _keep(self._splits, kinds, split)
+        return OpenedItem(item, data, split, self)
+
+    def count(self, item: Item) -> int:
+        """The number of samples in an item, from array headers alone.
+
+        Raises:
+            DataError: as `open`.
+        """
+        return 1 if item.single else self.open(item).count
+
+    def sample(self, item: Item, row: str, data: Mapping[str, InputData | np.ndarray]) -> Sample:
+        """One sample of an item, read, decoded, cast and checked.
+
+        Args:
+            item: the item.
+            row: what follows the item's name in that of the sample.
+            data: what the sample holds for each input.
+
+        Raises:
+            DataError: when a file is damaged, or an array does not fit the model.
+        """
+        where = item.where + row
+        arrays: dict[str, np.ndarray] = {}
+        geometry: dict[str, Geometry] = {}
+        for spec in self._inputs:
+            given = data[spec.name]
+            if isinstance(given, LazyImage):
+                given, placed = given.load()
+                if placed is not None:
+                    geometry[spec.name] = placed
+            array = given if isinstance(given, np.ndarray) else given.read()
+            arrays[spec.name] = self._as_fed(array, spec, where)
+        return Sample(item.name + row, arrays, geometry, item.path + row if item.path else "")
+
+    def rows(self, opened: OpenedItem, picks: Sequence[int]) -> Iterator[SampleTask]:
+        """The samples of a stack at these positions, ascending, each read as the iterator advances."""
+        item, data, split = opened.item, opened.data, opened.split
+        stacks = {name: array for name, array in data.items() if not isinstance(array, LazyImage)}
+        shared = {name: array.read() for name, array in stacks.items() if split.axes[name] == 0}
+        with ExitStack() as closers:
+            rows = {
+                name: closers.enter_context(
+                    closing(_leading(array, self._feeding.axes[name], split.axes[name], picks))
+                )
+                for name, array in stacks.items()
+                if name not in shared
+            }
+            for index in picks:
+                arrays = {name: next(iterator) for name, iterator in rows.items()}
+                if shared:
+                    arrays |= shared
+                yield SampleTask(self, item, f"[{index}]", arrays, split.small)
+
+    def _as_fed(self, array: np.ndarray, spec: InputSpec, where: str) -> np.ndarray:
+        place = _where(where, spec, self._inputs)
+        array = cast(array, spec.dtype, place)
+        given = spec.name, array.shape
+        shape = self._fed.get(given)
+        if shape is None:
+            shape = _fed_shape(array.shape, spec, self._feeding, place)
+            _keep(self._fed, given, shape)
+        return array if array.shape == shape else array.reshape(shape)
+
+
+class SampleTask(NamedTuple):
+    """A sample of which some work is left: reading, decoding, casting, checking. It may be called in any thread.
+
+    Attributes:
+        splitter: does the work.
+        item: the item that it is of.
+        row: what follows the item's name in its own.
+        data: what it holds for each input.
+        small: whether it is known to be little work.
+    """
+
+    splitter: Splitter
+    item: Item
+    row: str
+    data: Mapping[str, InputData | np.ndarray]
+    small: bool
+
+    def __call__(self) -> Sample:
+        """The sample.
+
+        Raises:
+            DataError: when a file is damaged, or an array does not fit the model.
+        """
+        return self.splitter.sample(self.item, self.row, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
+    """An item whose shapes are known.
+
+    Attributes:
+        item: the item.
+        data: what it holds for each input.
+        split: how it splits into samples.
+        splitter: splits it.
+    """
+
+    item: Item
+    data: Mapping[str, InputData]
+    split: _Split
+    splitter: Splitter
 
     @property
     def count(self) -> int:
         """How many samples it holds."""
         return 1 if self.split.count is None else self.split.count
 
-    def tasks(self, picks: Sequence[int] | None = None) -> Iterator[Callable[[], Sample]]:
-        """The samples in order, each as a call that does the work left: decoding, casting, checking.
+    def tasks(self, picks: Sequence[int] | None = None) -> Iterator[SampleTask]:
+        """The samples in order, each as a call that does the work left.
 
         Rows of stacks are read as the iterator advances, so it has to be advanced in one thread; the calls may be
         made in any.
@@ -108,24 +212,8 @@ class OpenedItem:
         if not len(chosen):
             return iter(())
         if self.split.count is None:
-            return iter([partial(_single, self.item, self.data, self.inputs, self.feeding)])
-        return _rows(self, chosen)
-
-
-def _rows(opened: OpenedItem, picks: Sequence[int]) -> Iterator[Callable[[], Sample]]:
-    item, data, inputs, feeding = opened.item, opened.data, opened.inputs, opened.feeding
-    split = opened.split
-    stacks = {name: array for name, array in data.items() if not isinstance(array, LazyImage)}
-    shared = {name: array.read() for name, array in stacks.items() if split.axes[name] == 0}
-    with ExitStack() as closers:
-        rows = {
-            name: closers.enter_context(closing(_leading(array, feeding.axes[name], split.axes[name], picks)))
-            for name, array in stacks.items()
-            if name not in shared
-        }
-        for index in picks:
-            arrays = shared | {name: next(iterator) for name, iterator in rows.items()}
-            yield partial(_sample, item, f"[{index}]", arrays, inputs, feeding)
+            return iter((SampleTask(self.splitter, self.item, "", self.data, self.split.small),))
+        return self.splitter.rows(self, chosen)
 
 
 @dataclass(frozen=True)
@@ -135,28 +223,33 @@ class _Split:
     Attributes:
         axes: per input, how many of its axes count samples.
         count: the number of samples; None for an item that is one sample as it is.
+        small: whether a sample is known to be little work.
     """
 
     axes: Mapping[str, int]
     count: int | None
+    small: bool
 
 
 def _split(
     item: Item, data: Mapping[str, InputData], inputs: Sequence[InputSpec], feeding: Feeding
 ) -> _Split:
     axes: dict[str, int] = {}
+    nbytes: list[int | None] = []
     lengths: dict[str, int] = {}
     for spec in inputs:
         array = data[spec.name]
         axes[spec.name] = 0
         if isinstance(array, LazyImage):
+            nbytes.append(None)
             continue
+        nbytes.append(None if array.dtype is None else math.prod(array.shape) * array.dtype.itemsize)
         counting = _counting_axes(spec, array.shape, feeding, _where(item.where, spec, inputs))
         axes[spec.name] = len(counting)
         if counting:
             lengths[spec.name] = int(np.prod([array.shape[axis] for axis in counting]))
     if set(lengths.values()) <= {1}:
-        return _Split(axes, None)
+        return _Split(axes, None, _is_small(nbytes, 1))
     if 0 in lengths.values():
         raise DataError("the array holds no samples: an axis has length 0", where=item.where)
     single = [spec.name for spec in inputs if axes[spec.name] == 0 and not _shared(spec, feeding)]
@@ -169,7 +262,13 @@ def _split(
             fix="give every input an array with the same length along axis 0, or name the axis of its items with "
             "--item-axis NAME=N, and with NAME=none an input that all items of a file share",
         )
-    return _Split(axes, next(iter(lengths.values())))
+    count = next(iter(lengths.values()))
+    return _Split(axes, count, _is_small(nbytes, count))
+
+
+def _is_small(nbytes: Sequence[int | None], count: int) -> bool:
+    """Whether samples are known to be little work, `count` of which take so many bytes for each input."""
+    return sum(_SMALL + 1 if each is None else each for each in nbytes) <= _SMALL * count
 
 
 def _shared(spec: InputSpec, feeding: Feeding) -> bool:
@@ -204,45 +303,33 @@ def _leading(
     return array.rows(counting, picks)
 
 
-def _single(
-    item: Item, data: Mapping[str, InputData], inputs: Sequence[InputSpec], feeding: Feeding
-) -> Sample:
-    arrays, geometry = {}, {}
-    for spec in inputs:
-        array = data[spec.name]
-        if not isinstance(array, LazyImage):
-            arrays[spec.name] = array.read()
-            continue
-        arrays[spec.name], placed = array.load()
-        if placed is not None:
-            geometry[spec.name] = placed
-    return replace(_sample(item, "", arrays, inputs, feeding), geometry=geometry)
+def _fed_shape(shape: tuple[int, ...], spec: InputSpec, feeding: Feeding, where: str) -> tuple[int, ...]:
+    """The shape that one item's array is fed with: without axes that count one sample, with one that is missing."""
+    if not spec.ranked:
+        return shape
+    wanted, axis = feeding.sample_shape(spec), feeding.axes[spec.name]
+    if len(shape) == len(wanted) + 2 and shape[0] == 1:
+        shape = shape[1:]
+    place = axis or 0
+    if len(shape) == len(wanted) + 1 and shape[place] == 1:
+        shape = (*shape[:place], *shape[place + 1 :])
+    if len(shape) == len(wanted) - 1 and axis is None and leading_axis_may_be_added(spec):
+        shape = (1, *shape)
+    if not fits(shape, wanted):
+        raise shape_mismatch(spec, shape, feeding, where)
+    return shape
 
 
-def _sample(
-    item: Item, row: str, arrays: Mapping[str, np.ndarray], inputs: Sequence[InputSpec], feeding: Feeding
-) -> Sample:
-    """One sample of an item; `row` is what follows the item's name in its own."""
-    where = item.where + row
-    fed = {}
-    for spec in inputs:
-        wanted = feeding.sample_shape(spec)
-        place = _where(where, spec, inputs)
-        array = cast(arrays[spec.name], spec.dtype, place)
-        fed[spec.name] = array
-        if not spec.ranked:
-            continue
-        axis = feeding.axes[spec.name]
-        if array.ndim == len(wanted) + 2 and array.shape[0] == 1:
-            array = array[0]
-        if array.ndim == len(wanted) + 1 and array.shape[axis or 0] == 1:
-            array = array.squeeze(axis or 0)
-        if array.ndim == len(wanted) - 1 and axis is None and leading_axis_may_be_added(spec):
-            array = array[np.newaxis]
-        if not fits(array.shape, wanted):
-            raise shape_mismatch(spec, array.shape, feeding, place)
-        fed[spec.name] = array
-    return Sample(item.name + row, fed, path=item.path + row if item.path else "")
+def _kind(data: InputData) -> tuple[tuple[int, ...], np.dtype | None] | None:
+    """What decides how data splits: shape and type of an array; of an image, nothing does."""
+    return None if isinstance(data, LazyImage) else (data.shape, data.dtype)
+
+
+def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
+    """Remembers a value; not endlessly many, where each array has a shape of its own."""
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    known[key] = value
 
 
 def _where(where: str, spec: InputSpec, inputs: Sequence[InputSpec]) -> str:

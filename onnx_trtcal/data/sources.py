@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.array_hints import hinted
 from onnx_trtcal.data.image_folders import ImageFiles
 from onnx_trtcal.data.images.custom import CustomRecipe
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
@@ -20,14 +19,14 @@ from onnx_trtcal.data.lookahead import Lookahead
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.paths import open_paths, paths_of
 from onnx_trtcal.data.remote import is_url, shown_path
-from onnx_trtcal.data.samples import OpenedItem, Sample, count_samples, sample_tasks
+from onnx_trtcal.data.samples import Sample, SampleTask, Splitter
 from onnx_trtcal.data.shard import Sharded, Shards, data_digest
 from onnx_trtcal.data.transform import Transformed
 from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you_mean
 from onnx_trtcal.options import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from onnx_trtcal.data.items import Item
     from onnx_trtcal.support.input_spec import InputSpec
@@ -52,6 +51,7 @@ class Source:
         shards: of one shard of the data, which it is.
         remote: whether it is read over a network, so that a file is waited for rather than worked on.
         singles: the items, where each is known to be one sample; None where that is not known of all.
+        notes: receives what is worth saying about the data while it is read.
     """
 
     description: tuple[str, ...]
@@ -65,6 +65,7 @@ class Source:
     shards: Shards | None = None
     remote: bool = False
     singles: ImageFiles | None = None
+    notes: Notes = field(default_factory=Notes)
 
     @cached_property
     def count(self) -> int | None:
@@ -88,12 +89,12 @@ class Source:
             return None
         total = 0
         for item in self.items():
-            total += count_samples(item, self.inputs, self.feeding)
+            total += self._splitter.count(item)
             if self.max_samples is not None and total >= self.max_samples:
                 return self.max_samples
         return total
 
-    def tasks(self) -> Iterator[Callable[[], Sample]]:
+    def tasks(self) -> Iterator[SampleTask]:
         """The samples as calls that do the work left, such as decoding; they may be made in any thread.
 
         Raises:
@@ -104,7 +105,7 @@ class Source:
             # Of millions of files, those of other shards do not even become items.
             own = self.singles[self.chosen.start : self.whole_count : self.chosen.step]
             for item in items_in(own):
-                yield from OpenedItem.of(item, self.inputs, self.feeding).tasks()
+                yield from self._splitter.open(item).tasks()
             return
         at = 0
         for item in self.items():
@@ -113,7 +114,7 @@ class Source:
             if item.single and self.chosen is not None and at not in self.chosen:
                 at += 1
                 continue
-            opened = OpenedItem.of(item, self.inputs, self.feeding)
+            opened = self._splitter.open(item)
             end = at + opened.count if self.max_samples is None else min(at + opened.count, self.max_samples)
             yield from opened.tasks(self._chosen_between(at, end))
             at = end
@@ -132,7 +133,7 @@ class Source:
         """
         with suppress(CalibrationError):
             for item in self.items.look():
-                for task in sample_tasks(item, self.inputs, self.feeding):
+                for task in self._splitter.open(item).tasks():
                     yield task()
 
     def settled(self, feeding: Feeding) -> Source:
@@ -142,6 +143,10 @@ class Source:
     def only(self, positions: Iterable[int]) -> Source:
         """The same data, of which only the samples at these positions, from 0, are given."""
         return replace(self, chosen=frozenset(positions))
+
+    @cached_property
+    def _splitter(self) -> Splitter:
+        return Splitter(self.inputs, self.feeding, self.notes)
 
     def _chosen_between(self, begin: int, end: int) -> Sequence[int]:
         """The positions, counted from `begin`, of the chosen samples from there up to `end`."""
@@ -226,7 +231,7 @@ def open_source(
         (*found, *applied, *feeding_lines(inputs, feeding)),
         tuple(inputs),
         feeding,
-        Lookahead(lambda: hinted(items(), inputs, notes)),
+        Lookahead(items),
         max_samples,
         countable,
         image_inputs,
@@ -234,6 +239,7 @@ def open_source(
         Shards(shard.of, data_digest(names, max_samples), frozenset({shard.index})) if shard else None,
         any(map(is_url, paths)),
         singles,
+        notes,
     )
 
 

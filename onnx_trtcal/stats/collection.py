@@ -335,6 +335,8 @@ class Collection:
     ) -> None:
         """Notes which sample of a batch, first in natural order, gives tensors a NaN or Inf."""
         left = list(odd)
+        if not left:
+            return
         for place in sorted(range(len(names)), key=lambda place: natural_key(names[place])):
             sample = names[place]
             left = [name for name in left if self._would_be_first(name, sample)]

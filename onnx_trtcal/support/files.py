@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["atomic_file", "atomic_write", "natural_key", "sha256_file", "writing"]
 
+_NUMBERS = re.compile(r"(\d+)")
+
 
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Writes `data` to `path`, whole or not at all; see `atomic_file`."""
@@ -78,5 +80,5 @@ def sha256_file(path: str | Path) -> str:
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     """A sort key under which `img2` comes before `img10`."""
-    parts = re.split(r"(\d+)", text)
+    parts = _NUMBERS.split(text)
     return (*((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), (1, text))

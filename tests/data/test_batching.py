@@ -181,3 +181,56 @@ def test_a_batch_that_is_given_as_it_is_stays_whole(feeding):
     names = ("a", "b", "c", "d")
     batch = Batch({"x": np.ones((4, 1), np.float32)}, names, names, 4, 4, feeding)
     assert list(batch.pieces(1)) == [batch] and list(batch.pieces(None)) == [batch]
+
+
+def test_small_samples_of_a_list_are_prefetched_a_few_at_a_time():
+    class Noted(list):
+        taken = 0
+
+        def __iter__(self):
+            for each in super().__iter__():
+                self.taken += 1
+                yield each
+
+    data = Noted(np.full((2, 2), at, np.float32) for at in range(200))
+    source = open_source(data, inputs_of("N")[:1])
+    assert source.count == 200
+    data.taken = 0
+    fed = batches(source, 2, 3)
+    for number in range(1, 40):
+        next(fed)
+        time.sleep(0.002)
+        assert data.taken <= 2 * number + 32 + 8
+    fed.close()
+
+
+def test_an_iterator_is_not_waited_for_where_a_sample_is_there():
+    """It may give the next one only once the last one has gone through the model."""
+    received = threading.Event()
+
+    def elements():
+        yield np.zeros((2, 2), np.float32)
+        assert received.wait(20)
+        yield np.ones((2, 2), np.float32)
+
+    fed = batches(open_source(elements(), inputs_of("N")[:1]), 1)
+    assert next(fed).names == ("item 0",)
+    received.set()
+    assert next(fed).names == ("item 1",)
+
+
+def test_large_samples_among_small_ones_are_not_gathered(tmp_path):
+    """At most as many of them are in memory as of any other."""
+    inputs = (InputSpec("x", FLOAT, ("N", "W")),)
+    for at in range(24):
+        np.save(tmp_path / f"{at}.npy", np.zeros(1 << 18 if at else 4, np.float32))
+    source = open_source(tmp_path, inputs)
+    assert source.count == 24
+    tracemalloc.start()
+    try:
+        counts = [batch.count for batch in batches(source, 1, 2)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(counts) == 24
+    assert peak < 6 << 20

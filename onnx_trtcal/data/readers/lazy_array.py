@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +11,7 @@ import numpy as np
 from onnx_trtcal.errors import CalibrationError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
 __all__ = ["LazyArray", "LoadedArray", "reading"]
 
@@ -23,6 +22,11 @@ class LazyArray(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Its length along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The type of its values; None where only reading them tells."""
         ...
 
     def read(self) -> np.ndarray:
@@ -39,7 +43,7 @@ class LazyArray(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LoadedArray:
     """An array that is in memory already."""
 
@@ -49,6 +53,11 @@ class LoadedArray:
     def shape(self) -> tuple[int, ...]:
         """Its length along each axis."""
         return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its values."""
+        return self.array.dtype
 
     def read(self) -> np.ndarray:
         """The array itself."""
@@ -61,8 +70,7 @@ class LoadedArray:
             yield self.array[np.unravel_index(position, counted)]
 
 
-@contextmanager
-def reading(where: str, message: str, fix: str) -> Iterator[None]:
+class reading:  # noqa: N801 (it reads as a function where it is used, and is a class to take less time)
     """The boundary of every reader: whatever the library below raises becomes a DataError that names the file.
 
     What a decoder does with damaged bytes is not documented anywhere, so no list of exceptions would be complete.
@@ -72,18 +80,28 @@ def reading(where: str, message: str, fix: str) -> Iterator[None]:
         message: what a damaged file is called; the error's own text is added.
         fix: what to do about a damaged file.
     """
-    try:
-        yield
-    except CalibrationError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(
-            "the file is gone", where=where, fix="keep the data in place during the run"
-        ) from error
-    except MemoryError as error:
-        raise DataError(f"{message}: it does not fit into memory", where=where, fix=fix) from error
-    except Exception as error:
-        raise DataError(f"{message}: {_said(error)}", where=where, fix=fix) from error
+
+    __slots__ = ("_fix", "_message", "_where")
+
+    def __init__(self, where: str, message: str, fix: str) -> None:
+        self._where = where
+        self._message = message
+        self._fix = fix
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, CalibrationError):
+            return
+        if isinstance(error, FileNotFoundError):
+            raise DataError(
+                "the file is gone", where=self._where, fix="keep the data in place during the run"
+            ) from error
+        if isinstance(error, MemoryError):
+            what = f"{self._message}: it does not fit into memory"
+            raise DataError(what, where=self._where, fix=self._fix) from error
+        raise DataError(f"{self._message}: {_said(error)}", where=self._where, fix=self._fix) from error
 
 
 def _said(error: Exception) -> str:

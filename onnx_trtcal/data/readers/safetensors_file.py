@@ -28,6 +28,7 @@ class _StoredTensor:
     path: DataPath
     name: str
     shape: tuple[int, ...]
+    dtype: None = None  # as in the file's own words, which are not NumPy's
 
     def read(self) -> np.ndarray:
         with _reading(str(self.path)), _opened(self.path) as file:

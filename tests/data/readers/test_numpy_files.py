@@ -165,3 +165,56 @@ def test_unusual_headers_are_left_to_numpy(tmp_path):
         header = b"\x93NUMPY" + version + (len(text) + 1).to_bytes(size, "little") + text + b"\n"
         (tmp_path / "a.npy").write_bytes(header + np.float32([1, 2]).tobytes())
         assert read_npy(tmp_path / "a.npy", "a.npy")[""].read().tolist() == [1, 2]
+
+
+def test_equal_headers_are_one_object(tmp_path):
+    for name, array in (("a", ARRAY), ("b", ARRAY + 1), ("c", ARRAY.astype(np.int32))):
+        np.save(tmp_path / f"{name}.npy", array)
+    one, same, other = (read_npy(tmp_path / f"{name}.npy", name)[""].header for name in "abc")
+    assert one is same and one is not other
+
+
+@pytest.mark.parametrize("saved", [ARRAY, np.asfortranarray(ARRAY)])
+@pytest.mark.parametrize(
+    "other", [ARRAY.astype(np.int32), ARRAY.reshape(2, 4, 3), ARRAY[:1], np.concatenate([ARRAY, ARRAY])]
+)
+@pytest.mark.parametrize("how", ["read", "rows"])
+def test_a_file_that_has_become_another_one_is_noticed(tmp_path, saved, other, how):
+    path = tmp_path / "a.npy"
+    np.save(path, saved)
+    lazy = read_npy(path, "a.npy")[""]
+    np.save(path, other)
+    with pytest.raises(DataError, match="has changed since") as caught:
+        lazy.read() if how == "read" else list(lazy.rows(1))
+    assert caught.value.where == "a.npy"
+
+
+@pytest.mark.parametrize("left", [0, 5, 100])
+def test_a_file_that_has_lost_its_header_is_noticed(tmp_path, left):
+    path = tmp_path / "a.npy"
+    np.save(path, ARRAY)
+    lazy = read_npy(path, "a.npy")[""]
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DataError, match="has changed since"):
+        lazy.read()
+
+
+def test_a_file_that_has_lost_its_end_is_noticed(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, ARRAY)
+    lazy = read_npy(path, "a.npy")[""]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match="ends inside the array"):
+        lazy.read()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<c16", "<f2"])
+def test_values_behind_a_header_of_odd_length_are_aligned(tmp_path, dtype):
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': (3,), }}".encode()
+    for spaces in range(4):
+        head = text + b" " * spaces + b"\n"
+        values = np.array([1, 2, 3], dtype)
+        data = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + values.tobytes()
+        (tmp_path / "a.npy").write_bytes(data)
+        read = read_npy(tmp_path / "a.npy", "a.npy")[""].read()
+        assert read.flags.aligned and read.tolist() == [1, 2, 3]
