@@ -121,9 +121,11 @@ def _calibrated(
     model: str, args: argparse.Namespace, options: Options, console: Console, checkpoint: Path
 ) -> Calibration:
     """The calibration, on this machine or on those of a cluster."""
-    from onnx_trtcal import calibrate, calibrate_on_cluster
-
     listener = ConsoleListener(console)
     if cluster := cluster_from(args):
+        from onnx_trtcal import calibrate_on_cluster
+
         return calibrate_on_cluster(model, data_from(args), options, cluster, listener=listener)
+    from onnx_trtcal import calibrate
+
     return calibrate(model, data_from(args), options, listener=listener, checkpoint=checkpoint)
