@@ -6,6 +6,7 @@ Nothing is imported above that takes time: an interrupt is answered from here on
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 
@@ -20,6 +21,9 @@ _settled: list[int] = []
 def main() -> int:
     """Runs the command line of this process; returns the exit status."""
     atexit.register(_leave)  # first, so that it comes last
+    # Python's last collection looks for cycles among all that numba and ONNX Runtime have brought, to free memory that
+    # the system is about to take back.
+    atexit.register(gc.freeze)
     try:
         from onnx_trtcal.cli import main as run
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.calibration import Calibration
 from onnx_trtcal.counting.forecast import memory_told
 from onnx_trtcal.counting.measure import Measured, measure, measure_again
+from onnx_trtcal.counting.warm_up import warm_up
 from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
+from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
-from onnx_trtcal.options import Options
+from onnx_trtcal.options import DEFAULT_METHOD, Options
 from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
 from onnx_trtcal.search.samples import SampleKeeper
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.batching import Batch
-    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
@@ -98,7 +99,9 @@ def calibrate_for(
 ) -> Calibration:
     """As `calibrate`, for weights of so many bits where a method finds their scales, too."""
     check_options(options)
-    prepared = prepare(model, options, listener)
+    loaded = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
+    warm_up(options.range, options.method or DEFAULT_METHOD)
+    prepared = prepare(loaded, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
     if twice and isinstance(data, Iterator):
         names = ", ".join(sorted({method.name for method in twice.values()}))

@@ -17,7 +17,6 @@ from onnx_trtcal.cli.streams import (
     print_line,
     raise_refusal,
 )
-from onnx_trtcal.cli.unforeseen import write_report
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.support.printable import shell_command
 
@@ -113,6 +112,8 @@ def _interrupted() -> int:
 
 
 def _unforeseen(error: BaseException, arguments: Sequence[str]) -> int:
+    from onnx_trtcal.cli.unforeseen import write_report
+
     try:
         report = f"the full report is in {write_report(error, arguments)}"
     except OSError as refused:

@@ -78,8 +78,6 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
     from onnx_trtcal.cli.compiler_flags import report_missing
     from onnx_trtcal.cli.end_result import show_end_result
     from onnx_trtcal.counting.checkpoint import remove_checkpoints
-    from onnx_trtcal.report.page.material import Material, Paths
-    from onnx_trtcal.scale_source import from_calibration
     from onnx_trtcal.trt.compiler.build import CompilerMissingError
 
     try:
@@ -102,6 +100,9 @@ def _calibrate(args: argparse.Namespace, options: Options, console: Console, che
         show_end_result(made, model, args.data, console, ["--qdq", str(qdq_path(args))])
     shown = show_end_result(calibration, model, args.data, console, evaluate_flags(tables))
     if args.report:
+        from onnx_trtcal.report.page.material import Material, Paths
+        from onnx_trtcal.scale_source import from_calibration
+
         paths = Paths(
             model=str(model),
             stats=args.save_stats or "",
@@ -120,9 +121,11 @@ def _calibrated(
     model: str, args: argparse.Namespace, options: Options, console: Console, checkpoint: Path
 ) -> Calibration:
     """The calibration, on this machine or on those of a cluster."""
-    from onnx_trtcal import calibrate, calibrate_on_cluster
-
     listener = ConsoleListener(console)
     if cluster := cluster_from(args):
+        from onnx_trtcal import calibrate_on_cluster
+
         return calibrate_on_cluster(model, data_from(args), options, cluster, listener=listener)
+    from onnx_trtcal import calibrate
+
     return calibrate(model, data_from(args), options, listener=listener, checkpoint=checkpoint)

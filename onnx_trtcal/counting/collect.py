@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.counting.forecast import memory_told
 from onnx_trtcal.counting.measure import measure
+from onnx_trtcal.counting.warm_up import warm_up
 from onnx_trtcal.data.shard import Shard, Sharded, shard_of
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.options import Options
 from onnx_trtcal.prepared import prepare
 from onnx_trtcal.support.output_lock import locked
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import onnx
 
     from onnx_trtcal.data.sources import Source
-    from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.support.progress import Listener
 
@@ -84,7 +85,9 @@ def collect_for(
     """As `collect`; `opened` receives the data before any of it is run."""
     if shard:
         check_shardable(options)
-    prepared = prepare(model, options, listener)
+    loaded = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
+    warm_up(options.range)
+    prepared = prepare(loaded, options, listener)
     if options.until_stable is None:
         # Nobody watches the scales.
         prepared = replace(prepared, methods={})

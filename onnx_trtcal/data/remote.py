@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
-from urllib.request import url2pathname
 
 from onnx_trtcal.data.patterns import matching
 from onnx_trtcal.errors import DataError
@@ -53,6 +52,8 @@ def data_path(text: str) -> DataPath:
         DataError: when the URL is of a kind that is not known, or a package for it is missing.
     """
     if text.lower().startswith("file://"):
+        from urllib.request import url2pathname  # which imports HTTP and TLS
+
         return Path(url2pathname(text[len("file://") :]))
     return RemotePath.of(text) if is_url(text) else Path(text)
 

@@ -7,6 +7,7 @@ TensorRT will run. A block of the outputs that is left with less than a third of
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ from onnx_trtcal.support.memory import available_memory
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import onnx_graphsurgeon as gs
@@ -54,6 +55,7 @@ FINE = 20.0
 """SQNR in dB of all blocks above which the first samples are enough."""
 
 _FIRST = 4
+_MOST_AHEAD_BYTES = 64 << 20  # of what the float model gives, before the quantized one runs
 _A_SAMPLE = "a sample kept for the look at the end result"  # for error messages
 
 # What a cache is for: TensorRT may run every layer in INT8, and each tensor has the scale that the cache gives it.
@@ -109,12 +111,31 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
             "there are no samples to run: scales from statistics or from a cache come without data",
             fix="run `onnx-trtcal evaluate` with data",
         )
-    prepared = calibration.prepared
+    prepared, options = calibration.prepared, calibration.options
     _check_room(prepared)
-    with (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance:
-        look = _Look(calibration, *_simulated(result, calibration))
+    session = partial(
+        Session,
+        provider=choose_provider(options.provider),
+        threads=options.threads,
+        ort_custom_ops=options.ort_custom_ops,
+    )
+    wanted = _comparable(prepared)
+    expected = probe(prepared.folded, prepared.model, wanted)
+    floats = _FloatRuns(partial(session, expected), calibration.kept, options.memory_limit)
+    with (
+        (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance,
+        ThreadPoolExecutor(1, thread_name_prefix="calibration-look") as beside,
+    ):
+        ahead = beside.submit(floats.run_ahead)
+        graph, model = _simulated(result, calibration)
+        made = graph.tensors()
+        both = tuple(name for name in wanted if name in made)
+        look, simulated = _Look(calibration, both), probe(graph, model, both)
+        ahead.result()
+        quantized = session(simulated, float_qdq=True)
         for count, feeds in enumerate(calibration.kept, 1):
-            look.take(feeds)
+            fp32 = dict(zip(wanted, floats.outputs(count - 1), strict=True))
+            look.take([fp32[name] for name in both], quantized.run(feeds, _A_SAMPLE))
             advance(1)
             if count == _FIRST and all(each.sqnr > FINE for each in look.blocks if each.verdict):
                 break
@@ -145,34 +166,64 @@ def _simulated(result: Calibration | Quantization, calibration: Calibration) -> 
     return import_graph(model), model
 
 
+class _FloatRuns:
+    """The float model's outputs; those of the first samples while the quantized model is made.
+
+    It is freed in between: the two models are in memory together only where more than the first samples are run.
+
+    Args:
+        opened: makes its session.
+        samples: what it is fed.
+        memory_limit: bytes that the outputs of the first samples may take; None for no limit of the user's.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], Session],
+        samples: Sequence[Mapping[str, np.ndarray]],
+        memory_limit: int | None,
+    ) -> None:
+        self._opened = opened
+        self._samples = samples
+        self._most_bytes = min(memory_limit or _MOST_AHEAD_BYTES, _MOST_AHEAD_BYTES)
+        self._first: list[list[np.ndarray]] = []
+        self._session: Session | None = None
+
+    def run_ahead(self) -> None:
+        """Runs the first samples."""
+        session, size = self._opened(), 0
+        for feeds in self._samples[:_FIRST]:
+            outputs = session.run(feeds, _A_SAMPLE)
+            size += sum(array.nbytes for array in outputs)
+            self._first.append(outputs)
+            if size > self._most_bytes:
+                return
+
+    def outputs(self, place: int) -> list[np.ndarray]:
+        """Those of the sample at this place."""
+        if place < len(self._first):
+            return self._first[place]
+        self._session = self._session or self._opened()
+        return self._session.run(self._samples[place], _A_SAMPLE)
+
+
 class _Look:
-    """Both models, and what was found so far.
+    """What was found so far.
 
     Args:
         calibration: of the float model.
-        graph: the quantized graph.
-        model: what it is exported against.
+        wanted: the outputs that are compared.
     """
 
-    def __init__(self, calibration: Calibration, graph: gs.Graph, model: Model) -> None:
+    def __init__(self, calibration: Calibration, wanted: Sequence[str]) -> None:
         prepared, feeding = calibration.prepared, calibration.feeding
-        options = prepared.options
-        made = graph.tensors()
-        self._wanted = tuple(name for name in _comparable(prepared) if name in made)
-        layouts = output_blocks(prepared.model, prepared.folded, self._wanted)
+        self._wanted = wanted
+        layouts = output_blocks(prepared.model, prepared.folded, wanted)
         self._finder, self._errors = BlockFinder(layouts), BlockErrors(layouts)
         self._rowless = _rowless(prepared)
         # Rows of a fixed batch all hold the one sample; what is fed verbatim has none that are samples.
         self._rows = None if feeding is None or feeding.verbatim else feeding.batch or 1
-        self._most_bytes = options.memory_limit
-        session = partial(
-            Session,
-            provider=choose_provider(options.provider),
-            threads=options.threads,
-            ort_custom_ops=options.ort_custom_ops,
-        )
-        self._fp32 = session(probe(prepared.folded, prepared.model, self._wanted))
-        self._int8 = session(probe(graph, model, self._wanted), float_qdq=True)
+        self._most_bytes = prepared.options.memory_limit
 
     @property
     def blocks(self) -> tuple[BlockError, ...]:
@@ -180,9 +231,8 @@ class _Look:
         found = self._errors.of(self._finder.blocks())
         return tuple(sorted(found, key=lambda each: (not each.verdict, each.sqnr, each.block.name)))
 
-    def take(self, feeds: Mapping[str, np.ndarray]) -> None:
-        """Adds a sample; outputs that INT8 gives another size are left out."""
-        fp32, int8 = self._fp32.run(feeds, _A_SAMPLE), self._int8.run(feeds, _A_SAMPLE)
+    def take(self, fp32: Sequence[np.ndarray], int8: Sequence[np.ndarray]) -> None:
+        """Adds the outputs of a sample; those that INT8 gives another size are left out."""
         if self._most_bytes is not None and 2 * sum(array.nbytes for array in fp32) > self._most_bytes:
             raise CalibrationError("the outputs of one sample take more than --memory-limit")
         for name, expected, got in zip(self._wanted, fp32, int8, strict=True):

@@ -9,6 +9,7 @@ from onnx_trtcal.run.arena import share_arena
 from onnx_trtcal.run.binding import run_on_device
 from onnx_trtcal.run.blocked_outputs import Origin
 from onnx_trtcal.run.blocked_session import BlockedSession, open_blocked
+from onnx_trtcal.run.float_weights import float_weights
 from onnx_trtcal.run.half_qdq import half_qdq_in_float32
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
 from onnx_trtcal.support.ort_message import plain_message
@@ -59,7 +60,9 @@ class Session:
         listener: Listener | None = None,
     ) -> None:
         self.outputs = probe.outputs
-        model_bytes = half_qdq_in_float32(probe.model_bytes) if float_qdq else probe.model_bytes
+        model_bytes = probe.model_bytes
+        if float_qdq:
+            model_bytes = float_weights(half_qdq_in_float32(model_bytes))
         self._stride = probe.stride
         # The session reads these arrays where they lie: they must live as long as it does.
         self._weights = list(probe.external.values())

@@ -59,6 +59,13 @@ class TestSamples:
             assert kept(found) == smallest(ROWS)
             assert check_end_result(found) == check_end_result(calibrate(fakes.perceptron(), ROWS, CPU))
 
+    def test_the_same_however_far_the_float_model_runs_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        calibration = calibrate(fakes.perceptron(), ROWS, HARD)
+        found = check_end_result(calibration)
+        assert found.samples > 4
+        monkeypatch.setattr(end_result, "_MOST_AHEAD_BYTES", 0)
+        assert check_end_result(calibration) == found
+
     def test_of_data_that_can_be_read_only_once(self) -> None:
         assert kept(calibrate(fakes.perceptron(), iter(ROWS), CPU)) == smallest(ROWS)
 

@@ -49,15 +49,21 @@ class Watch:
 def whole(spec: Spec, timer: Timer) -> None:
     """From model and data on disk to the cache on disk and the look at the end result, through the public stages."""
     with timer("start"):
-        _import_all()
+        import onnx_graphsurgeon  # noqa: F401
+        import onnxruntime  # noqa: F401
+
         from onnx_trtcal.counting.measure import measure
+        from onnx_trtcal.counting.warm_up import warm_up
         from onnx_trtcal.evaluation.end_result import check_end_result
+        from onnx_trtcal.graph.model.load import load
         from onnx_trtcal.pipeline import solve
         from onnx_trtcal.prepared import prepare
         from onnx_trtcal.search.samples import SampleKeeper
     options, watch = _options(spec), Watch(timer)
     with timer("load"):
-        prepared = prepare(spec.model, options, watch)
+        model = load(spec.model)
+        warm_up(options.range, "entropy")
+        prepared = prepare(model, options, watch)
     begin = time.perf_counter()
     keeper = SampleKeeper(options.check_samples)
     measured = measure(prepared, spec.data, options, watch, keep=keeper.offer)

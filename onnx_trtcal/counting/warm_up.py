@@ -1,0 +1,55 @@
+"""Has the compiled kernels at hand by the time that there is something to count.
+
+numba takes longer to import and to load a kernel than small models take to calibrate, and far longer to compile one
+where no cache holds it. A thread does that while the model is prepared and ONNX Runtime opens sessions, which leaves
+a core idle.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnx_trtcal.options import Range
+
+__all__ = ["warm_up"]
+
+logger = logging.getLogger(__name__)
+
+
+@functools.cache
+def warm_up(rule: Range, method: str | None = None) -> None:
+    """Starts to load what counts float32 activations and what solves their histograms, once; returns at once.
+
+    Whoever needs a kernel before it is there waits for it. What fails here fails again where it is needed, and is
+    reported there.
+
+    Args:
+        rule: the range rule that they are counted under.
+        method: what solves them, as `parse_method` takes it; None where nobody solves any.
+    """
+    thread = threading.Thread(target=_load, args=(rule, method), name="calibration-warm-up")
+    thread.start()
+    if hasattr(os, "register_at_fork"):
+        # A child that is forked in the middle of an import could never import the same module.
+        os.register_at_fork(before=thread.join)
+
+
+def _load(rule: Range, method: str | None) -> None:
+    try:
+        import numpy as np
+
+        from onnx_trtcal.methods import parse_method
+        from onnx_trtcal.stats.histogram import Histogram
+
+        histogram = Histogram(rule)
+        histogram.add(np.ones(1, np.float32))
+        solver = parse_method(method) if method else None
+        if solver and solver.needs != "second pass":
+            solver.solve(histogram)
+    except Exception as error:  # noqa: BLE001 (it is raised again where a kernel is needed)
+        logger.debug("kernels are not loaded ahead of time: %s", error)

@@ -1,0 +1,83 @@
+"""Loading kernels ahead of time: those that a run calls, once, and out of the way of a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onnx_trtcal.counting import warm_up as module
+from onnx_trtcal.counting.warm_up import warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOADED = """
+import threading
+import numpy as np
+from onnx_trtcal.counting.warm_up import warm_up
+
+warm_up("stable", "mse")
+for thread in threading.enumerate():
+    if thread.name == "calibration-warm-up":
+        thread.join()
+from onnx_trtcal.methods import mse
+from onnx_trtcal.stats.histogram import Histogram
+from onnx_trtcal.stats.host import HostCounter
+from onnx_trtcal.stats.kernels import count_rows
+
+kernels = count_rows, mse._search
+loaded = [each.signatures[:] for each in kernels]
+histograms = {name: Histogram() for name in "ab"}
+counter = HostCounter(histograms)
+counter.add({name: np.ones((2, 3), np.float32) for name in "ab"})
+counter.settle()
+mse.solve(histograms["a"])
+assert all(loaded) and loaded == [each.signatures for each in kernels], loaded
+"""
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process() -> Iterator[None]:
+    warm_up.cache_clear()
+    yield
+    warm_up.cache_clear()
+
+
+def test_loads_the_kernels_that_a_run_calls() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(module, "_load", lambda *given: calls.append(given))
+    for _ in range(3):
+        warm_up("stable", "entropy")
+    warm_up("stable")
+    for thread in threading.enumerate():
+        if thread.name == "calibration-warm-up":
+            thread.join()
+    assert sorted(calls, key=str) == [("stable", "entropy"), ("stable", None)]
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="there is no fork here")
+def test_a_fork_waits_for_what_is_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing, done = threading.Event(), threading.Event()
+
+    def load(*_: object) -> None:
+        importing.set()
+        done.wait(0.2)
+        done.set()
+
+    monkeypatch.setattr(module, "_load", load)
+    warm_up("stable", "entropy")
+    importing.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if done.is_set() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
