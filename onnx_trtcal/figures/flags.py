@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_trtcal.figures.labels import Flag, place_flags, text_width
+from onnx_trtcal.figures.labels import Flag, Layout, Place, place_flags, text_width
 from onnx_trtcal.figures.svg import element, escaped, number, shown
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ __all__ = ["Leader", "draw_flags"]
 
 _ROW, _GAP = 15, 4
 _SAME = 1.0  # leaders that are nearer to each other share a label
-_LONGEST = 0.45  # of the plot's width: what a label of several names may take up
+# Of the plot's width: what a label of several names may take up, and less where the flags do not fit then.
+_LONGEST = (0.45, 0.3, 0.0)
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ def draw_flags(leaders: Sequence[Leader], top: int, plot: int, sides: tuple[int,
     Returns:
         The markup, and y of the plot's base line.
     """
-    groups = _groups(leaders, _LONGEST * (sides[1] - sides[0]))
-    flags = [Flag(group[0].x, _width(group)) for group in groups]
-    places = place_flags(flags, sides[0], sides[1])
+    groups, places = _arranged(leaders, *sides)
     rows = 1 + max((place.row for place in places), default=0)
     ceiling = top + _ROW * rows + 5
     base = ceiling + plot
@@ -63,6 +62,20 @@ def draw_flags(leaders: Sequence[Leader], top: int, plot: int, sides: tuple[int,
     # The line that counts is drawn last, over the others.
     lines.sort(key=lambda line: line[0].style == "m")
     return "".join(_line(each, y, base) for each, y in lines) + labels, base
+
+
+def _arranged(leaders: Sequence[Leader], left: int, right: int) -> tuple[list[list[Leader]], list[Place]]:
+    """Leaders that share a label, and where each label goes: the longest labels that fit."""
+    best: tuple[list[list[Leader]], Layout] | None = None
+    for longest in _LONGEST:
+        groups = _groups(leaders, longest * (right - left))
+        layout = place_flags([Flag(group[0].x, _width(group)) for group in groups], left, right)
+        if best is None or layout.excess < best[1].excess:
+            best = groups, layout
+        if not layout.excess:
+            break
+    assert best is not None
+    return best[0], best[1].places
 
 
 def _line(leader: Leader, y: float, base: int) -> str:

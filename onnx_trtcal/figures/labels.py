@@ -11,7 +11,7 @@ from onnx_trtcal.figures.svg import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Flag", "Place", "place_flags", "shortened", "text_width"]
+__all__ = ["Flag", "Layout", "Place", "place_flags", "shortened", "text_width"]
 
 _NARROW = set("fijlrtI.,:;'|![]()/ ")
 _LEAST_WIDE = 12.0 * 0.42  # user units of a character
@@ -64,7 +64,21 @@ class Place:
     leftwards: bool
 
 
-def place_flags(flags: Sequence[Flag], left: float, right: float) -> list[Place]:
+@dataclass(frozen=True)
+class Layout:
+    """Where all flags of a figure go.
+
+    Attributes:
+        places: of each flag.
+        excess: by how much texts stick out over the borders, in user units; 0 where everything fits, very large where
+            a leader crosses a text.
+    """
+
+    places: list[Place]
+    excess: float
+
+
+def place_flags(flags: Sequence[Flag], left: float, right: float) -> Layout:
     """Rows and sides such that no text covers another, and no leader crosses a text.
 
     The first few flags, from the left, point to the right, and the others to the left: of all such splits the one that
@@ -75,7 +89,7 @@ def place_flags(flags: Sequence[Flag], left: float, right: float) -> list[Place]
         left: the border that texts should stay behind.
         right: the border on the other side.
     """
-    best: tuple[tuple[float, int, int], list[Place]] | None = None
+    best: tuple[tuple[float, int, int], Layout] | None = None
     for split in range(len(flags) + 1):
         boxes = [_box(flag, leftwards=at >= split) for at, flag in enumerate(flags)]
         rows = _rows([flag.x for flag in flags], boxes)
@@ -85,7 +99,7 @@ def place_flags(flags: Sequence[Flag], left: float, right: float) -> list[Place]
             rows, outside = list(range(len(flags))), outside + 1e6
         cost = (outside, max(rows, default=0), sum(rows))
         if best is None or cost < best[0]:
-            best = cost, [Place(row, leftwards=at >= split) for at, row in enumerate(rows)]
+            best = cost, Layout([Place(row, leftwards=at >= split) for at, row in enumerate(rows)], outside)
     assert best is not None
     return best[1]
 

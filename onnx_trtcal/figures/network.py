@@ -170,7 +170,7 @@ def _drops(points: Sequence[NetworkPoint], frame: _Frame, top: int) -> tuple[lis
         f"−{points[at].lost:.1f} dB {shortened(points[at].name, _LONGEST * frame.right)}" for at in marked
     ]
     flags = [Flag(frame.x(at), text_width(each)) for at, each in zip(marked, words, strict=True)]
-    places = place_flags(flags, _LEFT, frame.right)
+    places = place_flags(flags, _LEFT, frame.right).places
     rows = 1 + max((place.row for place in places), default=-1)
     ceiling = top + _ROW * rows + 6
     labels = [

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from helpers import svg
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onnx_trtcal.figures import Distribution, Mark, columns, distribution_figure
@@ -118,6 +118,8 @@ def test_columns_hold_every_value_once(values: list[float], most: int) -> None:
     chosen=st.integers(0, 7),
     width=st.sampled_from([480, 640, 960]),
 )
+@example([0.0, 2.0, 2.0, 4.0, 0.0, 0.0, 4.0, 6.0], 0, 480)
+@example([2.0, 2.0, 4.0, 6.0, 4.0], 0, 480)
 def test_labels_never_overlap_and_no_line_crosses_one(values: list[float], chosen: int, width: int) -> None:
     names = [*METHODS, "easyquant", "mxnet"]
     marks = tuple(Mark(names[at], value, at == chosen) for at, value in enumerate(values))
