@@ -159,7 +159,7 @@ class PairedRun:
                 first += batch.count
 
 
-def _copied(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _copied(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     return {name: array.copy() for name, array in arrays.items()}
 
 
