@@ -8,6 +8,7 @@ TensorRT will run. A block of the outputs that is left with less than a third of
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -125,6 +126,7 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
     with (
         (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance,
         ThreadPoolExecutor(1, thread_name_prefix="calibration-look") as beside,
+        closing(floats),
     ):
         ahead = beside.submit(floats.run_ahead)
         graph, model = _simulated(result, calibration)
@@ -188,11 +190,18 @@ class _FloatRuns:
         self._most_bytes = min(memory_limit or _MOST_AHEAD_BYTES, _MOST_AHEAD_BYTES)
         self._first: list[list[np.ndarray]] = []
         self._session: Session | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Runs no further sample ahead: whoever is interrupted waits for one run at most."""
+        self._closed = True
 
     def run_ahead(self) -> None:
         """Runs the first samples."""
         session, size = self._opened(), 0
         for feeds in self._samples[:_FIRST]:
+            if self._closed:
+                return
             outputs = session.run(feeds, _A_SAMPLE)
             size += sum(array.nbytes for array in outputs)
             self._first.append(outputs)

@@ -62,15 +62,18 @@ class FloatRuns:
     def of(
         self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]]
     ) -> Iterator[tuple[Batch, Mapping[str, np.ndarray]]]:
-        """Each batch with the float model's tensors: as they are remembered, or else from `fresh`."""
+        """Each batch with the float model's tensors: as they are remembered, or else from `fresh`.
+
+        The tensors are the receiver's own: a user's metric may well work in place.
+        """
         if self._kept is not None:
-            yield from self._kept
+            yield from ((batch, _copied(fp32)) for batch, fp32 in self._kept)
             return
         kept, size = [], 0
         for batch, fp32 in fresh:
             size += sum(array.nbytes for array in (*batch.feeds.values(), *fp32.values()))
             if size <= self._most_bytes:
-                kept.append((batch, fp32))
+                kept.append((batch, _copied(fp32)))
             else:
                 kept.clear()
             yield batch, fp32
@@ -154,6 +157,10 @@ class PairedRun:
             for batch, fp32 in exact if float_runs is None else float_runs.of(exact):
                 yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
                 first += batch.count
+
+
+def _copied(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _named(session: Session, batch: Batch) -> dict[str, np.ndarray]:

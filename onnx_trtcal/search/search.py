@@ -79,8 +79,9 @@ class Search:
             return {}
         options = self._options
         histograms = collection.tied_histograms(self._prepared.ties)
-        feeds = self._feeds(collection, source)
-        compared = min(self._most, compared_samples(len(collection.samples)))
+        hashes = frozenset(digest for _, digest in collection.samples)
+        compared = min(self._most, compared_samples(len(hashes)))
+        feeds = self._feeds(hashes, source, compared + fresh_samples(len(hashes)))
         session_options = (choose_provider(options.provider), options.threads, options.ort_custom_ops)
         found: dict[str, Chosen] = {}
         for method, tensors in self._tensors.items():
@@ -108,10 +109,8 @@ class Search:
     def _note_steps(self, count: int) -> None:
         self.steps_done = count
 
-    def _feeds(self, collection: Collection, source: Source) -> list[Mapping[str, np.ndarray]]:
+    def _feeds(self, hashes: frozenset[str], source: Source, most: int) -> list[Mapping[str, np.ndarray]]:
         """One feed per sample; samples that were not counted are left out where the data can be read again."""
-        hashes = frozenset(digest for _, digest in collection.samples)
-        most = min(self._most, compared_samples(len(hashes))) + fresh_samples(len(hashes))
         if self._keeper is not None:
             return self._keeper.feeds(hashes)[:most]
         return read_again(source, hashes, most)

@@ -45,7 +45,8 @@ __all__ = ["Scorer"]
 _INT8 = "int8"
 """What tasks call the one variant that is compared."""
 _KEPT_BYTES = 256 << 20
-"""Of test data and the float model's outputs, where `--memory-limit` says nothing: every step is compared with them."""
+"""Of test data and the float model's outputs, which every step is compared with; less where `--memory-limit` says so,
+and no more where it allows more: what a step holds at a time comes on top."""
 
 
 class Scorer:
@@ -85,7 +86,7 @@ class Scorer:
             every = None if request.eval_samples else len(self.hashes)
             self._asked.labels.check_count(every, listener)
         self._tasks: list[Task] | None = None
-        self._float_runs = FloatRuns(options.memory_limit or _KEPT_BYTES)
+        self._float_runs = FloatRuns(min(options.memory_limit or _KEPT_BYTES, _KEPT_BYTES))
 
     def score(self, made: Quantization, positions: Sequence[int], listener: Listener) -> Score:
         """Scores a quantized model on the samples at these positions.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,28 @@ class TestSamples:
         assert found.samples > 4
         monkeypatch.setattr(end_result, "_MOST_AHEAD_BYTES", 0)
         assert check_end_result(calibration) == found
+
+    def test_an_interrupt_does_not_wait_for_all_that_would_run_ahead(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calibration = calibrate(fakes.perceptron(), ROWS, CPU)
+        running, done = threading.Event(), []
+
+        def run(_session: object, feeds: object, _sample: str) -> list[np.ndarray]:
+            done.append(feeds)
+            running.set()
+            time.sleep(0.2)
+            return [np.zeros((1, 8), np.float32)]
+
+        def interrupted(*_: object) -> None:
+            running.wait()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(end_result.Session, "run", run)
+        monkeypatch.setattr(end_result, "_simulated", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            check_end_result(calibration)
+        assert len(done) == 1
 
     def test_of_data_that_can_be_read_only_once(self) -> None:
         assert kept(calibrate(fakes.perceptron(), iter(ROWS), CPU)) == smallest(ROWS)

@@ -44,3 +44,12 @@ def test_a_pass_that_was_broken_off_is_not_taken_for_all_of_it() -> None:
     next(known.of(model.fresh()))
     assert len(list(known.of(model.fresh()))) == 3
     assert model.runs == 4
+
+
+def test_who_works_in_place_changes_nothing_for_the_next_one() -> None:
+    model, known = Model(), FloatRuns(1 << 20)
+    for _ in range(3):
+        for at, (_, fp32) in enumerate(known.of(model.fresh())):
+            assert float(fp32["y"][0]) == 2.0 * at
+            fp32["y"] += 5
+    assert model.runs == 3

@@ -23,6 +23,7 @@ from onnx_trtcal.report.advice import SEVERAL_TIMES, overclipped
 from onnx_trtcal.search.auto import METHODS_TRIED
 from onnx_trtcal.search.headroom import headroom
 from onnx_trtcal.search.steps import Journal, Steps
+from onnx_trtcal.search.task import Task
 from onnx_trtcal.solving import from_statistics
 from onnx_trtcal.support.progress import LoggingListener
 
@@ -91,6 +92,20 @@ def test_data_that_goes_by_once_is_searched_on_the_samples_that_count() -> None:
     whole = auto("digits_mlp", samples[:20]).cache()
     assert auto("digits_mlp", iter(samples), max_samples=20, batch_size=3).cache() == whole
     assert auto("digits_mlp", samples, max_samples=20).cache() == whole
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_samples_given_twice_are_one_sample_to_a_search(monkeypatch: pytest.MonkeyPatch, once: bool) -> None:
+    tasks: list[Task] = []
+
+    def noted(**given: Any) -> Task:
+        tasks.append(Task(**given))
+        return tasks[-1]
+
+    monkeypatch.setattr("onnx_trtcal.search.search.Task", noted)
+    samples = list(rows("calib", "digits_mlp")[:40])
+    auto("digits_mlp", iter([*samples, *samples]) if once else [*samples, *samples], steps=1)
+    assert (len(tasks[0].samples), len(tasks[0].fresh)) == (20, 10)
 
 
 @pytest.mark.slow

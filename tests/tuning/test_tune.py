@@ -18,6 +18,7 @@ from helpers.small import CPU, RecordingListener
 from onnx_trtcal import QdqOptions, TuneOptions, equalize, quantize, tune
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.tuning.score import NOISE
+from onnx_trtcal.tuning.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,6 +177,17 @@ def test_what_must_come_to_the_same_is_not_done_again(monkeypatch: pytest.Monkey
         [step for step in tuned.steps if step.setting.equalize == level] for level in ("free", "full")
     )
     assert one[0].score == other[0].score and one[0].digest == other[0].digest
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 256 << 20), (1 << 40, 256 << 20), (1 << 20, 1 << 20)])
+def test_what_the_float_model_makes_takes_no_more_than_its_share_of_memory(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, kept: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("onnx_trtcal.tuning.scorer.FloatRuns", asked.append)
+    request = replace(NOISY, options=replace(CPU, memory_limit=limit))
+    Scorer(MODEL, TEST, request, RecordingListener())
+    assert asked == [kept]
 
 
 def test_data_that_cannot_be_read_again_is_refused() -> None:

@@ -43,9 +43,11 @@ def round_rows(rows: np.ndarray, covariance: np.ndarray, limit: int) -> np.ndarr
     groups: tuple[np.ndarray, ...] = np.indices(order.shape[:-1], sparse=True)
     group = tuple(at[..., None, None] for at in groups)
     damped = covariance[(*group, order[..., :, None], order[..., None, :])]
-    # A group that reads nothing but zeros is left with a unit matrix, which mends nothing.
+    # A group that reads nothing but zeros, or something that is not a number, gets a unit matrix, which mends nothing.
+    reads = mean > 0
+    damped[~reads[..., 0]] = 0.0
     at = np.arange(damped.shape[-1])
-    damped[..., at, at] += np.where(mean > 0, DAMPING * mean, 1.0)
+    damped[..., at, at] += np.where(reads, DAMPING * mean, 1.0)
     in_order = np.take_along_axis(rows, order[..., None, :], axis=-1)
     rounded = np.empty_like(nearest)
     found = _round_in_order(in_order, _unit_upper(damped), limit)

@@ -69,6 +69,15 @@ def test_groups_together_are_each_group_alone(columns: int) -> None:
     np.testing.assert_array_equal(round_rows(rows, covariance, 127), np.stack(alone))
 
 
+def test_a_group_that_reads_nan_keeps_the_nearest_integers_and_leaves_the_others_alone() -> None:
+    read = correlated(60, 9, 1)
+    covariance = np.stack([read.T @ read, np.full((9, 9), np.nan)])
+    rows = np.random.default_rng(6).uniform(-127, 127, size=(2, 5, 9))
+    found = round_rows(rows, covariance, 127)
+    np.testing.assert_array_equal(found, [round_rows(rows[0], covariance[0], 127), np.rint(rows[1])])
+    np.testing.assert_array_equal(round_rows(rows[1], covariance[1], 127), np.rint(rows[1]))
+
+
 def test_columns_that_are_never_read_and_fewer_rows_than_columns() -> None:
     read = correlated(10, 30, 3)
     read[:, 4] = 0
