@@ -153,9 +153,15 @@ class PairedRun:
         """
         first = 0
         with closing(batches(source, batch_size)) as stream:
-            exact = ((batch, _named(self._fp32, batch)) for batch in stream)
-            for batch, fp32 in exact if float_runs is None else float_runs.of(exact):
-                yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
+            if float_runs is not None:
+                exact = ((batch, _named(self._fp32, batch)) for batch in stream)
+                for batch, fp32 in float_runs.of(exact):
+                    yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
+                    first += batch.count
+                return
+            for batch in stream:
+                # Held in no name: otherwise this batch's tensors would stay until the next one's are all there.
+                yield PairedBatch(batch, first, _named(self._fp32, batch), _named(self._int8, batch))
                 first += batch.count
 
 

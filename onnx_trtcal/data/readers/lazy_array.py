@@ -67,7 +67,7 @@ class LoadedArray:
         """Views of the array along its first `axes` axes."""
         counted = self.array.shape[:axes]
         for position in range(math.prod(counted)) if picks is None else picks:
-            yield self.array[np.unravel_index(position, counted)]
+            yield np.asarray(self.array[np.unravel_index(position, counted)])  # a row may be one number
 
 
 class reading:  # noqa: N801 (it reads as a function where it is used, and is a class to take less time)
