@@ -65,7 +65,14 @@ def read_file_list(path: Path) -> FileList:
     except (OSError, UnicodeError) as error:
         fix = CHECK_PATH if isinstance(error, OSError) else "save the list as UTF-8"
         raise DataError(f"the list of files cannot be read: {error}", where=str(path), fix=fix) from error
-    lines = list(_table(text, path) if path.suffix.lower() in _TABLES else _plain(text))
+    try:
+        lines = list(_table(text, path) if path.suffix.lower() in _TABLES else _plain(text))
+    except csv.Error as error:
+        raise DataError(
+            f"the list of files is not a table: {error}",
+            where=str(path),
+            fix="write one path a line, in quotes only where it holds a comma",
+        ) from error
     if not lines:
         raise DataError("the list names no files", where=str(path), fix="write one path a line")
     paths: dict[str, Path] = {}

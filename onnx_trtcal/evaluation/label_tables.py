@@ -39,7 +39,10 @@ def read_table(path: Path, where: str) -> tuple[dict[str, Label], dict[int, Labe
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the labels: {error}", where=where, fix=FORMS) from error
-    rows = _rows(text)
+    try:
+        rows = _rows(text)
+    except csv.Error as error:
+        raise DataError(f"the labels are not a table: {error}", where=where, fix=FORMS) from error
     if not rows:
         raise DataError("the file has no labels", where=where, fix=FORMS)
     if all(len(row) == 1 for row in rows):

@@ -102,6 +102,7 @@ def test_folders_may_be_listed(folder: Path) -> None:
         ("l.txt", "imgs/a.png\nimgs/z.png\n", "1 of the list's 2 lines name no file: line 2: 'imgs/z.png'", "suffix"),
         ("l.txt", "a\nb c\n", "2 of the list's 2 lines", "as in imgs/a.png"),
         ("l.txt", "https://host/a.png\n", "line 1", "not downloaded"),
+        ("l.csv", f'"{"a" * 200_000}",1\n', "the list of files is not a table: field larger", "one path a line"),
         ("l.csv", "0.5,0.25\n0.1,0.2\n", "line 1: '0.5'", "suffix"),
     ],
 )  # fmt: skip

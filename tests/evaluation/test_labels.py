@@ -58,6 +58,7 @@ def test_labels_from_npy(tmp_path, values):
         ("index,label\nx,1\n", "not a whole number"),
         ("a.png,3,cat\nb.png,1,dog\n", "3 columns, and no header"),
         ("a.png,3\nb.png,1,dog\n", "3 columns, and no header"),
+        (f'"{"a" * 200_000}",1\n', "not a table: field larger"),
     ],
 )
 def test_a_bad_file_is_told(tmp_path, text, said):
