@@ -7,6 +7,7 @@ a core idle.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import os
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx_trtcal.options import Range
 
-__all__ = ["warm_up"]
+__all__ = ["abandon", "warm_up"]
 
 logger = logging.getLogger(__name__)
+
+_threads: list[threading.Thread] = []
 
 
 @functools.cache
@@ -32,11 +35,26 @@ def warm_up(rule: Range, method: str | None = None) -> None:
         rule: the range rule that they are counted under.
         method: what solves them, as `parse_method` takes it; None where nobody solves any.
     """
-    thread = threading.Thread(target=_load, args=(rule, method), name="calibration-warm-up")
+    thread = threading.Thread(target=_load, args=(rule, method), name="calibration-warm-up", daemon=True)
     thread.start()
+    _threads.append(thread)
+    # A compiler that is at work while Python takes itself down could bring the process down.
+    atexit.register(thread.join)
     if hasattr(os, "register_at_fork"):
         # A child that is forked in the middle of an import could never import the same module.
         os.register_at_fork(before=thread.join)
+
+
+def abandon() -> bool:
+    """Has the end of the process not wait for what is still being loaded, which takes seconds where it is compiled.
+
+    Returns:
+        Whether anything is: the process then has to end by `os._exit`.
+    """
+    loading = [thread for thread in _threads if thread.is_alive()]
+    for thread in loading:
+        atexit.unregister(thread.join)
+    return bool(loading)
 
 
 def _load(rule: Range, method: str | None) -> None:

@@ -8,13 +8,17 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
 import pytest
+from helpers import toys
 
 from onnx_trtcal.counting import warm_up as module
 from onnx_trtcal.counting.warm_up import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LOADED = """
 import threading
@@ -40,6 +44,25 @@ mse.solve(histograms["a"])
 assert all(loaded) and loaded == [each.signatures for each in kernels], loaded
 """
 
+# A process whose kernels are never loaded, where the command is one that is refused.
+REFUSED = """
+import sys
+import threading
+from onnx_trtcal.__main__ import main
+from onnx_trtcal.counting import warm_up
+
+warm_up._load = lambda *_: threading.Event().wait()
+sys.exit(main())
+"""
+
+ENDING = """
+import time
+from onnx_trtcal.counting import warm_up
+
+warm_up._load = lambda *_: (time.sleep(0.3), print("loaded"))
+warm_up.warm_up("stable")
+"""
+
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> Iterator[None]:
@@ -63,6 +86,22 @@ def test_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
         if thread.name == "calibration-warm-up":
             thread.join()
     assert sorted(calls, key=str) == [("stable", "entropy"), ("stable", None)]
+
+
+def test_a_refused_command_does_not_wait_for_kernels(tmp_path: Path) -> None:
+    onnx.save(toys.model([toys.node("Relu", "x", "y")], {"x": ["n", 4]}, ["y"]), tmp_path / "m.onnx")
+    np.save(tmp_path / "bad.npy", np.zeros((2, 5), np.float32))
+    arguments = [tmp_path / "m.onnx", tmp_path / "bad.npy", "-o", tmp_path / "m.cache"]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "error: the array has shape (2, 5)" in done.stderr and "save arrays of the shape" in done.stderr
+
+
+def test_the_end_of_a_program_waits_for_kernels() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "loaded\n")
 
 
 @pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="there is no fork here")
