@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx_trtcal.options import Range
 
-__all__ = ["abandon", "warm_up"]
+__all__ = ["abandon", "import_kernels", "warm_up"]
 
 logger = logging.getLogger(__name__)
 
 _threads: list[threading.Thread] = []
+_importing = threading.Lock()
 
 
 @functools.cache
 def warm_up(rule: Range, method: str | None = None) -> None:
     """Starts to load what counts float32 activations and what solves their histograms, once; returns at once.
 
-    Whoever needs a kernel before it is there waits for it. What fails here fails again where it is needed, and is
-    reported there.
+    Whoever needs a kernel before it is there waits for it, see `import_kernels`. What fails here fails again where it
+    is needed, and is reported there.
 
     Args:
         rule: the range rule that they are counted under.
@@ -43,6 +44,19 @@ def warm_up(rule: Range, method: str | None = None) -> None:
     if hasattr(os, "register_at_fork"):
         # A child that is forked in the middle of an import could never import the same module.
         os.register_at_fork(before=thread.join)
+
+
+def import_kernels() -> None:
+    """Imports what counts activations, in one thread at a time: to be called before anything is counted.
+
+    Where an import fails, a thread that waited for it in an import statement of its own would go on with half of a
+    module, and fail for a reason that is none.
+
+    Raises:
+        OptionError: where the environment keeps numba from compiling.
+    """
+    with _importing:
+        import onnx_trtcal.stats.bin_table  # noqa: F401 (imported for those who count)
 
 
 def abandon() -> bool:
@@ -59,6 +73,8 @@ def abandon() -> bool:
 
 def _load(rule: Range, method: str | None) -> None:
     try:
+        import_kernels()
+
         import numpy as np
 
         from onnx_trtcal.methods import parse_method

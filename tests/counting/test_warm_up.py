@@ -88,15 +88,33 @@ def test_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(calls, key=str) == [("stable", "entropy"), ("stable", None)]
 
 
+def command(folder: Path, data: np.ndarray) -> list[Path | str]:
+    """The arguments of a command that calibrates a small model, in this folder."""
+    onnx.save(toys.model([toys.node("Relu", "x", "y")], {"x": ["n", 4]}, ["y"]), folder / "m.onnx")
+    np.save(folder / "data.npy", data)
+    return [folder / "m.onnx", folder / "data.npy", "-o", folder / "m.cache"]
+
+
 def test_a_refused_command_does_not_wait_for_kernels(tmp_path: Path) -> None:
-    onnx.save(toys.model([toys.node("Relu", "x", "y")], {"x": ["n", 4]}, ["y"]), tmp_path / "m.onnx")
-    np.save(tmp_path / "bad.npy", np.zeros((2, 5), np.float32))
-    arguments = [tmp_path / "m.onnx", tmp_path / "bad.npy", "-o", tmp_path / "m.cache"]
+    arguments = command(tmp_path, np.zeros((2, 5), np.float32))
     done = subprocess.run(
         [sys.executable, "-c", REFUSED, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 1
     assert "error: the array has shape (2, 5)" in done.stderr and "save arrays of the shape" in done.stderr
+
+
+def test_kernels_that_cannot_be_had_are_answered_by_the_reason(tmp_path: Path) -> None:
+    arguments = command(tmp_path, np.ones((40, 4), np.float32))
+    done = subprocess.run(
+        [sys.executable, "-m", "onnx_trtcal", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    )
+    assert done.returncode == 1
+    assert "error: NUMBA_DISABLE_JIT is set in the environment" in done.stderr
 
 
 def test_the_end_of_a_program_waits_for_kernels() -> None:
