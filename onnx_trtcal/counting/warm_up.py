@@ -22,7 +22,7 @@ __all__ = ["abandon", "import_kernels", "warm_up"]
 logger = logging.getLogger(__name__)
 
 _threads: list[threading.Thread] = []
-_importing = threading.Lock()
+_loading = threading.Lock()  # of what counts
 
 
 @functools.cache
@@ -47,15 +47,16 @@ def warm_up(rule: Range, method: str | None = None) -> None:
 
 
 def import_kernels() -> None:
-    """Imports what counts activations, in one thread at a time: to be called before anything is counted.
+    """Imports what counts activations, or waits until `warm_up` has loaded it; to be called before anything is counted.
 
     Where an import fails, a thread that waited for it in an import statement of its own would go on with half of a
-    module, and fail for a reason that is none.
+    module, and fail for a reason that is none. And one that asked numba for a kernel would wait for what solves
+    histograms as well, which it may compile first.
 
     Raises:
         OptionError: where the environment keeps numba from compiling.
     """
-    with _importing:
+    with _loading:
         import onnx_trtcal.stats.bin_table  # noqa: F401 (imported for those who count)
 
 
@@ -73,15 +74,16 @@ def abandon() -> bool:
 
 def _load(rule: Range, method: str | None) -> None:
     try:
-        import_kernels()
+        with _loading:
+            import numpy as np
 
-        import numpy as np
+            from onnx_trtcal.stats.histogram import Histogram
+
+            histogram = Histogram(rule)
+            histogram.add(np.ones(1, np.float32))
 
         from onnx_trtcal.methods import parse_method
-        from onnx_trtcal.stats.histogram import Histogram
 
-        histogram = Histogram(rule)
-        histogram.add(np.ones(1, np.float32))
         solver = parse_method(method) if method else None
         if solver and solver.needs != "second pass":
             solver.solve(histogram)

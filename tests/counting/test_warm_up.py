@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from helpers import toys
 
 from onnx_trtcal.counting import warm_up as module
-from onnx_trtcal.counting.warm_up import warm_up
+from onnx_trtcal.counting.warm_up import import_kernels, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,28 @@ def test_kernels_that_cannot_be_had_are_answered_by_the_reason(tmp_path: Path) -
     )
     assert done.returncode == 1
     assert "error: NUMBA_DISABLE_JIT is set in the environment" in done.stderr
+
+
+def test_who_counts_waits_for_what_counts_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, counted, solved = threading.Event(), threading.Event(), threading.Event()
+
+    def add(*_: object) -> None:
+        begun.set()
+        counted.wait(20)
+
+    solver = SimpleNamespace(needs="histogram", solve=lambda _: solved.wait(20))
+    monkeypatch.setattr("onnx_trtcal.stats.histogram.Histogram.add", add)
+    monkeypatch.setattr("onnx_trtcal.methods.parse_method", lambda _: solver)
+    warm_up("stable", "entropy")
+    assert begun.wait(20)
+    counting = threading.Thread(target=import_kernels)
+    counting.start()
+    counting.join(0.1)
+    assert counting.is_alive()
+    counted.set()
+    counting.join(20)
+    assert not counting.is_alive() and not solved.is_set()
+    solved.set()
 
 
 def test_the_end_of_a_program_waits_for_kernels() -> None:
