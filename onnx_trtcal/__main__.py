@@ -32,10 +32,11 @@ def main() -> int:
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         _ignore_interrupts()
-        if status == _INTERRUPTED:
+        if _still_loading() or status == _INTERRUPTED:
             _settled.append(status)
     except KeyboardInterrupt:
         _ignore_interrupts()
+        _still_loading()
         _settled.append(_INTERRUPTED)
         try:
             if sys.stderr is not None:
@@ -54,8 +55,16 @@ def _ignore_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _still_loading() -> bool:
+    """Whether kernels that nobody needs any more are still being loaded; the end of the process waits for none."""
+    warm_up = sys.modules.get(
+        "onnx_trtcal.counting.warm_up"
+    )  # not imported: what takes no data has no kernels
+    return bool(warm_up and warm_up.abandon())
+
+
 def _leave() -> None:
-    """Ends an interrupted process with its status.
+    """Ends a process with its status where it was interrupted, or would wait for kernels that nobody needs any more.
 
     Python would end it by the signal instead where the interrupt hit what `exec` ran, such as a dataclass being made.
     """

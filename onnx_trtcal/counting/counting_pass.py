@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onnx_trtcal.counting.checkpoint import Checkpoint
 from onnx_trtcal.counting.forecast import Forecast, memory_told
 from onnx_trtcal.counting.tally import Tally
+from onnx_trtcal.counting.warm_up import import_kernels
 from onnx_trtcal.data.batching import Batch, OtherSamplesError
 from onnx_trtcal.errors import CalibrationError
 
@@ -160,6 +161,7 @@ class _Counting:
         self, batch: Batch, arrays: Mapping[str, Activation], alone: Callable[[int], Mapping[str, Activation]]
     ) -> None:
         """Counts a batch; see `batch_loop.Counting`."""
+        import_kernels()
         self._tally.count(batch, arrays, alone)
 
     def finish(self, batch: Batch) -> bool:

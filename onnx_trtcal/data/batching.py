@@ -216,7 +216,9 @@ def _prefetched(source: Source, depth: int, threads: int) -> Generator[tuple[Sam
         if first.small:
             runs = min(depth, _RUNS)
             most = max(depth, _LEAST_SMALL) // runs
-    with closing(prefetch(in_runs(tasks, most, _hashed, _is_small), runs, threads)) as made:
+    together = in_runs(tasks, most, _hashed, _is_small)
+    del tasks  # so that a user's iterator is closed by the thread that advances it, as `together` is
+    with closing(prefetch(together, runs, threads)) as made:
         for run in made:
             yield from run.results
             if run.error:

@@ -121,21 +121,20 @@ class Splitter:
     def rows(self, opened: OpenedItem, picks: Sequence[int]) -> Iterator[SampleTask]:
         """The samples of a stack at these positions, ascending, each read as the iterator advances."""
         item, data, split = opened.item, opened.data, opened.split
-        stacks = {name: array for name, array in data.items() if not isinstance(array, LazyImage)}
-        shared = {name: array.read() for name, array in stacks.items() if split.axes[name] == 0}
+        shared: dict[str, InputData | np.ndarray] = {}
         with ExitStack() as closers:
-            rows = {
-                name: closers.enter_context(
-                    closing(_leading(array, self._feeding.axes[name], split.axes[name], picks))
-                )
-                for name, array in stacks.items()
-                if name not in shared
-            }
+            rows = {}
+            for name, given in data.items():
+                if isinstance(given, LazyImage):
+                    shared[name] = given
+                elif split.axes[name] == 0:
+                    shared[name] = given.read()
+                else:
+                    stack = _leading(given, self._feeding.axes[name], split.axes[name], picks)
+                    rows[name] = closers.enter_context(closing(stack))
             for index in picks:
                 arrays = {name: next(iterator) for name, iterator in rows.items()}
-                if shared:
-                    arrays |= shared
-                yield SampleTask(self, item, f"[{index}]", arrays, split.small)
+                yield SampleTask(self, item, f"[{index}]", shared | arrays if shared else arrays, split.small)
 
     def _as_fed(self, array: np.ndarray, spec: InputSpec, where: str) -> np.ndarray:
         place = _where(where, spec, self._inputs)
@@ -268,7 +267,8 @@ def _split(
 
 def _is_small(nbytes: Sequence[int | None], count: int) -> bool:
     """Whether samples are known to be little work, `count` of which take so many bytes for each input."""
-    return sum(_SMALL + 1 if each is None else each for each in nbytes) <= _SMALL * count
+    known = [each for each in nbytes if each is not None]
+    return len(known) == len(nbytes) and sum(known) <= _SMALL * count
 
 
 def _shared(spec: InputSpec, feeding: Feeding) -> bool:

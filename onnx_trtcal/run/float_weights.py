@@ -42,7 +42,7 @@ def float_weights(model_bytes: bytes) -> bytes:
     given = {output.name for output in graph.output}
     nodes, made = [], []
     for node in graph.node:
-        values = None if node.output[0] in given else _dequantized(node, stored)
+        values = None if given.intersection(node.output) else _dequantized(node, stored)
         if values is None:
             nodes.append(node)
         else:

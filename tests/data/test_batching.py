@@ -234,3 +234,22 @@ def test_large_samples_among_small_ones_are_not_gathered(tmp_path):
         tracemalloc.stop()
     assert sum(counts) == 24
     assert peak < 6 << 20
+
+
+def test_an_iterator_ends_in_the_thread_that_advances_it():
+    """What it holds may be of use in that thread only, as a database's cursor is."""
+    threads = []
+
+    def rows():
+        threads.append(threading.current_thread())
+        try:
+            for value in range(100):
+                yield np.full(4, value, np.float32)
+        finally:
+            threads.append(threading.current_thread())
+
+    stream = batches(open_source(rows(), [InputSpec("x", np.dtype(np.float32), ("n", 4))]), 4)
+    next(stream)
+    stream.close()
+    advanced, closed = threads
+    assert advanced is closed

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError
@@ -140,3 +141,21 @@ def test_an_input_of_unknown_rank_takes_what_is_given():
     data = [{"x": np.zeros((1, 3, 4)), "n": 1.0}, {"x": np.zeros(7), "n": 2.0}]
     assert shapes(data, inputs) == [{"x": (1, 3, 4), "n": ()}, {"x": (7,), "n": ()}]
     assert "shape of input 'x'" in open_source(data, inputs).description[-1]
+
+
+def test_an_image_can_be_shared_by_the_rows_of_a_stack(tmp_path):
+    specs = [
+        InputSpec("image", np.dtype(np.float32), ("n", 3, 8, 8)),
+        InputSpec("box", np.dtype(np.float32), ("n", 4)),
+    ]
+    rows = np.arange(20, dtype=np.float32).reshape(5, 4)
+    for folder in ("image", "box"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "image/a.png")
+    np.save(tmp_path / "box/a.npy", rows)
+    source = open_source(tmp_path, specs, item_axis=("image=none",))
+    samples = list(source)
+    assert source.count == len(samples) == 5
+    assert [sample.arrays["box"].tolist() for sample in samples] == rows.tolist()
+    assert all(sample.arrays["image"].mean() == pytest.approx(1 / 3) for sample in samples)
+    assert all("image" in sample.geometry for sample in samples)

@@ -78,6 +78,12 @@ def test_integers_that_are_read_elsewhere_stay() -> None:
     assert [each.tobytes() for each in run(made)] == [each.tobytes() for each in run(whole)]
 
 
+def test_a_node_without_outputs_stays() -> None:
+    model = network(WEIGHT, SCALES)
+    model.graph.node.append(onnx.NodeProto(op_type="Print", domain="custom", input=["x"]))
+    assert ops(float_weights(model.SerializeToString())) == ["Add", "Print"]
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import re
+import sys
 import zipfile
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -100,16 +101,17 @@ class StoredArray:
             DataError: when the file is damaged, gone, or another one by now.
         """
         head, shape, dtype, fortran, nbytes, _ = self.header
-        data = np.empty(len(head) + nbytes, np.uint8)
-        with _reading(self.where), _open(self.source) as file:
-            done = _fill(file, data)
-        if done < len(head) or data[: len(head)].tobytes() != head:
-            raise self._changed()
-        if done < data.size:
-            raise self.cut_short()
-        values = data[len(head) :]
-        if len(head) % dtype.alignment:
-            values = values.copy()
+        with _reading(self.where):
+            data = np.empty(len(head) + nbytes, np.uint8)
+            with _open(self.source) as file:
+                done = _fill(file, data)
+            if done < len(head) or data[: len(head)].tobytes() != head:
+                raise self._changed()
+            if done < data.size:
+                raise self.cut_short()
+            values = data[len(head) :]
+            if len(head) % dtype.alignment:
+                values = values.copy()
         values = values.view(dtype)
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
@@ -299,6 +301,8 @@ def _parsed(head: bytes) -> Header:
         version
     )
     shape, fortran, dtype = _parse(file, read) if read else ((), False, np.dtype(object))
+    if dtype.subdtype or not all(type(size) is int and 0 <= size <= sys.maxsize for size in shape):
+        raise ValueError(f"its header says shape {shape} and type {dtype}, which no array has")
     fault = ""
     # Version 3.0 is written for records with non-ASCII field names only.
     if dtype.hasobject or dtype.names is not None or not dtype.itemsize:

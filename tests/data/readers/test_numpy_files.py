@@ -218,3 +218,35 @@ def test_values_behind_a_header_of_odd_length_are_aligned(tmp_path, dtype):
         (tmp_path / "a.npy").write_bytes(data)
         read = read_npy(tmp_path / "a.npy", "a.npy")[""].read()
         assert read.flags.aligned and read.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", ["(-1, 4)", "(-100, 4)", "(True, 4)", f"({10**20}, 0)"])
+@pytest.mark.parametrize("fortran", [False, True])
+def test_shapes_that_no_array_has_are_damage(tmp_path, shape, fortran):
+    text = f"{{'descr': '<f4', 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    (tmp_path / "a.npy").write_bytes(header + bytes(64))
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        read_npy(tmp_path / "a.npy", "a.npy")
+    assert caught.value.where == "a.npy"
+
+
+def test_types_that_no_array_has_are_damage(tmp_path):
+    text = b"{'descr': ('<f4', (4,)), 'fortran_order': False, 'shape': (2,), }\n"
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    (tmp_path / "a.npy").write_bytes(header + bytes(32))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_npy(tmp_path / "a.npy", "a.npy")
+
+
+def test_an_array_that_memory_cannot_hold_names_its_file(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", ARRAY)
+    lazy = read_npy(tmp_path / "a.npy", "a.npy")[""]
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(DataError, match="does not fit into memory") as caught:
+        lazy.read()
+    assert caught.value.where == "a.npy"
