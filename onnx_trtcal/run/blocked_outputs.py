@@ -11,11 +11,12 @@ anything. They are told apart by the block, which the model does not state: what
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import onnx
 
 from onnx_trtcal.graph.model.nodes import graphs_of
+from onnx_trtcal.graph.model.refill import refill
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["BlockedOutputs", "Origin", "expose_blocks"]
 _DOMAIN = "com.microsoft.nchwc"
 # ONNX Runtime has blocks of 8 and 16; a block that is not told from these is not taken for one of them.
 _BLOCKS = (2, 4, 8, 16, 32, 64, 128)
-
-_Message = TypeVar("_Message", onnx.NodeProto, onnx.ValueInfoProto)
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,7 @@ def expose_blocks(model: onnx.ModelProto) -> BlockedOutputs | None:
         origins.append(Origin(places.setdefault(source, len(places)), channels, block))
     if places.keys() <= given.keys():
         return None
-    outputs = [_copy(given.get(name) or onnx.ValueInfoProto(name=name)) for name in places]
-    del graph.output[:]
-    graph.output.extend(outputs)
+    refill(graph.output, [given.get(name) or onnx.ValueInfoProto(name=name) for name in places])
     _drop_unread_reorders(graph)
     return BlockedOutputs(model, tuple(origins))
 
@@ -141,13 +138,4 @@ def _possible_blocks(graph: onnx.GraphProto) -> tuple[int, ...]:
 def _drop_unread_reorders(graph: onnx.GraphProto) -> None:
     read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
     read.update(output.name for each in graphs_of(graph) for output in each.output)
-    kept = [_copy(node) for node in graph.node if not _is_reorder(node) or node.output[0] in read]
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def _copy(message: _Message) -> _Message:
-    """A message that stays whole when the list that it is in is emptied."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
+    refill(graph.node, [node for node in graph.node if not _is_reorder(node) or node.output[0] in read])

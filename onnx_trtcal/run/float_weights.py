@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 
 from onnx_trtcal.graph.model.external import is_external
 from onnx_trtcal.graph.model.nodes import graphs_of
+from onnx_trtcal.graph.model.refill import refill
 from onnx_trtcal.graph.model.split import SMALL_BYTES
 
 if TYPE_CHECKING:
@@ -49,15 +50,9 @@ def float_weights(model_bytes: bytes) -> bytes:
             made.append(numpy_helper.from_array(values, node.output[0]))
     if not made:
         return model_bytes
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(kept)
+    refill(graph.node, nodes)
     read = {name for each in graphs_of(graph) for node in each.node for name in node.input} | given
-    left = [
-        TensorProto.FromString(each.SerializeToString()) for each in graph.initializer if each.name in read
-    ]
-    del graph.initializer[:]
-    graph.initializer.extend([*left, *made])
+    refill(graph.initializer, [*(each for each in graph.initializer if each.name in read), *made])
     return bytes(model.SerializeToString())
 
 

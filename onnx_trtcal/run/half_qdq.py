@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnx_trtcal.graph.model.nodes import bodies, graphs_of
+from onnx_trtcal.graph.model.refill import refill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -76,9 +77,7 @@ def _rewrite(graph: onnx.GraphProto, outer: ChainMap[str, int], names: _Fresh) -
         else:
             nodes.append(node)
     if changed:
-        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(kept)
+        refill(graph.node, nodes)
     return changed
 
 

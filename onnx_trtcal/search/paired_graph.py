@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_trtcal.graph.model.external import reference
+from onnx_trtcal.graph.model.refill import refill
 from onnx_trtcal.graph.model.split import SMALL_BYTES
 
 if TYPE_CHECKING:
@@ -106,10 +107,7 @@ def _insert_pairs(proto: onnx.ModelProto, pairs: Pairs) -> None:
     ordered = [*behind.get(-1, ())]
     for at, node in enumerate(nodes):
         ordered += [node, *behind.get(at, ())]
-    copied = onnx.GraphProto()
-    copied.node.extend(ordered)
-    del proto.graph.node[:]
-    proto.graph.node.extend(copied.node)
+    refill(proto.graph.node, ordered)
     if not any(entry.domain == _DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
 
