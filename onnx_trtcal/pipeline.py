@@ -99,7 +99,7 @@ def calibrate_for(
 ) -> Calibration:
     """As `calibrate`, for weights of so many bits where a method finds their scales, too."""
     check_options(options)
-    loaded = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
+    loaded = load(model, options.ort_custom_ops)
     warm_up(options.range, options.method or DEFAULT_METHOD)
     prepared = prepare(loaded, options, listener)
     twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}

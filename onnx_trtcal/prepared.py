@@ -142,7 +142,7 @@ def prepare(
         CompilerMissingError: when `parser_names` is "all" and NVIDIA's parser is not installed.
     """
     listener = listener or LoggingListener()
-    original = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
+    original = load(model, options.ort_custom_ops)
     if stops is None:
         gpu = options.provider != "cpu"
         runnable = find_runnable(original, options.until, options.ort_custom_ops, gpu=gpu)

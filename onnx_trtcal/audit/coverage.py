@@ -117,7 +117,7 @@ def check(
     entries = cache if isinstance(cache, Cache) else read_cache(cache)
     unseen = frozenset() if isinstance(cache, Cache) else read_sidecar(cache).unseen
     build = log if log is None or isinstance(log, TrtLog) else read_log(log)
-    loaded = model if isinstance(model, Model) else load(model, ort_custom_ops)
+    loaded = load(model, ort_custom_ops)
     # Not folded: TensorRT gets the original model, and looks up the scales before it folds.
     planned = plan(loaded, import_graph(loaded), {})
     usable = {name for name, scale in entries.scales.items() if math.isfinite(scale)}

@@ -85,7 +85,7 @@ def collect_for(
     """As `collect`; `opened` receives the data before any of it is run."""
     if shard:
         check_shardable(options)
-    loaded = model if isinstance(model, Model) else load(model, options.ort_custom_ops)
+    loaded = load(model, options.ort_custom_ops)
     warm_up(options.range)
     prepared = prepare(loaded, options, listener)
     if options.until_stable is None:

@@ -56,16 +56,19 @@ class Model:
     original: onnx.ModelProto | None = None
 
 
-def load(model: str | Path | onnx.ModelProto, ort_custom_ops: Sequence[str] = ()) -> Model:
+def load(model: str | Path | onnx.ModelProto | Model, ort_custom_ops: Sequence[str] = ()) -> Model:
     """Reads a model, with the functions that it defines inlined. It is not run, nor loaded to be run.
 
     Args:
-        model: path of an ONNX file, or a model in memory (which is kept, not copied, and never changed).
+        model: path of an ONNX file, or a model in memory (which is kept, not copied, and never changed); one that is
+            loaded already is returned as it is.
         ort_custom_ops: shared libraries that define custom operators: they tell the types of tensors.
 
     Raises:
         ModelError: when there is no such file, it is not an ONNX model, or weights are missing.
     """
+    if isinstance(model, Model):
+        return model
     source = read_model(model)
     sha256 = source.sha256()
     proto = inline_functions(source.proto)

@@ -34,6 +34,7 @@ def test_types_shapes_inputs_and_hash(tmp_path):
     assert model.shapes["h"] == ("N", 32)
     assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert load(str(path)).sha256 == load(simple()).sha256
+    assert load(model) is model
 
 
 def test_initializers_are_no_inputs_even_where_they_are_declared_so():
