@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
+from onnx_trtcal.stats.header import is_sample
 from onnx_trtcal.support.files import atomic_write, writing
 from onnx_trtcal.support.parsed_json import parse_json
 
@@ -122,13 +123,14 @@ def _fields(header: dict[str, Any], path: Path) -> tuple[int, str, int, float]:
 
 def _samples(lines: bytes, count: int) -> list[tuple[str, str]]:
     try:
-        samples = [(str(name), str(digest)) for name, digest in map(parse_json, lines.splitlines())]
-        "".join(digest for _, digest in samples).encode()  # an escape may stand for half of a character
-    except (ValueError, TypeError) as error:
+        samples = list(map(parse_json, lines.splitlines()))
+    except ValueError as error:
         raise StatisticsError("the list of its samples contradicts itself") from error
+    if not all(map(is_sample, samples)):
+        raise StatisticsError("the list of its samples contradicts itself")
     if len(samples) != count:
         raise StatisticsError(f"the list of its samples has {len(samples)}, where it should have {count}")
-    return samples
+    return [(name, digest) for name, digest in samples]
 
 
 def _read(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from onnx_trtcal.options import Range
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_header"]
+__all__ = ["check_header", "is_sample"]
 
 _MOST = 1 << 62
 
@@ -88,7 +88,8 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _sample(value: Any) -> bool:
+def is_sample(value: Any) -> bool:
+    """Whether this is a sample as files list it: [name, hash]."""
     return isinstance(value, list) and len(value) == 2 and _file_name(value[0]) and _text(value[1])
 
 
@@ -145,6 +146,6 @@ _HEADER: dict[str, Callable[[Any], bool]] = {
     "model": _text,
     "rule": lambda value: value in get_args(Range),
     "options": _options,
-    "samples": _each(_sample),
+    "samples": _each(is_sample),
     "tensors": _each(_tensor),
 }
