@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 from onnx_trtcal.data.file_items import file_entry, folder_item, joint_item
 from onnx_trtcal.data.formats import content_of, format_names, only_alone
-from onnx_trtcal.data.image_folders import array_files, image_files
 from onnx_trtcal.data.input_names import match_inputs, missing_inputs, path_key, posix_name
 from onnx_trtcal.data.remote import RemotePath
+from onnx_trtcal.data.uniform_folders import array_files, image_files
 from onnx_trtcal.errors import DataError, did_you_mean, listed
 
 if TYPE_CHECKING:

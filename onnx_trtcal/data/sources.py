@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from onnx_trtcal.data.image_folders import ImageFiles
 from onnx_trtcal.data.images.custom import CustomRecipe
 from onnx_trtcal.data.images.recipe import Recipe, make_recipe
 from onnx_trtcal.data.input_names import match_inputs
@@ -22,6 +21,7 @@ from onnx_trtcal.data.remote import is_url, shown_path
 from onnx_trtcal.data.samples import Sample, SampleTask, Splitter
 from onnx_trtcal.data.shard import Sharded, Shards, data_digest
 from onnx_trtcal.data.transform import Transformed
+from onnx_trtcal.data.uniform_folders import ImageFiles
 from onnx_trtcal.errors import CalibrationError, DataError, OptionError, did_you_mean
 from onnx_trtcal.options import Preprocess
 

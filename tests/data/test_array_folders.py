@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from onnx_trtcal.data import file_items
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.file_items import array_item
-from onnx_trtcal.data.image_folders import array_files
 from onnx_trtcal.data.input_names import path_key
 from onnx_trtcal.data.items import Intake
 from onnx_trtcal.data.layout import feeding_of
@@ -23,6 +22,7 @@ from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.readers import numpy_files
 from onnx_trtcal.data.samples import Splitter
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.data.uniform_folders import array_files
 from onnx_trtcal.errors import DataError
 from onnx_trtcal.support.input_spec import InputSpec
 

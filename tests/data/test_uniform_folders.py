@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from onnx_trtcal.data.image_folders import ImageFiles, image_files
 from onnx_trtcal.data.input_names import path_key
 from onnx_trtcal.data.items import Intake
 from onnx_trtcal.data.notes import Notes
 from onnx_trtcal.data.sources import open_source
+from onnx_trtcal.data.uniform_folders import ImageFiles, image_files
 from onnx_trtcal.support.input_spec import InputSpec
 
 SPEC = InputSpec("x", np.dtype(np.float32), ("N", 3, 2, 2))
