@@ -32,11 +32,11 @@ def main() -> int:
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         _ignore_interrupts()
-        if _still_loading() or status == _INTERRUPTED:
+        if _abandon_loading() or status == _INTERRUPTED:
             _settled.append(status)
     except KeyboardInterrupt:
         _ignore_interrupts()
-        _still_loading()
+        _abandon_loading()
         _settled.append(_INTERRUPTED)
         try:
             if sys.stderr is not None:
@@ -55,11 +55,10 @@ def _ignore_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _still_loading() -> bool:
-    """Whether kernels that nobody needs any more are still being loaded; the end of the process waits for none."""
-    warm_up = sys.modules.get(
-        "onnx_trtcal.counting.warm_up"
-    )  # not imported: what takes no data has no kernels
+def _abandon_loading() -> bool:
+    """Has the end of the process not wait for kernels that nobody needs any more; whether any are being loaded."""
+    # Not imported: what takes no data has no kernels.
+    warm_up = sys.modules.get("onnx_trtcal.counting.warm_up")
     return bool(warm_up and warm_up.abandon())
 
 

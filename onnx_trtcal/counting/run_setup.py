@@ -115,11 +115,13 @@ def _workers(
 
 def _rows_of_many(chunking: Chunking) -> int:
     """How many samples to run at a time where there are thousands of tensors."""
-    return max(1, min(chunking.batch_size, int(_LEAST // max(_sample_bytes(chunking), 1.0))))
+    return max(1, min(chunking.batch_size, _samples_in(_LEAST, chunking)))
 
 
-def _sample_bytes(chunking: Chunking) -> float:
-    return max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
+def _samples_in(nbytes: int, chunking: Chunking) -> int:
+    """Of how many samples so many bytes hold the activations that a run gives out."""
+    sample = max(sum(chunking.sizes[name] for name in tensors) for tensors in chunking.passes)
+    return int(nbytes // max(sample, 1.0))
 
 
 def _samples_alive(chunking: Chunking, device: CountingDevice) -> int:
@@ -130,7 +132,7 @@ def _samples_alive(chunking: Chunking, device: CountingDevice) -> int:
     little = _LITTLE if free is None else min(_LITTLE, free // 2)
     if chunking.limit is not None:
         little = min(little, chunking.limit)
-    return max(chunking.batch_size, int(little // max(_sample_bytes(chunking), 1.0)))
+    return max(chunking.batch_size, _samples_in(little, chunking))
 
 
 def _copies_cost_more(prepared: Prepared, chunking: Chunking, source: Source) -> bool:

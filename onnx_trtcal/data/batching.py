@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -216,7 +217,7 @@ def _prefetched(source: Source, depth: int, threads: int) -> Generator[tuple[Sam
         if first.small:
             runs = min(depth, _RUNS)
             most = max(depth, _LEAST_SMALL) // runs
-    together = in_runs(tasks, most, _hashed, _is_small)
+    together = in_runs(tasks, most, _hashed, attrgetter("small"))
     del tasks  # so that a user's iterator is closed by the thread that advances it, as `together` is
     with closing(prefetch(together, runs, threads)) as made:
         for run in made:
@@ -228,10 +229,6 @@ def _prefetched(source: Source, depth: int, threads: int) -> Generator[tuple[Sam
 def _hashed(task: SampleTask) -> tuple[Sample, str]:
     sample = task()
     return sample, sample_hash(sample)
-
-
-def _is_small(task: SampleTask) -> bool:
-    return task.small
 
 
 def _alike(one: Sample, other: Sample, feeding: Feeding) -> bool:

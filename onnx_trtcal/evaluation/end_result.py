@@ -122,7 +122,7 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
     )
     wanted = _comparable(prepared)
     expected = probe(prepared.folded, prepared.model, wanted)
-    floats = _FloatRuns(partial(session, expected), calibration.kept, options.memory_limit)
+    floats = _FloatOutputs(partial(session, expected), calibration.kept, options.memory_limit)
     with (
         (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance,
         ThreadPoolExecutor(1, thread_name_prefix="calibration-look") as beside,
@@ -168,7 +168,7 @@ def _simulated(result: Calibration | Quantization, calibration: Calibration) -> 
     return import_graph(model), model
 
 
-class _FloatRuns:
+class _FloatOutputs:
     """The float model's outputs; those of the first samples while the quantized model is made.
 
     It is freed in between: the two models are in memory together only where more than the first samples are run.

@@ -38,9 +38,8 @@ def release_free_memory() -> None:
 
         shrink = ort.RunOptions()
         shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        with contextlib.suppress(
-            Exception
-        ):  # of an ONNX Runtime that was built to take all memory from the heap
+        # One that was built to take all memory from the heap refuses.
+        with contextlib.suppress(Exception):
             _least_session().run(None, {"x": np.zeros(1, np.float32)}, shrink)
     return_free_memory()
 

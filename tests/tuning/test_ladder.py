@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from onnx_trtcal.tuning import ladder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from onnx_trtcal.tuning.setting import Setting
 
@@ -59,30 +59,37 @@ def test_no_search_on_evened_out_channels_where_they_gain_a_cheap_method_nothing
     assert tried == [*METHODS, "percentile, equalize free", "auto, round", "percentile, equalize full"]
 
 
-def test_where_they_gain_both_kinds_of_method_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    gains = {"off": 0.0, "free": 0.05, "full": 0.05}
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        pytest.param(
+            0.05,
+            [
+                "percentile, equalize free",
+                "auto, equalize free",
+                "auto, equalize free, round",
+                "percentile, equalize full",
+            ],
+            id="both kinds of method are tried where channels gain",
+        ),
+        pytest.param(
+            0.0,
+            [
+                "percentile, equalize free",
+                "auto, round",
+                "percentile, equalize full",
+                "auto, equalize full, round",
+                "percentile, equalize full, round",
+            ],
+            id="a Mul that gains more is rounded on",
+        ),
+    ],
+)
+def test_what_evened_out_channels_gain_decides(
+    monkeypatch: pytest.MonkeyPatch, free: float, expected: list[str]
+) -> None:
+    gains = {"off": 0.0, "free": free, "full": 0.05}
     tried = climbed(
         monkeypatch, lambda setting: DROPS[setting.method] - gains[setting.equalize] - 0.01 * setting.round
     )
-    assert tried == [
-        *METHODS,
-        "percentile, equalize free",
-        "auto, equalize free",
-        "auto, equalize free, round",
-        "percentile, equalize full",
-    ]
-
-
-def test_a_mul_that_gains_more_is_rounded_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    gains = {"off": 0.0, "free": 0.0, "full": 0.05}
-    tried = climbed(
-        monkeypatch, lambda setting: DROPS[setting.method] - gains[setting.equalize] - 0.01 * setting.round
-    )
-    assert tried == [
-        *METHODS,
-        "percentile, equalize free",
-        "auto, round",
-        "percentile, equalize full",
-        "auto, equalize full, round",
-        "percentile, equalize full, round",
-    ]
+    assert tried == [*METHODS, *expected]
