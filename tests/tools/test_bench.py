@@ -130,8 +130,9 @@ def test_what_cannot_be_measured_is_refused(
     tool = ROOT / "tools" / "bench.py"
     monkeypatch.syspath_prepend(str(tool.parent))  # as for a script
     monkeypatch.setattr("sys.argv", [str(tool), str(path), *map(str, arguments)])
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(SystemExit, match=message) as ended:
         runpy.run_path(str(tool), run_name="__main__")
+    assert isinstance(ended.value.code, str)  # which Python prints, and exits with 1
 
 
 @pytest.mark.tools
