@@ -12,6 +12,7 @@ from onnx_trtcal.counting.run_setup import RunSetup
 from onnx_trtcal.counting.trial import MOST_TRIED, TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.seen_shapes import SeenShapes
+from onnx_trtcal.graph.independent_rows import rows_are_independent
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.run.arena import release_free_memory
 from onnx_trtcal.run.session import Session
@@ -120,7 +121,7 @@ class ObservedRuns:
             self._keep(batch)
 
     def settle(self, chunking: Chunking, listener: Listener) -> None:
-        """Finds out what an item of the data is, with the session that counts it where memory allows that.
+        """Finds out what an item of the data is: from the graph, or with the session that counts it, in its memory.
 
         Args:
             chunking: the observed tensors, and how much of them may be alive.
@@ -128,12 +129,15 @@ class ObservedRuns:
         """
         if not self.source.feeding.open:
             return
-        model, fixed = self._prepared.model, self.source.feeding.batch
+        prepared, model, fixed = self._prepared, self._prepared.model, self.source.feeding.batch
+        if rows_are_independent(prepared.observed, model.inputs, prepared.plan.observed):
+            self.source = settle(self.source, None, listener)
+            return
         workers = 1 if fixed else self.setup.workers
         # A run of several items is alive together with that of one of them.
         alive = 2 * fixed if fixed else MOST_TRIED + workers
         tensors = chunking.fitting(alive)
-        if not fixed and len(tensors) < len(self._prepared.plan.observed):
+        if not fixed and len(tensors) < len(prepared.plan.observed):
             workers, alive = 1, max(3, min(alive, chunking.batch_size))
             tensors = chunking.fitting(alive)
         if not tensors:

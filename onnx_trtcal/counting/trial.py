@@ -9,7 +9,8 @@ batch axis, and some models mix their batch inside. So the first items that the 
 every observed tensor must come out the same (see `fidelity.rows`). If it does, axis 0 holds items, and how many are
 run at a time makes no difference. If it does not, a file or element is one item and is fed as it is. If they cannot
 be run together at all (a Reshape that is fixed to one item), or share a tensor that depends on none of them (and that
-would count once a batch), each is run by itself.
+would count once a batch), each is run by itself. Where the graph proves that they are independent (see
+`graph.independent_rows`), nothing is run.
 """
 
 from __future__ import annotations
@@ -99,12 +100,12 @@ def tolerance(elem_types: Iterable[int], provider: Provider) -> float:
     return max(_TOLERANCE, _ROUNDINGS * max(spacing, default=0.0))
 
 
-def settle(source: Source, trial: Trial, listener: Listener) -> Source:
+def settle(source: Source, trial: Trial | None, listener: Listener) -> Source:
     """The source with its items settled: by shapes or `--item-axis` where those say enough, else by trial.
 
     Args:
         source: the data; items that are looked at here are not lost to it.
-        trial: of the model.
+        trial: of the model; None where its graph is proven to compute every row of axis 0 by itself.
         listener: receives what was found, where it is not that axis 0 is a batch axis.
     """
     if not source.feeding.open:
@@ -152,11 +153,13 @@ def _changed(sample: Sample) -> Sample:
     return replace(sample, arrays=arrays)
 
 
-def _tried(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feeding, str]:
+def _tried(source: Source, items: Sequence[Sample], trial: Trial | None) -> tuple[Feeding, str]:
     """How items are to be fed, and what is to be said of that beyond `feeding_lines`."""
     feeding = source.feeding
     if len(items) < 2:
         return feeding.as_given("no two of the first items have the same shape"), ""
+    if trial is None:
+        return feeding, ""
     items = items[: trial.most]
     wanted = (items[:1], items, *([item] for item in items[1:]))
     with closing(trial.results(_feeds(each, feeding) for each in wanted)) as results:
@@ -190,11 +193,11 @@ def _tried(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feedi
     )
 
 
-def _padded(source: Source, items: Sequence[Sample], trial: Trial) -> tuple[Feeding, str]:
+def _padded(source: Source, items: Sequence[Sample], trial: Trial | None) -> tuple[Feeding, str]:
     """Whether the rows of a fixed batch influence each other, so that those that only pad it matter."""
     feeding = source.feeding
     rows = feeding.batch or 1
-    if len(items) < 2:
+    if len(items) < 2 or trial is None:
         return feeding, ""
     try:
         mixed = trial.run(_feeds(items[:rows], feeding))

@@ -93,6 +93,9 @@ def find_runnable(
     base = model
     part, beyond = restricted(base, until, stops)
     given = _given(part) if part is model else _light(part)
+    # What loads without its weights loads with them, and reading them takes longer than everything else.
+    if part is model and not load_fault(_light(part), ort_custom_ops, gpu=gpu):
+        return Runnable(part, stops, beyond, converted)
     while fault := load_fault(given, ort_custom_ops, part.directory, gpu=gpu):
         named = load_fault(_light(part), ort_custom_ops, gpu=gpu)
         found = list(_culprits(part, named)) or list(_culprits(part, fault))
