@@ -10,10 +10,11 @@ import gc
 import os
 import sys
 
-__all__ = ["main"]
+__all__ = ["main", "spare_collections"]
 
 _INTERRUPTED = 130  # 128 + SIGINT
-
+# New objects between two looks for cycles: modules, and graphs of thousands of nodes, are long in the making.
+_NEW_OBJECTS = 10_000
 
 _settled: list[int] = []
 
@@ -21,9 +22,7 @@ _settled: list[int] = []
 def main() -> int:
     """Runs the command line of this process; returns the exit status."""
     atexit.register(_leave)  # first, so that it comes last
-    # Python's last collection looks for cycles among all that numba and ONNX Runtime have brought, to free memory that
-    # the system is about to take back.
-    atexit.register(gc.freeze)
+    spare_collections()
     try:
         from onnx_trtcal.cli import main as run
 
@@ -45,6 +44,15 @@ def main() -> int:
             pass  # it cannot take anything
         return _INTERRUPTED
     return status
+
+
+def spare_collections() -> None:
+    """Has Python look for cycles of objects more rarely, and not at the end of the process.
+
+    The last look is at all that numba and ONNX Runtime have brought, to free what the system is about to take back.
+    """
+    gc.set_threshold(_NEW_OBJECTS)
+    atexit.register(gc.freeze)
 
 
 def _ignore_interrupts() -> None:

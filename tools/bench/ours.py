@@ -49,9 +49,9 @@ class Watch:
 def whole(spec: Spec, timer: Timer) -> None:
     """From model and data on disk to the cache on disk and the look at the end result, through the public stages."""
     with timer("start"):
-        import onnx_graphsurgeon  # noqa: F401
-        import onnxruntime  # noqa: F401
+        from onnx_trtcal.__main__ import spare_collections
 
+        spare_collections()
         from onnx_trtcal.counting.measure import measure
         from onnx_trtcal.counting.warm_up import warm_up
         from onnx_trtcal.evaluation.end_result import check_end_result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,11 +79,13 @@ def read_model(model: str | Path | onnx.ModelProto) -> ModelSource:
         )
     path = Path(model)
     data = _read(path)
-    proto = _parsed(data, str(path))
-    check_text(proto, str(path))
-    check_stored(proto, path, str(path))
-    check_signatures(proto, str(path))
-    return ModelSource(path, path.parent, str(path), proto, hashlib.sha256(data))
+    with ThreadPoolExecutor(1, thread_name_prefix="model-hash") as beside:
+        digest = beside.submit(hashlib.sha256, data)  # which leaves the interpreter to others
+        proto = _parsed(data, str(path))
+        check_text(proto, str(path))
+        check_stored(proto, path, str(path))
+        check_signatures(proto, str(path))
+        return ModelSource(path, path.parent, str(path), proto, digest.result())
 
 
 def _read(path: Path) -> bytes:
