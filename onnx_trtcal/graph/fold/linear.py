@@ -165,5 +165,5 @@ def _fitting(weight: np.ndarray, factor: np.ndarray, bias: np.ndarray) -> tuple[
         fits = bool(np.isfinite(bias.astype(dtype).astype(np.float64)).all())
         for rows, block in _blocks(weight):
             stored[rows] = block * (factor[rows] if len(factor) > 1 else factor)
-            fits = fits and bool(np.isfinite(stored[rows].astype(np.float64)).all())
+            fits = fits and bool(np.isfinite(stored[rows]).all())
     return (stored, bias) if fits else f"folded weights would not be finite {dtype.name} numbers"
