@@ -53,6 +53,8 @@ class Calibration:
         feeding: what an item of the data is; None when solved from a file.
         kept: a few samples as the model is fed with them one at a time, for a look at the end result: those with the
             smallest content hashes, whatever the order of the data. Empty when solved from a file.
+        kept_results: for each of them, the values of the outputs that are compared, in floating point; empty where they
+            have to be computed.
         weight_scales: weight -> its scales, float32, one per output channel, where a method found others than
             max|w| / 127: for a Q/DQ model, since a cache holds none.
     """
@@ -66,6 +68,7 @@ class Calibration:
     movement: Movement | None = None
     feeding: Feeding | None = None
     kept: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
+    kept_results: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False)
     weight_scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -26,6 +26,7 @@ from onnx_trtcal.methods.assign import assign_methods
 from onnx_trtcal.options import DEFAULT_METHOD, Options
 from onnx_trtcal.prepared import Prepared, prepare
 from onnx_trtcal.scales import make_scales
+from onnx_trtcal.search.outputs import compared_outputs
 from onnx_trtcal.search.samples import SampleKeeper
 from onnx_trtcal.search.search import Search
 from onnx_trtcal.support.output_lock import locked
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.methods import Chosen, Method, SecondPass
     from onnx_trtcal.stats.collection import Collection
     from onnx_trtcal.stats.histogram import Histogram
+    from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
 __all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve"]
@@ -111,17 +113,14 @@ def calibrate_for(
         listener.warn("--budget and --steps bound method auto, which no tensor has: they change nothing")
     path = Path(checkpoint) if checkpoint else None
     search = Search(prepared, path, once=isinstance(data, Iterator), weight_bits=weight_bits)
+    compared = compared_outputs(prepared)
     keeper = SampleKeeper(
-        options.check_samples, min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES)
+        options.check_samples,
+        min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES),
+        compared if set(compared) <= {*prepared.plan.observed} else (),
     )
-
-    def keep(batch: Batch) -> None:
-        if search.keep:
-            search.keep(batch)
-        keeper.offer(batch)
-
     with locked([path] if path else []), memory_told("before the first batch"):
-        measured = measure(prepared, data, options, listener, path, keep)
+        measured = measure(prepared, data, options, listener, path, _Keepers(search, keeper))
     check_finite(measured.collection, options)
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
@@ -129,14 +128,32 @@ def calibrate_for(
         # What repeats the result, whatever the default or a budget in seconds came to.
         prepared = replace(prepared, options=replace(options, steps=search.steps_done))
     calibration = solve(prepared, measured.collection, second, chosen)
+    counted = {digest for _, digest in measured.collection.samples}
     return replace(
         calibration,
         seen_shapes=measured.seen_shapes,
         movement=measured.movement,
         feeding=measured.source.feeding,
-        kept=keeper.feeds({digest for _, digest in measured.collection.samples}),
+        kept=keeper.feeds(counted),
+        kept_results=keeper.results(counted),
         weight_scales=search.weight_scales,
     )
+
+
+class _Keepers:
+    """Passes on what is counted to those who keep samples of it; see `observed_runs.Keeper`."""
+
+    def __init__(self, search: Search, keeper: SampleKeeper) -> None:
+        self._search = search
+        self._keeper = keeper
+
+    def note(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+        self._keeper.note(batch, arrays)
+
+    def offer(self, batch: Batch) -> None:
+        if self._search.keep:
+            self._search.keep(batch)
+        self._keeper.offer(batch)
 
 
 def _second_pass(

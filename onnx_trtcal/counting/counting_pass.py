@@ -162,6 +162,7 @@ class _Counting:
     ) -> None:
         """Counts a batch; see `batch_loop.Counting`."""
         import_kernels()
+        self._runs.note(batch, arrays)
         self._tally.count(batch, arrays, alone)
 
     def finish(self, batch: Batch) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnx_trtcal.counting.convergence import Movement
+    from onnx_trtcal.counting.observed_runs import Keeper
     from onnx_trtcal.data.batching import Batch
     from onnx_trtcal.data.seen_shapes import SeenShapes
     from onnx_trtcal.data.sources import Source
@@ -63,7 +64,7 @@ def measure(
     options: Options,
     listener: Listener,
     checkpoint: Path | None = None,
-    keep: Callable[[Batch], None] | None = None,
+    keeper: Keeper | None = None,
     opened: Callable[[Source], None] | None = None,
 ) -> Measured:
     """Runs the data through the model and counts every observed tensor.
@@ -74,7 +75,7 @@ def measure(
         options: how.
         listener: receives what is to be said of the data and the provider, and the progress.
         checkpoint: file to save progress in, and to resume from when it is there.
-        keep: receives every batch; its arrays are valid until it returns.
+        keeper: receives every batch, and what was observed of it.
         opened: receives the data before any of it is run.
 
     Raises:
@@ -93,7 +94,7 @@ def measure(
     device, how_counted = open_counting_device(provider.device)
     if how_counted:
         listener.say(how_counted)
-    runs = ObservedRuns(prepared, source, options, provider, device.memory, listener, keep)
+    runs = ObservedRuns(prepared, source, options, provider, device.memory, listener, keeper)
     chunking = choose_chunking(prepared, source, options, provider, device)
     runs.setup = choose_run_setup(prepared, chunking, source, options, device)
     runs.settle(chunking, listener)

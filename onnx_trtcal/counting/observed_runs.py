@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onnx_trtcal.counting.batch_loop import collect
 from onnx_trtcal.counting.parallel_loop import collect_in_parallel
@@ -18,7 +18,7 @@ from onnx_trtcal.run.arena import release_free_memory
 from onnx_trtcal.run.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from onnx_trtcal.counting.batch_loop import Counting
     from onnx_trtcal.counting.chunking import Chunking
@@ -27,9 +27,20 @@ if TYPE_CHECKING:
     from onnx_trtcal.options import Options
     from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.run.provider import Provider
+    from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["ObservedRuns"]
+__all__ = ["Keeper", "ObservedRuns"]
+
+
+class Keeper(Protocol):
+    """Who keeps some of the samples that are counted."""
+
+    def note(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+        """Sees what the model makes of a batch, in any order and from any thread; the arrays are valid until then."""
+
+    def offer(self, batch: Batch) -> None:
+        """Receives a batch that is counted, in the order of the data; its arrays are valid until this returns."""
 
 
 class ObservedRuns:
@@ -42,7 +53,7 @@ class ObservedRuns:
         provider: what to run on.
         memory: ONNX Runtime's name of the device that keeps the activations; None for the host.
         listener: receives what is to be said of the session.
-        keep: receives every batch that is counted, and every sample that an earlier run has counted.
+        keeper: receives every batch that is counted, and every sample that an earlier run has counted.
 
     Attributes:
         source: as given.
@@ -58,7 +69,7 @@ class ObservedRuns:
         provider: Provider,
         memory: str | None = None,
         listener: Listener | None = None,
-        keep: Callable[[Batch], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.source = source
         self.setup = RunSetup(threads=options.threads)
@@ -68,7 +79,7 @@ class ObservedRuns:
         self._provider = provider
         self._memory = memory
         self._listener = listener
-        self._keep = keep
+        self._keeper = keeper
         self._session: Session | None = None
         self._opened: tuple[tuple[str, ...], int | None, bool] | None = None
 
@@ -115,10 +126,15 @@ class ObservedRuns:
             else:
                 collect(session, stream, counting, self.seen_shapes, self._memory, self.setup.rows)
 
+    def note(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
+        """Shows whoever keeps samples what became of them."""
+        if self._keeper:
+            self._keeper.note(batch, arrays)
+
     def keep(self, batch: Batch) -> None:
         """Passes a batch on to whoever keeps samples."""
-        if self._keep:
-            self._keep(batch)
+        if self._keeper:
+            self._keeper.offer(batch)
 
     def settle(self, chunking: Chunking, listener: Listener) -> None:
         """Finds out what an item of the data is: from the graph, or with the session that counts it, in its memory.

@@ -33,8 +33,7 @@ from onnx_trtcal.qdq.place.place import place
 from onnx_trtcal.qdq.write.insert import quantize_graph
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.run.session import Session
-from onnx_trtcal.search.outputs import DISCRETE, comparable_outputs
-from onnx_trtcal.search.subgraph import ExportedGraph
+from onnx_trtcal.search.outputs import compared_outputs
 from onnx_trtcal.support.memory import available_memory
 from onnx_trtcal.support.progress import Listener, LoggingListener
 
@@ -120,9 +119,14 @@ def check_end_result(result: Calibration | Quantization, *, listener: Listener |
         threads=options.threads,
         ort_custom_ops=options.ort_custom_ops,
     )
-    wanted = _comparable(prepared)
+    wanted = compared_outputs(prepared)
     expected = probe(prepared.folded, prepared.model, wanted)
-    floats = _FloatOutputs(partial(session, expected), calibration.kept, options.memory_limit)
+    floats = _FloatOutputs(
+        partial(session, expected),
+        calibration.kept,
+        [_in_order(values, wanted) for values in calibration.kept_results],
+        options.memory_limit,
+    )
     with (
         (listener or LoggingListener()).progress(len(calibration.kept), "comparing") as advance,
         ThreadPoolExecutor(1, thread_name_prefix="calibration-look") as beside,
@@ -168,14 +172,20 @@ def _simulated(result: Calibration | Quantization, calibration: Calibration) -> 
     return import_graph(model), model
 
 
-class _FloatOutputs:
-    """The float model's outputs; those of the first samples while the quantized model is made.
+def _in_order(values: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray] | None:
+    return [values[name] for name in names] if values.keys() >= set(names) else None
 
-    It is freed in between: the two models are in memory together only where more than the first samples are run.
+
+class _FloatOutputs:
+    """The float model's outputs: as the calibration has kept them, or else computed.
+
+    Those of the first samples are computed while the quantized model is made. The float model is freed in between: the
+    two are in memory together only where more than the first samples are run.
 
     Args:
         opened: makes its session.
         samples: what it is fed.
+        kept: for each of them its outputs; None where they are to be computed.
         memory_limit: bytes that the outputs of the first samples may take; None for no limit of the user's.
     """
 
@@ -183,12 +193,13 @@ class _FloatOutputs:
         self,
         opened: Callable[[], Session],
         samples: Sequence[Mapping[str, np.ndarray]],
+        kept: Sequence[list[np.ndarray] | None],
         memory_limit: int | None,
     ) -> None:
         self._opened = opened
         self._samples = samples
         self._most_bytes = min(memory_limit or _MOST_AHEAD_BYTES, _MOST_AHEAD_BYTES)
-        self._first: list[list[np.ndarray]] = []
+        self._outputs = dict(enumerate(kept))
         self._session: Session | None = None
         self._closed = False
 
@@ -198,22 +209,26 @@ class _FloatOutputs:
 
     def run_ahead(self) -> None:
         """Runs the first samples."""
-        session, size = self._opened(), 0
-        for feeds in self._samples[:_FIRST]:
+        session, size = None, 0
+        for at, feeds in enumerate(self._samples[:_FIRST]):
+            if self._outputs.get(at) is not None:
+                continue
+            session = session or self._opened()
             if self._closed:
                 return
             outputs = session.run(feeds, _A_SAMPLE)
             size += sum(array.nbytes for array in outputs)
-            self._first.append(outputs)
+            self._outputs[at] = outputs
             if size > self._most_bytes:
                 return
 
-    def outputs(self, place: int) -> list[np.ndarray]:
+    def outputs(self, at: int) -> list[np.ndarray]:
         """Those of the sample at this place."""
-        if place < len(self._first):
-            return self._first[place]
+        found = self._outputs.get(at)
+        if found is not None:
+            return found
         self._session = self._session or self._opened()
-        return self._session.run(self._samples[place], _A_SAMPLE)
+        return self._session.run(self._samples[at], _A_SAMPLE)
 
 
 class _Look:
@@ -249,15 +264,6 @@ class _Look:
                 by_row = expected.ndim and expected.shape[0] == self._rows and name not in self._rowless
                 self._finder.add(name, expected, 1 if by_row else None)
                 self._errors.add(name, expected, got, 1 if by_row else None)
-
-
-def _comparable(prepared: Prepared) -> tuple[str, ...]:
-    """The outputs, or what comes before a choice that has no distance or goes into a sequence."""
-    outputs = tuple(tensor.name for tensor in prepared.folded.outputs)
-    tensors = all(prepared.model.elem_types.get(name) for name in outputs)
-    if tensors and not any(kind(node) in DISCRETE for node in prepared.folded.nodes):
-        return outputs
-    return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
 
 
 def _rowless(prepared: Prepared) -> frozenset[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_trtcal.graph.view import kind
+from onnx_trtcal.search.subgraph import ExportedGraph
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onnx_trtcal.search.subgraph import ExportedGraph
+    from onnx_trtcal.prepared import Prepared
 
-__all__ = ["DISCRETE", "before_softmax", "comparable_outputs"]
+__all__ = ["DISCRETE", "before_softmax", "comparable_outputs", "compared_outputs"]
 
 # What they give is chosen, counted or drawn: a slightly different input gives the same or something else.
 DISCRETE = frozenset(
@@ -54,6 +57,15 @@ def comparable_outputs(graph: ExportedGraph) -> tuple[str, ...]:
     tensors = [name for name in graph.outputs if name not in graph.other_outputs]
     found.update({name: None for name in (*tensors, *_held(graph)) if name not in chosen})
     return tuple(name for name in found if name not in graph.inputs)
+
+
+def compared_outputs(prepared: Prepared) -> tuple[str, ...]:
+    """The comparable outputs of the graph that a model is calibrated as, see `comparable_outputs`."""
+    outputs = tuple(tensor.name for tensor in prepared.folded.outputs)
+    tensors = all(prepared.model.elem_types.get(name) for name in outputs)
+    if tensors and not any(kind(node) in DISCRETE for node in prepared.folded.nodes):
+        return outputs
+    return comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
 
 
 def _held(graph: ExportedGraph) -> list[str]:

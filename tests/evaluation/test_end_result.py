@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -62,16 +62,40 @@ class TestSamples:
             assert check_end_result(found) == check_end_result(calibrate(fakes.perceptron(), ROWS, CPU))
 
     def test_the_same_however_far_the_float_model_runs_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        calibration = calibrate(fakes.perceptron(), ROWS, HARD)
+        calibration = replace(calibrate(fakes.perceptron(), ROWS, HARD), kept_results=())
         found = check_end_result(calibration)
         assert found.samples > 4
         monkeypatch.setattr(end_result, "_MOST_AHEAD_BYTES", 0)
         assert check_end_result(calibration) == found
 
-    def test_an_interrupt_does_not_wait_for_all_that_would_run_ahead(
+    @pytest.mark.parametrize("batch_size", [1, 5, 24])
+    def test_the_same_whether_the_run_has_kept_what_the_float_model_makes(self, batch_size: int) -> None:
+        calibration = calibrate(fakes.perceptron(), ROWS, replace(HARD, batch_size=batch_size))
+        assert all(calibration.kept_results)
+        some = [values if at % 2 else {} for at, values in enumerate(calibration.kept_results)]
+        found = check_end_result(calibration)
+        assert check_end_result(replace(calibration, kept_results=())) == found
+        assert check_end_result(replace(calibration, kept_results=some)) == found
+
+    def test_the_float_model_is_not_run_for_what_the_run_has_kept(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         calibration = calibrate(fakes.perceptron(), ROWS, CPU)
+        opened = []
+
+        class Counted(end_result.Session):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                opened.append(options["float_qdq"])
+                super().__init__(*args, **options)
+
+        monkeypatch.setattr(end_result, "Session", Counted)
+        assert check_end_result(calibration).samples == 4
+        assert opened == [True]
+
+    def test_an_interrupt_does_not_wait_for_all_that_would_run_ahead(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calibration = replace(calibrate(fakes.perceptron(), ROWS, CPU), kept_results=())
         running, done = threading.Event(), []
 
         def run(_session: object, feeds: object, _sample: str) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import pytest
 from onnx_trtcal.data.batching import batches
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.search.samples import SampleKeeper, read_again
+from onnx_trtcal.support.channel_blocks import ChannelBlocks
 from onnx_trtcal.support.input_spec import InputSpec
 
 DYNAMIC = (InputSpec("x", np.dtype(np.float32), ("N", 3)),)
@@ -55,3 +56,44 @@ def test_reading_again_gives_the_same_of_those_counted() -> None:
     assert np.array_equal(again, kept(ROWS, 2))
     some = np.stack([feeds["x"] for feeds in read_again(source, hashes[:6], 99)])
     assert np.array_equal(some, kept(ROWS[:6], 2, most=99))
+
+
+class TestResults:
+    @pytest.mark.parametrize("batch_size", [1, 4, 21])
+    def test_they_are_those_of_the_samples_that_are_kept(self, batch_size: int) -> None:
+        keeper = SampleKeeper(5, results=("double", "blocks"))
+        for batch in batches(open_source(list(ROWS), DYNAMIC), batch_size):
+            x = batch.feeds["x"]
+            blocks = ChannelBlocks(np.stack([x[:, :2], np.pad(x[:, 2:], ((0, 0), (0, 1)))], 1)[:, :, None], 3)
+            keeper.note(batch, {"double": 2 * x, "blocks": blocks, "other": x})
+            keeper.offer(batch)
+        for feeds, found in zip(keeper.feeds(), keeper.results(), strict=True):
+            assert np.array_equal(found["double"], 2 * feeds["x"])
+            assert np.array_equal(found["blocks"], feeds["x"][:, :, None])
+
+    def test_of_a_sample_that_was_offered_alone_there_are_none(self) -> None:
+        keeper = SampleKeeper(99, results=("double",))
+        for at, batch in enumerate(batches(open_source(list(ROWS), DYNAMIC), 7)):
+            if at:
+                keeper.note(batch, {"double": 2 * batch.feeds["x"]})
+            keeper.offer(batch)
+        assert sorted(len(found) for found in keeper.results()) == [0] * 7 + [1] * 14
+
+    @pytest.mark.parametrize(
+        "values",
+        [np.zeros((1, 3), np.float32), np.zeros((4, 2 << 20), np.float32), np.float32(0), None],
+        ids=["not by sample", "large", "scalar", "missing"],
+    )
+    def test_what_is_not_kept(self, values: np.ndarray | None) -> None:
+        keeper = SampleKeeper(99, results=("y",))
+        batch = next(batches(open_source(list(ROWS), DYNAMIC), 4))
+        keeper.note(batch, {} if values is None else {"y": values})
+        keeper.offer(batch)
+        assert keeper.results() == [{}] * 4
+
+    def test_rows_that_fill_a_batch_up_are_no_samples(self) -> None:
+        keeper = SampleKeeper(99, results=("y",))
+        batch = next(batches(open_source(list(ROWS[:3]), FIXED), 4))
+        keeper.note(batch, {"y": np.zeros((3, 2), np.float32)})
+        keeper.offer(batch)
+        assert keeper.results() == [{}] * 3

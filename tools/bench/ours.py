@@ -47,34 +47,22 @@ class Watch:
 
 
 def whole(spec: Spec, timer: Timer) -> None:
-    """From model and data on disk to the cache on disk and the look at the end result, through the public stages."""
+    """From model and data on disk to the cache on disk and the look at the end result, as the command does it."""
     with timer("start"):
         from onnx_trtcal.__main__ import spare_collections
 
         spare_collections()
-        from onnx_trtcal.counting.measure import measure
-        from onnx_trtcal.counting.warm_up import warm_up
-        from onnx_trtcal.evaluation.end_result import check_end_result
-        from onnx_trtcal.graph.model.load import load
-        from onnx_trtcal.pipeline import solve
-        from onnx_trtcal.prepared import prepare
-        from onnx_trtcal.search.samples import SampleKeeper
+        from onnx_trtcal import calibrate, check_end_result
+        from onnx_trtcal.pipeline import solve  # noqa: F401 (what takes time to import)
     options, watch = _options(spec), Watch(timer)
-    with timer("load"):
-        model = load(spec.model)
-        warm_up(options.range, "entropy")
-        prepared = prepare(model, options, watch)
     begin = time.perf_counter()
-    keeper = SampleKeeper(options.check_samples)
-    measured = measure(prepared, spec.data, options, watch, keep=keeper.offer)
+    calibration = calibrate(spec.model, spec.data, options, listener=watch)
     timer.add("load", watch.began - begin)
     timer.add("run", time.perf_counter() - watch.began)
-    with timer("solve"):
-        calibration = solve(prepared, measured.collection)
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
     with timer("check"):
-        check_end_result(replace(calibration, kept=keeper.feeds(), feeding=measured.source.feeding))
+        check_end_result(calibration)
 
 
 def stages(spec: Spec, timer: Timer) -> None:
@@ -92,6 +80,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         from onnx_trtcal.prepared import Prepared, fold_model
         from onnx_trtcal.run.provider import choose_provider
         from onnx_trtcal.run.session import Session
+        from onnx_trtcal.search.outputs import compared_outputs
         from onnx_trtcal.search.samples import SampleKeeper
         from onnx_trtcal.stats.collection import Collection
     options = _options(spec)
@@ -115,7 +104,7 @@ def stages(spec: Spec, timer: Timer) -> None:
         session = Session(probed, choose_provider(options.provider), spec.threads)
     collection = Collection(planned.observed, model=model.sha256)
     source = open_source(spec.data, model.inputs, max_samples=spec.samples)
-    keeper = SampleKeeper(options.check_samples)
+    keeper = SampleKeeper(options.check_samples, results=compared_outputs(prepared))
     with ThreadPoolExecutor(spec.threads) as pool:
         feeds = batches(source, spec.batch)
         while True:
@@ -128,6 +117,7 @@ def stages(spec: Spec, timer: Timer) -> None:
             with timer("histogram"):
                 observed = dict(zip(session.outputs, arrays, strict=True))
                 collection.add(batch.names, batch.hashes, observed, pool)
+            keeper.note(batch, observed)
             keeper.offer(batch)
             timer.activations = max(timer.activations, sum(array.nbytes for array in arrays))
             timer.tick(batch.count)
@@ -137,7 +127,9 @@ def stages(spec: Spec, timer: Timer) -> None:
     with timer("write"):
         calibration.write_cache(Path(spec.scratch, "calibration.cache"))
     with timer("check"):
-        check_end_result(replace(calibration, kept=keeper.feeds(), feeding=source.feeding))
+        check_end_result(
+            replace(calibration, kept=keeper.feeds(), kept_results=keeper.results(), feeding=source.feeding)
+        )
 
 
 def rewrite(spec: Spec, timer: Timer) -> None:
