@@ -26,10 +26,8 @@ __all__ = ["BinTable", "Seen", "Values"]
 
 TASK = 1 << 18  # values that are worth waking another thread for
 PIECES = 4  # of one thread's work: a tensor that is larger than that is counted by several threads
-MOST_BYTES, MOST_HALVES = (
-    1 << 13,
-    LARGEST[COUNTERS[1]] // 2,
-)  # values of a batch up to which counters of 1 and 2 bytes pay
+# Values of a batch up to which counters of 1 byte, and of 2, pay.
+MOST_BYTES, MOST_HALVES = 1 << 13, LARGEST[COUNTERS[1]] // 2
 LARGEST_FLOAT = 0x7F7FFFFF  # bit pattern of the largest finite float32
 
 Values = np.ndarray | ChannelBlocks
