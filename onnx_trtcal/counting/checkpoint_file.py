@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats import store
 from onnx_trtcal.stats.header import is_sample
-from onnx_trtcal.support.files import atomic_write, writing
+from onnx_trtcal.support.files import writing
 from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class CheckpointFile:
         size, count = self._bytes + len(lines), self._count + len(added)
         journal = {"bytes": size, "sha256": whole.hexdigest()}
         more = {"journal": journal, "count": count, "seconds": round(seconds, 3)}
-        atomic_write(self._path, store.dumps_checkpoint(collection, more))
+        store.save_checkpoint(self._path, collection, more)
         self._hash, self._bytes, self._count = whole, size, count
 
     def _append(self, lines: bytes) -> None:

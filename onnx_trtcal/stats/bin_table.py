@@ -14,7 +14,7 @@ import numpy as np
 from onnx_trtcal.stats import kernels
 from onnx_trtcal.stats.arrays import KINDS, address_of, flat, headers
 from onnx_trtcal.stats.bins import Bins
-from onnx_trtcal.stats.rows import FLOAT32, LARGEST, ROW, UNREAD
+from onnx_trtcal.stats.rows import COUNTERS, FLOAT32, LARGEST, ROW, UNREAD
 from onnx_trtcal.support.channel_blocks import ChannelBlocks
 from onnx_trtcal.support.cores import cores
 
@@ -26,7 +26,8 @@ __all__ = ["BinTable", "Seen", "Values"]
 
 TASK = 1 << 18  # values that are worth waking another thread for
 PIECES = 4  # of one thread's work: a tensor that is larger than that is counted by several threads
-NARROW_BATCH = LARGEST[np.dtype(np.uint16)] // 2  # values of a batch from which counters are uint32 at once
+# Values of a batch up to which counters of 1 byte, and of 2, pay.
+MOST_BYTES, MOST_HALVES = 1 << 13, LARGEST[COUNTERS[1]] // 2
 LARGEST_FLOAT = 0x7F7FFFFF  # bit pattern of the largest finite float32
 
 Values = np.ndarray | ChannelBlocks
@@ -81,7 +82,7 @@ class BinTable:
         self._loaded = False
         self._held: list[np.ndarray] = []  # copies of values, while they are counted
         self._rows = np.zeros(len(bins), ROW)
-        self._of_bins = self._rows[["cells", "size", "narrow", "room", "limit", "last", "up", "by"]]
+        self._of_bins = self._rows[["cells", "size", "bytes", "room", "limit", "last", "up", "by"]]
 
     @property
     def nonfinite(self) -> np.ndarray:
@@ -159,7 +160,16 @@ class BinTable:
             up = 2.0**64 if width < 2.0**-126 else 1.0
             by = 1 / width / up
         address, size = address_of(bins.cells), bins.cells.size
-        self._of_bins[k] = (address, size, bins.narrow, bins.room, _bits(bins.limit), bins.size - 1, up, by)
+        self._of_bins[k] = (
+            address,
+            size,
+            bins.cells.itemsize,
+            bins.room,
+            _bits(bins.limit),
+            bins.size - 1,
+            up,
+            by,
+        )
 
     def _announce(self, which: np.ndarray, values: Sequence[Values]) -> None:
         """Tells the kernel which arrays to read; they must live until they are counted."""
@@ -196,8 +206,7 @@ class BinTable:
             bins.room = int(row["room"])
             if row["top"] > row["limit"]:
                 bins.reach(float(row["top"].astype(np.uint32).view(np.float32)))
-                if row["end"] > NARROW_BATCH and bins.narrow:
-                    bins.make_room()
+                bins.make_wider(COUNTERS[int(row["end"] > MOST_BYTES) + int(row["end"] > MOST_HALVES)])
             else:
                 bins.make_room()
             self._load(k)
@@ -209,7 +218,7 @@ class BinTable:
         begins = range(0, size, -(-most // TASK) * TASK)
         if isinstance(value, np.ndarray):
             value = flat(value)  # once: that may be a copy
-        pieces = BinTable([Bins("stable") for _ in begins])
+        pieces = BinTable([Bins("stable", brief=True) for _ in begins])
         for piece, begin in enumerate(begins):
             pieces._bins[piece].widen(self._bins[k].width)  # most likely the range of this batch, too
             pieces._place(piece, value, begin, begins.step)

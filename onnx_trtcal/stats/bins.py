@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import mmap
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_trtcal.stats.rows import LARGEST, ZEROS
+from onnx_trtcal.stats.rows import COUNTERS, LARGEST, ZEROS
 
 if TYPE_CHECKING:
     from onnx_trtcal.options import Range
@@ -18,43 +20,43 @@ COARSE_BINS = 2048  # bins of TensorRT's search
 STABLE_BINS = 32768
 LEAST_EXPONENT = -126  # of the stable range: float32's smallest normal number; subnormals fall in low bins
 GRAIN = 1024  # counters are made in so many at a time; even, so that neighbours can be added
+MAPPED = 1 << 15  # bytes of counters from which they have pages of their own
 
-_NARROW, _WIDE = np.dtype(np.uint16), np.dtype(np.uint32)
+_NARROWEST, _WIDEST = COUNTERS[0], COUNTERS[-1]
 
 
 class Bins:
     """Counts over [0, range], which doubles by adding neighbouring bins; `stats.histogram` has the two range rules.
 
-    Counters are there up to the largest magnitude only. They are uint16 at first, which takes most tensors of a few
-    thousand values a batch a long way, uint32 where there are more values, and are added to int64 when those are full.
+    Counters are there up to the largest magnitude only. They are uint8 at first, which takes most tensors of a few
+    thousand values a batch a long way, then uint16 and uint32, and are added to int64 when those are full.
 
     Args:
         rule: the range rule.
+        brief: whether they are soon gone: bins that stay take no memory for pages of counters that nothing is counted
+            in, which costs them time at first.
 
     Attributes:
         rule: as given.
         size: how many bins the range has.
         width: of a bin, in units of x; 0.0 until a value is counted.
-        cells: uint16 or uint32: `ZEROS` counters that are of no account, then one for each bin reached so far.
-        room: values that can be counted before a counter might be full.
+        cells: of `rows.COUNTERS`: `ZEROS` counters that are of no account, then one for each bin reached so far.
+        room: values that can be counted before a counter might be full; 0 where they are uint8, which who counts
+            looks after.
     """
 
-    def __init__(self, rule: Range) -> None:
+    def __init__(self, rule: Range, *, brief: bool = False) -> None:
         self.rule = rule
         self.size = STABLE_BINS if rule == "stable" else COARSE_BINS
         self.width = 0.0
+        self._brief = brief
         self.clear()
 
     def clear(self) -> None:
         """Forgets all counts, and keeps the width."""
-        self.cells = np.zeros(ZEROS, _NARROW)
-        self.room = LARGEST[_NARROW]
+        self.cells = np.zeros(ZEROS, _NARROWEST)
+        self.room = 0
         self._beyond: np.ndarray | None = None  # int64[size], what no counter holds any more
-
-    @property
-    def narrow(self) -> bool:
-        """Whether counters are uint16."""
-        return self.cells.dtype == _NARROW
 
     @property
     def range(self) -> float:
@@ -94,15 +96,20 @@ class Bins:
 
     def make_room(self) -> None:
         """Has counters that may be full hold more."""
-        if self.narrow:
-            self.cells = _copied(self.cells, self.cells.size, _WIDE)
-            self._find_room()
+        if self.cells.dtype != _WIDEST:
+            self.make_wider(COUNTERS[COUNTERS.index(self.cells.dtype) + 1])
             return
         if self._beyond is None:
             self._beyond = np.zeros(self.size, np.int64)
         self._beyond[: self.cells.size - ZEROS] += self.cells[ZEROS:]
         self.cells[:] = 0
-        self.room = LARGEST[_WIDE]
+        self.room = LARGEST[_WIDEST]
+
+    def make_wider(self, least: np.dtype) -> None:
+        """Has counters be of this kind at least."""
+        if self.cells.dtype < least:
+            self._resize(self.cells.size, least)
+            self._find_room()
 
     @property
     def counts(self) -> np.ndarray:
@@ -116,7 +123,7 @@ class Bins:
         beyond = 0 if self._beyond is None else int(self._beyond.sum())
         return beyond + int(self.cells[ZEROS:].sum(dtype=np.int64))
 
-    def store(self, counts: np.ndarray, least: np.dtype = _NARROW) -> None:
+    def store(self, counts: np.ndarray, least: np.dtype = _NARROWEST) -> None:
         """Replaces the counts.
 
         Args:
@@ -126,13 +133,14 @@ class Bins:
         self.clear()
         used = np.flatnonzero(counts)
         most = int(counts.max())
-        if most > LARGEST[_WIDE] // 2:
+        if most > LARGEST[_WIDEST] // 2:
             self._beyond, counts = counts.astype(np.int64), np.zeros_like(counts)
-            most, least = 0, _WIDE
-        self.cells = self.cells.astype(_WIDE if most > LARGEST[_NARROW] // 2 else least)
+            most, least = 0, _WIDEST
+        fitting = (dtype for dtype in COUNTERS if dtype >= least and most <= LARGEST[dtype] // 2)
+        self.cells = self.cells.astype(next(fitting))
         self._extend(int(used[-1]) + 1 if used.size else 0)
-        self.cells[ZEROS:] = counts[: self.cells.size - ZEROS]
-        self.room = LARGEST[self.cells.dtype] - most
+        self.cells[ZEROS + used] = counts[used]
+        self._find_room()
 
     def add(self, other: Bins) -> None:
         """Adds the counts of other bins of the rule `stable`, which stay as they are."""
@@ -156,18 +164,28 @@ class Bins:
         """Makes counters for at least so many bins."""
         wanted = ZEROS + min(-(-bins // GRAIN) * GRAIN, self.size)
         if wanted > self.cells.size:
-            self.cells = _copied(self.cells, wanted, self.cells.dtype)
+            self._resize(wanted, self.cells.dtype)
+
+    def _resize(self, size: int, dtype: np.dtype) -> None:
+        """Makes so many counters of a kind, the first of them those that there are."""
+        cells = np.zeros(size, dtype) if self._brief else _zeros(size, dtype)
+        most = np.maximum.reduceat(self.cells, np.arange(0, self.cells.size, GRAIN))
+        for begin in (np.flatnonzero(most) * GRAIN).tolist():
+            some = self.cells[begin : begin + GRAIN]
+            cells[begin : begin + some.size] = some
+        self.cells = cells
 
     def _find_room(self) -> None:
-        self.room = LARGEST[self.cells.dtype] - int(self.cells[ZEROS:].max(initial=0))
+        narrowest = self.cells.dtype == _NARROWEST
+        self.room = 0 if narrowest else LARGEST[self.cells.dtype] - int(self.cells[ZEROS:].max(initial=0))
 
 
-def _copied(cells: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
-    """So many counters, the first of them these. Pages of empty ones are not written to, and so take no memory."""
-    copy = np.zeros(size, dtype)
-    used = np.flatnonzero(cells)
-    copy[used] = cells[used]
-    return copy
+def _zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    """Counters of which pages that are not written to take no memory: the heap may give what was in use before."""
+    nbytes = size * dtype.itemsize
+    if nbytes < MAPPED or sys.platform == "win32":
+        return np.zeros(size, dtype)
+    return np.frombuffer(mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype)
 
 
 def _sums(counts: np.ndarray, steps: int) -> np.ndarray:

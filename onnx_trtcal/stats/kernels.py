@@ -30,7 +30,7 @@ MOST_PEAKS = 4  # values of a block that are counted apart
 SAMPLED = 64  # one pair of neighbours out of so many values is compared
 INFINITY = 0x7F800000  # float32 bit pattern; larger ones are NaN
 FLOAT16_RANGE = 0x47800000  # of 2**16, what float16's infinity is widened to
-LARGEST16, LARGEST32 = LARGEST.values()
+_, LARGEST16, LARGEST32 = LARGEST.values()
 WORDS, PLACES, IN_TURN, END = 0, 4 * BLOCK, 8 * BLOCK + 64, 12 * BLOCK + 64  # bytes in a thread's buffer
 
 
@@ -61,6 +61,12 @@ def ceil(typing: Any, value: Any) -> Any:
 def floats_at(typing: Any, address: Any) -> Any:
     """A pointer to float32 from an address."""
     return types.CPointer(types.float32)(types.uint64), _pointer
+
+
+@intrinsic
+def bytes_at(typing: Any, address: Any) -> Any:
+    """A pointer to uint8 from an address."""
+    return types.CPointer(types.uint8)(types.uint64), _pointer
 
 
 @intrinsic
@@ -155,7 +161,7 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
                 continue
         done, end, period = row.done, row.end, row.period
         top, limit, room = row.top, row.limit, row.room
-        halves, bins = halves_at(row.cells), words_at(row.cells)
+        small, halves, bins = bytes_at(row.cells), halves_at(row.cells), words_at(row.cells)
         itemsize, looking = 4, False
         if more is not None:
             itemsize = 4 if row.kind == FLOAT32 else 2
@@ -202,26 +208,26 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
                 if done >= end and top <= limit:
                     looking, done = False, row.done
                 continue
-            if room < kept:
-                room = find_room(bins, row.size, row.narrow)
+            if row.bytes != 1:
                 if room < kept:
-                    break
-            room -= kept
-            row.counted += kept
-            # Not before: a block that does not fit is read once more.
-            row.nan += nan
-            row.inf += inf
-            for _ in range(MOST_PEAKS):
-                equal, peak = drop_peak(places, kept, in_turn)
-                if equal == 0:
-                    break
-                if row.narrow:
-                    halves[peak] += equal
-                else:
-                    bins[peak] += equal
+                    room = find_room(bins, row.size, row.bytes)
+                    if room < kept:
+                        break
+                room -= kept
+                for _ in range(MOST_PEAKS):
+                    equal, peak = drop_peak(places, kept, in_turn)
+                    if equal == 0:
+                        break
+                    if row.bytes == 2:
+                        halves[peak] += equal
+                    else:
+                        bins[peak] += equal
             for i in range(kept, kept + 16):
                 places[i] = 0
-            if row.narrow:
+            if row.bytes == 1:
+                if not count_in_bytes(places, kept, small):
+                    break
+            elif row.bytes == 2:
                 for i in range(0, kept, 16):
                     read_ahead(ahead + np.uint64(i * itemsize))
                     for j in range(16):
@@ -231,6 +237,10 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
                     read_ahead(ahead + np.uint64(i * itemsize))
                     for j in range(16):
                         bins[places[i + j]] += one
+            # Not before: a block that does not fit is read once more.
+            row.counted += kept
+            row.nan += nan
+            row.inf += inf
             done += size
         if not looking:
             row.done = done
@@ -363,9 +373,32 @@ def drop_peak(places: Any, size: Any, in_turn: Any) -> Any:
 
 
 @part
-def find_room(cells: Any, size: Any, narrow: Any) -> Any:
-    """How many values can be counted before one of the counters might be full, at least."""
+def count_in_bytes(places: Any, size: Any, counters: Any) -> Any:
+    """Adds a block to counters of a byte, which are too few values to look for room before; whether all fitted.
+
+    Where a counter was full, all are left as they were.
+    """
+    for i in range(ZEROS):
+        counters[i] = 0  # a block brings fewer than would fill one
+    full = False
+    for i in range(0, size, 16):
+        for j in range(16):
+            place = places[i + j]
+            count = np.uint8(counters[place] + np.uint8(1))
+            counters[place] = count
+            full |= count == 0
+    if full:
+        for i in range(0, size, 16):
+            for j in range(16):
+                counters[places[i + j]] -= np.uint8(1)
+    return not full
+
+
+@part
+def find_room(cells: Any, size: Any, itemsize: Any) -> Any:
+    """How many values can be counted before one of the counters of 2 or 4 bytes might be full, at least."""
     some = np.uint32(0)
+    narrow = itemsize == 2
     shift = 1 if narrow else 0
     for i in range(ZEROS >> shift, size >> shift):
         some |= cells[i]  # not below the largest of them

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "packed_size", "unpack"]
 
 _GROUP = 64
 _MOST_DIGITS = 15
@@ -19,16 +19,18 @@ _MOST_DIGITS = 15
 
 def pack(counts: np.ndarray) -> bytes:
     """The counts of a histogram, int64[bins], as bytes; equal counts give equal bytes."""
-    groups = counts.reshape(-1, _GROUP)
-    largest = groups.max(axis=1)
-    digits = np.zeros(len(groups), np.uint8)
-    for digit in range(_MOST_DIGITS):
-        digits += (largest >> (4 * digit)) > 0
+    groups, digits = counts.reshape(-1, _GROUP), _digits(counts)
     parts = [_pair(digits)]
     for digit in range(int(digits.max())):
         groups, digits = groups[digits > digit], digits[digits > digit]
         parts.append(_pair(((groups >> (4 * digit)) & 15).astype(np.uint8).ravel()))
     return b"".join(parts)
+
+
+def packed_size(counts: np.ndarray) -> int:
+    """How many bytes `pack` makes of counts."""
+    digits = _digits(counts)
+    return (len(digits) + _GROUP * int(digits.sum(dtype=np.int64))) // 2
 
 
 def unpack(data: memoryview, bins: int) -> np.ndarray:
@@ -50,6 +52,15 @@ def unpack(data: memoryview, bins: int) -> np.ndarray:
     if begin != len(data) or groups.size != bins:
         raise ValueError(f"{len(data)} bytes of counts where {begin} are used")
     return groups.ravel()
+
+
+def _digits(counts: np.ndarray) -> np.ndarray:
+    """How many digits the largest count of each group has."""
+    largest = counts.reshape(-1, _GROUP).max(axis=1)
+    digits = np.zeros(len(largest), np.uint8)
+    for digit in range(_MOST_DIGITS):
+        digits += (largest >> (4 * digit)) > 0
+    return digits
 
 
 def _pair(digits: np.ndarray) -> bytes:

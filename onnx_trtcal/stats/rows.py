@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "LARGEST", "ROW", "UNREAD", "USABLE", "ZEROS"]
+__all__ = ["BFLOAT16", "COUNTERS", "FLOAT16", "FLOAT32", "LARGEST", "ROW", "UNREAD", "USABLE", "ZEROS"]
 
 ZEROS = 16  # counters before those of the bins, of which zeros take one after the other; nobody reads them
-LARGEST = {np.dtype(np.uint16): (1 << 16) - 1, np.dtype(np.uint32): (1 << 32) - 1}  # of a counter
+COUNTERS = tuple(map(np.dtype, (np.uint8, np.uint16, np.uint32)))  # what they can be, the narrowest first
+LARGEST = {dtype: int(np.iinfo(dtype).max) for dtype in COUNTERS}  # of a counter
 FLOAT32, FLOAT16, BFLOAT16 = range(3)
 UNREAD = -1  # `done` of an array whose memory the kernel cannot read as it lies
 
@@ -29,8 +30,8 @@ ROW = np.dtype(
         # Where they are counted, see `stats.bins`.
         ("cells", np.uint64),  # address of the counters
         ("size", np.int64),  # how many counters there are
-        ("narrow", np.int64),  # whether they are uint16, not uint32
-        ("room", np.int64),  # values that can be counted before a counter might be full
+        ("bytes", np.int64),  # of each of them: 1, 2 or 4
+        ("room", np.int64),  # values that can be counted before one of more than a byte might be full
         ("limit", np.uint32),  # bit pattern of the largest magnitude that the counters reach to
         ("last", np.uint32),  # the last bin, under the rule `tensorrt`
         # A value x lies in bin ceil(x * up * by) - 1 under the rule `stable`, else in bin x * up / by.

@@ -22,6 +22,7 @@ Layout, all numbers little-endian:
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import struct
 from pathlib import Path
@@ -33,21 +34,21 @@ from onnx_trtcal.errors import CHECK_PATH, StatisticsError
 from onnx_trtcal.stats.collection import Collection
 from onnx_trtcal.stats.contradiction import contradiction
 from onnx_trtcal.stats.header import check_header
-from onnx_trtcal.stats.packed_counts import pack, unpack
-from onnx_trtcal.support.files import atomic_write
+from onnx_trtcal.stats.packed_counts import pack, packed_size, unpack
+from onnx_trtcal.support.files import atomic_file
 from onnx_trtcal.support.parsed_json import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from onnx_trtcal.stats.histogram import Histogram
 
 __all__ = [
     "dumps",
-    "dumps_checkpoint",
     "load_statistics",
     "loads",
     "loads_checkpoint",
+    "save_checkpoint",
     "save_statistics",
 ]
 
@@ -76,7 +77,7 @@ def save_statistics(path: str | Path, statistics: Collection) -> None:
     Raises:
         CalibrationError: when the file cannot be written.
     """
-    atomic_write(path, dumps(statistics))
+    _save(path, _parts(statistics, {"samples": statistics.samples}, MAGIC))
 
 
 def load_statistics(path: str | Path) -> Collection:
@@ -103,21 +104,30 @@ def load_statistics(path: str | Path) -> Collection:
 
 def dumps(collection: Collection) -> bytes:
     """The bytes of a statistics file: equal collections give equal bytes."""
-    return _dumps(collection, {"samples": collection.samples}, MAGIC)
+    return b"".join(_parts(collection, {"samples": collection.samples}, MAGIC))
 
 
-def dumps_checkpoint(collection: Collection, fields: Mapping[str, Any]) -> bytes:
-    """The bytes of a checkpoint: everything that a statistics file holds but the samples.
+def save_checkpoint(path: Path, collection: Collection, fields: Mapping[str, Any]) -> None:
+    """Writes a checkpoint, whole or not at all: everything that a statistics file holds but the samples.
 
     Args:
+        path: where to write.
         collection: what was counted.
         fields: what else stands in the header, of types that JSON has.
+
+    Raises:
+        CalibrationError: when the file cannot be written.
     """
-    return _dumps(collection, {"samples": [], **fields}, _CHECKPOINT)
+    _save(path, _parts(collection, {"samples": [], **fields}, _CHECKPOINT))
 
 
-def _dumps(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> bytes:
-    packed = [pack(histogram.counts) for histogram in collection.histograms.values()]
+def _save(path: str | Path, parts: Iterator[bytes]) -> None:
+    with atomic_file(path) as file:
+        file.writelines(parts)
+
+
+def _parts(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> Iterator[bytes]:
+    """The bytes of a file, one after the other: those of thousands of tensors are too many to hold."""
     header = {
         **fields,
         "model": collection.model,
@@ -133,9 +143,9 @@ def _dumps(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> b
                 "total": histogram.total,
                 "width": histogram.width,
                 "first_nonfinite": collection.first_nonfinite.get(name),
-                "bytes": len(counts),
+                "bytes": packed_size(histogram.counts),
             }
-            for (name, histogram), counts in zip(collection.histograms.items(), packed, strict=True)
+            for name, histogram in collection.histograms.items()
         ],
     }
     if collection.shards:
@@ -147,8 +157,13 @@ def _dumps(collection: Collection, fields: Mapping[str, Any], magic: bytes) -> b
             for name, seen in collection.shapes.items()
         }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-    body = b"".join([_START.pack(magic, VERSION, len(text)), text, *packed])
-    return body + hashlib.sha256(body).digest()
+    checksum = hashlib.sha256()
+    start = _START.pack(magic, VERSION, len(text)) + text
+    packed = (pack(histogram.counts) for histogram in collection.histograms.values())
+    for part in itertools.chain((start,), packed):
+        checksum.update(part)
+        yield part
+    yield checksum.digest()
 
 
 def loads(data: bytes, name: str = "") -> Collection:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers.slow_histogram import any_array, bins, counted, stable_state
+from helpers.slow_histogram import any_array, bins, counted, stable_state, tensorrt_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,6 +122,23 @@ def test_counters_that_fill_up_are_made_to_hold_more(dtype: type) -> None:
     assert (histogram.counts == expected).all()
     assert histogram.total == 80_000 + added
     assert histogram.zeros == 4 * int((values == 0).sum())
+
+
+@pytest.mark.parametrize("times", [254, 255, 256, 257, 511, 1024, 1025])
+def test_counters_of_a_byte_are_exact_where_they_fill_up(times: int) -> None:
+    random = np.random.default_rng(times)
+    some = np.append(np.repeat(np.array([0.0, 0.5, 0.75], np.float32), times), np.float32(1.0))
+    values = random.permutation(np.append(some, random.standard_normal(900).astype(np.float32) / 4))
+    values[7] = np.nan
+    batches = [values[:200], values, values[::-1]]
+    few = count([{"x": batches[0]}])["x"]
+    assert few.bins.cells.dtype == np.uint8
+    assert bins(few) == stable_state(batches[0])[1]
+    found = count([{"x": batch} for batch in batches])["x"]
+    assert found.bins.cells.dtype == np.uint16
+    assert bins(found) == stable_state(np.concatenate(batches))[1]
+    assert (found.zeros, found.nan) == (int((np.concatenate(batches) == 0).sum()), 3)
+    assert bins(count([{"x": batch} for batch in batches], "tensorrt")["x"]) == tensorrt_state(batches)[1]
 
 
 def test_nan_and_inf_are_counted_once_where_counters_fill_up_beside_them() -> None:
