@@ -1,10 +1,9 @@
 """The compiled loops that count tensors into bins, by the addresses of both.
 
-Importing this module imports numba: import it when counting starts. A tensor is read once, in blocks that stay
-in the first-level cache: one loop over a block, which vectorizes, finds the place of every value, another one
-adds to the places. Additions to one place wait for each other. So zeros, which many activations have, go to
-sixteen places in turn that nobody reads (they are what is left of all values), and so does a value that many
-neighbours share, once it is known how often it is there.
+A tensor is read once, in blocks that stay in the first-level cache: one loop over a block, which vectorizes, finds
+the place of every value, another one adds to the places. Additions to one place wait for each other. So zeros, which
+many activations have, go to sixteen places in turn that nobody reads (they are what is left of all values), and so
+does a value that many neighbours share, once it is known how often it is there.
 
 numba takes longer to compile these loops than they take for the first hundred images, so what few runs need is
 compiled for those only (`more`), functions are few, and what numba's library would make of `min` or `ceil` is not used.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -137,6 +136,8 @@ def _machine() -> list[Any]:
 @functools.cache
 def _makers() -> list[Any]:
     """What makes machine code, and what that depends on."""
+    import importlib.metadata
+
     import llvmlite
 
     try:

@@ -72,6 +72,7 @@ class Kernel(_Part):
         self._loading = threading.Lock()
 
     def __call__(self, *arguments: Any) -> Any:
+        """Runs what is loaded for such arguments, which is compiled where nothing is kept."""
         kinds = tuple(map(kind_of, arguments))
         run = self.loaded.get(kinds) or self._load(kinds)
         return run(*arguments)
@@ -103,15 +104,14 @@ class _Intrinsic:
     """A function of compiled loops that emits LLVM code."""
 
     def __init__(self, signature: str, emit: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, emit)
         self.signature = signature
-        self.function = emit
+        self.__wrapped__ = emit
 
     @functools.cached_property
     def _typed(self) -> tuple[Any, Any]:
         from onnx_trtcal.support.numba_compiler import typed_intrinsic
 
-        return typed_intrinsic(self.signature, self.function)
+        return typed_intrinsic(self.signature, self.__wrapped__)
 
     @property
     def _numba_type_(self) -> Any:

@@ -1,4 +1,7 @@
-"""numba's part in compiling kernels: types, and the machine code that it makes of them. Importing this imports numba."""
+"""numba's part in kernels: their types, and the machine code that it makes of them.
+
+Importing this module imports numba: import it when something has to be compiled.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,10 @@ _LLVM = {
 
 
 def dispatcher(function: Callable[..., Any]) -> Any:
-    """What compiles a function for LLVM and for other functions only, without memory that numba counts references to."""
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(function)
+    """What compiles a function to be called by others and by address, without arrays that numba would have to free."""
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(
+        function
+    )
 
 
 def typed_intrinsic(signature: str, emit: Callable[..., Any]) -> tuple[Any, Any]:
@@ -44,7 +49,7 @@ def typed_intrinsic(signature: str, emit: Callable[..., Any]) -> tuple[Any, Any]
     arguments, returned = sigutils.normalize_signature(signature)
     typed = returned(*arguments)
 
-    def typing(context: Any, argument: Any) -> Any:
+    def typing(_context: Any, _argument: Any) -> Any:
         return typed, emit
 
     made = numba.extending.intrinsic(typing)
