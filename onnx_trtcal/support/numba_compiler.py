@@ -62,12 +62,13 @@ def machine_code(dispatcher: Any, kinds: Sequence[Kind]) -> MachineCode:
     """Compiles a function for arguments of these kinds.
 
     Returns:
-        `MachineCode.none()` where that needs more than LLVM's own functions, or is not called as expected.
+        `MachineCode.none()` where that cannot be done without arrays of its own, needs more than LLVM's own functions,
+        or is not called as expected.
     """
     arguments = tuple(map(_numba_type, kinds))
-    dispatcher.compile(arguments)
-    result = dispatcher.overloads[arguments]
     try:
+        dispatcher.compile(arguments)
+        result = dispatcher.overloads[arguments]
         _, _, (data, bitcode) = result.library.serialize_using_object_code()
         returned = result.signature.return_type
         as_tuple = isinstance(returned, types.BaseTuple)
