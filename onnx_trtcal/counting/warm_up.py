@@ -1,8 +1,8 @@
 """Has the compiled kernels at hand by the time that there is something to count.
 
-numba takes longer to import and to load a kernel than small models take to calibrate, and far longer to compile one
-where no cache holds it. A thread does that while the model is prepared and ONNX Runtime opens sessions, which leaves
-a core idle.
+What a process before has compiled takes a tenth of a second to load, which is much beside a small model. Where nothing
+is kept, numba takes longer to compile a kernel than small models take to calibrate. A thread does that while the model
+is prepared and ONNX Runtime opens sessions, which leaves a core idle.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def import_kernels() -> None:
     """Imports what counts activations, or waits until `warm_up` has loaded it; to be called before anything is counted.
 
     Where an import fails, a thread that waited for it in an import statement of its own would go on with half of a
-    module, and fail for a reason that is none. And one that asked numba for a kernel would wait for what solves
-    histograms as well, which it may compile first.
+    module, and fail for a reason that is none. And one that asked for a kernel itself might have it compiled only after
+    what solves histograms.
 
     Raises:
         OptionError: where the environment keeps numba from compiling.

@@ -1,7 +1,7 @@
 """Methods: what turns a tensor's histogram into a threshold. One solver per module, pure and deterministic.
 
-Importing this package is cheap; a solver, and numba with it, is imported when a method is first used. The list
-of methods is in `registry`.
+Importing this package is cheap; a solver is imported when a method is first used. The list of methods is in
+`registry`.
 """
 
 from __future__ import annotations

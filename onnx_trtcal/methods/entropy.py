@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_trtcal.support.jit import compiled
+from onnx_trtcal.support.jit import compiled, part
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.histogram import Histogram
@@ -55,11 +55,13 @@ def kept_bins(counts: np.ndarray) -> int:
     """
     bins = np.array(counts, dtype=np.int64)
     bins[0] = max(int(bins[1]), 1)
-    return int(_search(bins))
+    size = bins.size + 1
+    sums = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size)
+    return int(_search(bins, *sums, np.full(size, np.inf)))
 
 
 @compiled
-def _search(bins: Any) -> Any:
+def _search(bins: Any, total: Any, occupied: Any, plogp: Any, divergence: Any) -> Any:
     # With N = sum(P) = all counts and C = sum(Q) = counts kept, and level g holding s counts in n non-empty
     # bins, so that Q = s / n on each of them,
     #     N * KL = sum P log P - sum P log Q + N log(C / N)
@@ -70,8 +72,7 @@ def _search(bins: Any) -> Any:
     # inequality): once the partial sum exceeds the best so far, the candidate is lost. To have a good "best"
     # early, every 16th candidate goes first.
     size = bins.size
-    total, occupied, plogp = _prefix_sums(bins)
-    divergence = np.full(size + 1, np.inf)
+    _add_up(bins, total, occupied, plogp)
     best = np.inf
     for start in range(16):
         for i in range(LEVELS + start, size + 1, 16):
@@ -80,7 +81,7 @@ def _search(bins: Any) -> Any:
     return _settle(bins, total, occupied, divergence, best)
 
 
-@compiled
+@part
 def _settle(bins: Any, total: Any, occupied: Any, divergence: Any, best: Any) -> Any:
     # Candidates within reach of the best are compared by the plain sum, where equal terms cancel exactly, so
     # that true ties (frequent in sparse histograms) are recognised on every machine.
@@ -97,24 +98,21 @@ def _settle(bins: Any, total: Any, occupied: Any, divergence: Any, best: Any) ->
     return bins.size
 
 
-@compiled
-def _prefix_sums(bins: Any) -> Any:
-    total = np.zeros(bins.size + 1, dtype=np.int64)
-    occupied = np.zeros(bins.size + 1, dtype=np.int64)
-    plogp = np.zeros(bins.size + 1, dtype=np.float64)
+@part
+def _add_up(bins: Any, total: Any, occupied: Any, plogp: Any) -> None:
+    # Prefix sums of the counts, of the bins that are not empty, and of h log h.
     for j in range(bins.size):
         total[j + 1] = total[j] + bins[j]
         occupied[j + 1] = occupied[j] + (bins[j] > 0)
         plogp[j + 1] = plogp[j] + _xlogx(bins[j])
-    return total, occupied, plogp
 
 
-@compiled
+@part
 def _xlogx(count: Any) -> Any:
     return count * math.log(count) if count > 0 else 0.0
 
 
-@compiled
+@part
 def _fast(bins: Any, total: Any, occupied: Any, plogp: Any, i: Any, limit: Any) -> Any:
     everything = total[-1]
     last, outliers = bins[i - 1], everything - total[i]
@@ -138,7 +136,7 @@ def _fast(bins: Any, total: Any, occupied: Any, plogp: Any, i: Any, limit: Any) 
     return result / everything
 
 
-@compiled
+@part
 def _direct(bins: Any, total: Any, occupied: Any, i: Any) -> Any:
     everything, kept = total[-1], total[i]
     result = 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_trtcal.scales import QUANTIZED_MAX
-from onnx_trtcal.support.jit import compiled
+from onnx_trtcal.support.jit import compiled, part
 
 if TYPE_CHECKING:
     from onnx_trtcal.stats.histogram import Histogram
@@ -38,7 +38,8 @@ def solve(histogram: Histogram) -> float:
     if histogram.amax == 0:
         return 0.0
     grid = candidates(histogram.amax / histogram.width)
-    best = _search(histogram.used(), grid)
+    counts = histogram.used()
+    best = _search(counts, grid, np.zeros(counts.size + 1, np.int64), np.zeros(counts.size + 1))
     return histogram.amax if best == grid[0] else float(best * histogram.width)
 
 
@@ -54,11 +55,11 @@ def candidates(top: float) -> np.ndarray:
 
 
 @compiled
-def _search(counts: Any, grid: Any) -> Any:
+def _search(counts: Any, grid: Any, above: Any, moment: Any) -> Any:
     # With A = sum c x q and B = sum c q^2, q the level of x, the error is  sum c x^2 - 2 s A + s^2 B,
     # and by summation by parts A and B are sums, over the 127 boundaries between levels, of what lies above
     # the boundary: 127 look-ups for a candidate, however many bins there are.
-    above, moment = _tails(counts, grid[0])
+    _add_up(counts, grid[0], above, moment)
     best, error = grid[0], np.inf
     for t in grid:
         a, b = _level_sums(above, moment, t / LEVELS)
@@ -83,17 +84,15 @@ def _search(counts: Any, grid: Any) -> Any:
     return best if best <= edge else tried
 
 
-@compiled
-def _tails(counts: Any, top: Any) -> Any:
-    above = np.zeros(counts.size + 1, dtype=np.int64)
-    moment = np.zeros(counts.size + 1, dtype=np.float64)
+@part
+def _add_up(counts: Any, top: Any, above: Any, moment: Any) -> None:
+    # What lies in a bin and above it: how many values, and the sum of their magnitudes.
     for j in range(counts.size - 1, -1, -1):
         above[j] = above[j + 1] + counts[j]
         moment[j] = moment[j + 1] + counts[j] * (j + 0.5 if j < counts.size - 1 else top)
-    return above, moment
 
 
-@compiled
+@part
 def _level_sums(above: Any, moment: Any, s: Any) -> Any:
     a, b = 0.0, 0.0
     # Every boundary is below amax, and so the topmost bin above every boundary.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
-from onnx_trtcal.support.jit import compiled
+from onnx_trtcal.support.jit import compiled, part
 
 __all__ = ["SignedHistogram", "solve"]
 
@@ -86,7 +86,7 @@ def solve(histogram: SignedHistogram) -> float:
     counts[_CENTRE] = 0
     if not counts.any():
         return histogram.limit
-    return float(histogram.edges[_CENTRE + 1 + int(_search(counts))])
+    return float(histogram.edges[_CENTRE + 1 + int(_search(counts, np.empty(BINS), np.empty(BINS)))])
 
 
 @compiled
@@ -106,10 +106,8 @@ def _count(counts: Any, edges: Any, values: Any) -> Any:
 
 
 @compiled
-def _search(counts: Any) -> Any:
+def _search(counts: Any, p: Any, q: Any) -> Any:
     best, lowest = _LEVELS // 2, np.inf
-    p = np.empty(BINS, dtype=np.float64)
-    q = np.empty(BINS, dtype=np.float64)
     for i in range(_LEVELS // 2, _CENTRE + 1):
         size = 2 * i + 1
         _distributions(counts, i, p, q)
@@ -120,7 +118,7 @@ def _search(counts: Any) -> Any:
     return best
 
 
-@compiled
+@part
 def _distributions(counts: Any, i: Any, p: Any, q: Any) -> Any:
     size = 2 * i + 1
     start = _CENTRE - i
@@ -142,7 +140,7 @@ def _distributions(counts: Any, i: Any, p: Any, q: Any) -> Any:
                 q[j] = inside / spread
 
 
-@compiled
+@part
 def _smooth(values: Any) -> Any:
     # In place; False where there is nothing to take from.
     zeros = 0
@@ -156,7 +154,7 @@ def _smooth(values: Any) -> Any:
     return True
 
 
-@compiled
+@part
 def _divergence(p: Any, q: Any) -> Any:
     # KL of the pair, each divided by its sum: sum p log(p / q) / sum p + log(sum q / sum p).
     result, sum_p, sum_q = 0.0, 0.0, 0.0

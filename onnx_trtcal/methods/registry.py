@@ -1,7 +1,7 @@
 """The list of methods: the name of each, what it needs, and where its solver is.
 
 A method is one file with a solver, and one entry here. Solvers are named by dotted paths and imported when they
-are first used: listing the methods costs no numba, and a method that runs the model lives in the room `search`,
+are first used: listing the methods imports none of them, and a method that runs the model lives in the room `search`,
 above this one.
 """
 

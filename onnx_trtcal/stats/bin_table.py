@@ -1,7 +1,4 @@
-"""Counting the values of many tensors at once: one compiled call per thread, for all of them.
-
-Importing this module imports numba: import it when counting starts.
-"""
+"""Counting the values of many tensors at once: one compiled call per thread, for all of them."""
 
 from __future__ import annotations
 

@@ -1,24 +1,21 @@
 """The compiled loops that count tensors into bins, by the addresses of both.
 
-Importing this module imports numba: import it when counting starts. A tensor is read once, in blocks that stay
-in the first-level cache: one loop over a block, which vectorizes, finds the place of every value, another one
-adds to the places. Additions to one place wait for each other. So zeros, which many activations have, go to
-sixteen places in turn that nobody reads (they are what is left of all values), and so does a value that many
-neighbours share, once it is known how often it is there.
+A tensor is read once, in blocks that stay in the first-level cache: one loop over a block, which vectorizes, finds
+the place of every value, another one adds to the places. Additions to one place wait for each other. So zeros, which
+many activations have, go to sixteen places in turn that nobody reads (they are what is left of all values), and so
+does a value that many neighbours share, once it is known how often it is there.
 
 numba takes longer to compile these loops than they take for the first hundred images, so what few runs need is
 compiled for those only (`more`), functions are few, and what numba's library would make of `min` or `ceil` is not used.
 """
 
-# ruff: noqa: ARG001 (numba passes every intrinsic and its code generator the same arguments)
+# ruff: noqa: ARG001 (numba passes everything that emits code the same arguments)
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from onnx_trtcal.stats.rows import BFLOAT16, FLOAT16, FLOAT32, LARGEST, UNREAD, USABLE, ZEROS
 from onnx_trtcal.support.jit import compiled, intrinsic, part
@@ -34,91 +31,54 @@ _, LARGEST16, LARGEST32 = LARGEST.values()
 WORDS, PLACES, IN_TURN, END = 0, 4 * BLOCK, 8 * BLOCK + 64, 12 * BLOCK + 64  # bytes in a thread's buffer
 
 
-@intrinsic
-def as_bits(typing: Any, value: Any) -> Any:
-    """The bit pattern of a float32, as uint32."""
-    return types.uint32(types.float32), _bitcast
-
-
-@intrinsic
-def as_float(typing: Any, bits: Any) -> Any:
-    """The float32 of a bit pattern."""
-    return types.float32(types.uint32), _bitcast
-
-
-@intrinsic
-def ceil(typing: Any, value: Any) -> Any:
-    """The smallest whole float32 that is not below another."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = builder.module.declare_intrinsic("llvm.ceil", [ir.FloatType()])
-        return builder.call(function, arguments)
-
-    return types.float32(types.float32), generate
-
-
-@intrinsic
-def floats_at(typing: Any, address: Any) -> Any:
-    """A pointer to float32 from an address."""
-    return types.CPointer(types.float32)(types.uint64), _pointer
-
-
-@intrinsic
-def bytes_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint8 from an address."""
-    return types.CPointer(types.uint8)(types.uint64), _pointer
-
-
-@intrinsic
-def halves_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint16 from an address."""
-    return types.CPointer(types.uint16)(types.uint64), _pointer
-
-
-@intrinsic
-def words_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint32 from an address."""
-    return types.CPointer(types.uint32)(types.uint64), _pointer
-
-
-@intrinsic
-def longs_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint64 from an address."""
-    return types.CPointer(types.uint64)(types.uint64), _pointer
-
-
 def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+
+def _ceil(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    function = builder.module.declare_intrinsic("llvm.ceil", [arguments[0].type])
+    return builder.call(function, arguments)
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
 
-@intrinsic
-def read_ahead(typing: Any, address: Any) -> Any:
-    """Has the line at an address brought into the cache; it need not be readable."""
+def _prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    from llvmlite import ir
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        word = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
-        builder.call(prefetch, [pointer, word(0), word(3), word(1)])  # to read, into every level, data
-        return context.get_dummy_value()
-
-    return types.void(types.uint64), generate
+    pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+    word = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+    builder.call(prefetch, [pointer, word(0), word(3), word(1)])  # to read, into every level, data
+    return context.get_dummy_value()
 
 
-@intrinsic
-def take_turn(typing: Any, turn: Any) -> Any:
-    """What int64 turn[0] was before this call made it larger by one; no two threads get the same."""
+def _take_turn(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.atomic_rmw("add", array.data, array.data.type.pointee(1), "monotonic")
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", array.data, ir.IntType(64)(1), "monotonic")
 
-    return types.int64(turn), generate
+# The bit pattern of a float32, and the float32 of one.
+as_bits = intrinsic("uint32(float32)", _bitcast)
+as_float = intrinsic("float32(uint32)", _bitcast)
+
+# The smallest whole number that is not below another.
+ceil = intrinsic("float32(float32)", _ceil)
+
+# A pointer from an address.
+floats_at = intrinsic("CPointer(float32)(uint64)", _pointer)
+bytes_at = intrinsic("CPointer(uint8)(uint64)", _pointer)
+halves_at = intrinsic("CPointer(uint16)(uint64)", _pointer)
+words_at = intrinsic("CPointer(uint32)(uint64)", _pointer)
+longs_at = intrinsic("CPointer(uint64)(uint64)", _pointer)
+
+# Has the line at an address brought into the cache; it need not be readable.
+read_ahead = intrinsic("void(uint64)", _prefetch)
+
+# What turn[0] was before this call made it larger by one; no two threads get the same.
+take_turn = intrinsic("int64(Array(int64, 1, 'C'))", _take_turn)
 
 
 def new_buffer() -> np.ndarray:

@@ -1,87 +1,181 @@
-"""The one way the package compiles a hot loop: numba, without the GIL, cached where a cache can be written.
+"""The one way the package compiles a hot loop: numba, without the GIL, whose machine code is kept for the next process.
 
-numba has no type hints: its decorators, those for CUDA among them, are typed here once. Importing this module
-imports numba, which takes a third of a second: import kernels inside the functions that call them.
+A process that finds machine code runs it without numba, which takes most of a second to import and to load what it
+keeps itself. So nothing here imports numba before something has to be compiled, and modules of kernels need not either.
+
+numba has no type hints: its decorators, those for CUDA among them, are typed here once.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
 import os
-import stat
-import tempfile
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
-import numba
-import numba.extending
-from numba.core.caching import FunctionCache
-
 from onnx_trtcal.errors import OptionError
+from onnx_trtcal.support.code_cache import CodeCache
+from onnx_trtcal.support.machine_code import MachineCode, kind_of, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["compiled", "cuda_function", "cuda_intrinsic", "cuda_kernel", "intrinsic", "part"]
+    from onnx_trtcal.support.machine_code import Kind
+
+__all__ = [
+    "Kernel",
+    "compiled",
+    "cuda_function",
+    "cuda_intrinsic",
+    "cuda_kernel",
+    "intrinsic",
+    "part",
+]
 
 logger = logging.getLogger(__name__)
 
 
-class _LenientCache(FunctionCache):  # type: ignore[misc]  # numba has no type hints
-    """numba's on-disk cache, for which a full disk or a damaged file means compiling again, not failing."""
+class _Part:
+    """A function that compiled ones may call; from Python it is the function."""
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # noqa: BLE001 (unpickling a damaged file can raise anything)
-            logger.debug("compiled code is not read from %s: %s", self.cache_path, error)
-            return None
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except Exception as error:  # noqa: BLE001 (a damaged index is read before it is written)
-            logger.debug("compiled code is not kept in %s: %s", self.cache_path, error)
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    @functools.cached_property
+    def _dispatcher(self) -> Any:
+        from onnx_trtcal.support.numba_compiler import dispatcher
+
+        return dispatcher(self.function)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba, which asks every object for that, takes it for."""
+        return self._dispatcher._numba_type_
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+class Kernel(_Part):
+    """A function that is compiled for the types of the arguments that it is called with.
+
+    Attributes:
+        loaded: what runs where the arguments are of these types.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self.loaded: dict[tuple[Kind, ...], Callable[..., Any]] = {}
+        self._loading = threading.Lock()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Runs what is loaded for such arguments, which is compiled where nothing is kept."""
+        kinds = tuple(map(kind_of, arguments))
+        run = self.loaded.get(kinds) or self._load(kinds)
+        return run(*arguments)
+
+    def _load(self, kinds: tuple[Kind, ...]) -> Callable[..., Any]:
+        with self._loading:
+            if kinds not in self.loaded:
+                self.loaded[kinds] = self.function if compiling_is_off() else self._machine_code(kinds)
+            return self.loaded[kinds]
+
+    def _machine_code(self, kinds: Sequence[Kind]) -> Callable[..., Any]:
+        cache = CodeCache(self.function, kinds)
+        code = cache.read()
+        run = _loaded(code, kinds)
+        if code is None or (code.symbol and run is None):
+            from onnx_trtcal.support.numba_compiler import machine_code
+
+            code = machine_code(self._dispatcher, kinds)
+            run = _loaded(code, kinds)
+            cache.write(code if run else MachineCode.none())
+        if run is None:
+            from onnx_trtcal.support.numba_cache import cached_dispatcher
+
+            run = cached_dispatcher(self.function)
+        return run
+
+
+class _Intrinsic:
+    """A function of compiled loops that emits LLVM code."""
+
+    def __init__(self, signature: str, emit: Callable[..., Any]) -> None:
+        self.signature = signature
+        self.__wrapped__ = emit
+
+    @functools.cached_property
+    def _typed(self) -> tuple[Any, Any]:
+        from onnx_trtcal.support.numba_compiler import typed_intrinsic
+
+        return typed_intrinsic(self.signature, self.__wrapped__)
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._typed[1]
+
+
+def compiled(function: Callable[..., Any]) -> Kernel:
     """Compiles `function` at its first call for the argument types of that call; usable as a decorator.
 
-    The machine code is cached beside the module, else in the user's cache directory (or in
-    `NUMBA_CACHE_DIR`, which takes precedence), else in a folder of the user's own among the temporary files.
-    Where none of them can be written, it is compiled once per process.
-    numba notices changes of the file that holds `function`, not of kernels it calls in other files: keep
-    kernels that call one another in one file.
+    It takes contiguous arrays, whole numbers, floats, booleans and None, returns scalars, and makes no arrays: those
+    that it works in are arguments, too. It may call other functions that are `compiled`, and each `part`.
+
+    The machine code is kept beside the module, else in the user's cache directory (or in `NUMBA_CACHE_DIR`, which
+    takes precedence), else in a folder of the user's own among the temporary files. Where none of them can be
+    written, it is compiled once per process. A change of what the function, and those that it calls, say or of a
+    constant that they use has it compiled again.
 
     Floating point follows IEEE 754 to the letter: nothing is reordered, a division by zero gives Inf or NaN.
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    try:
-        dispatcher._cache = _cache(function)
-    except (RuntimeError, OSError) as error:
-        logger.debug("compiled code is not cached: %s", error)
-    return dispatcher
+    return Kernel(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compiles a function that only compiled functions of its own file call, as a part of them; a decorator."""
-    return numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-        function
-    )
+    """Compiles a function that only compiled functions call, as a part of them; a decorator."""
+    return _Part(function)
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """Makes a function of compiled loops from one that emits LLVM code; a decorator.
+def intrinsic(signature: str, emit: Callable[..., Any]) -> Any:
+    """Makes a function of compiled loops from one that emits LLVM code.
+
+    Args:
+        signature: of one argument, in numba's words, such as `uint32(float32)`.
+        emit: returns the LLVM value, given numba's context, a builder, the signature and the arguments.
 
     Raises:
         OptionError: where the environment keeps numba from compiling: Python cannot run such a function.
     """
-    if numba.config.DISABLE_JIT:
+    if compiling_is_off():
         raise OptionError(
             "NUMBA_DISABLE_JIT is set in the environment, and activations are counted by compiled code only",
             fix="unset it",
         )
-    return numba.extending.intrinsic(function)
+    return _Intrinsic(signature, emit)
+
+
+def compiling_is_off() -> bool:
+    """Whether the environment keeps numba from compiling, as numba reads it."""
+    if numba := sys.modules.get("numba"):
+        return bool(numba.config.DISABLE_JIT)
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT") or 0))
+    except ValueError:
+        return False
+
+
+def _loaded(code: MachineCode | None, kinds: Sequence[Kind]) -> Callable[..., Any] | None:
+    """What runs the code; None where it cannot be run without numba."""
+    if code is None or not code.symbol:
+        return None
+    try:
+        return load(code, kinds)
+    except Exception as error:  # noqa: BLE001 (llvmlite answers what a platform lacks in many ways)
+        logger.debug("machine code is not loaded: %s", error)
+        return None
 
 
 def cuda_kernel(function: Callable[..., Any]) -> Any:
@@ -103,31 +197,3 @@ def cuda_intrinsic(function: Callable[..., Any]) -> Any:
     from numba.cuda.extending import intrinsic
 
     return intrinsic(function)
-
-
-def _cache(function: Callable[..., Any]) -> _LenientCache:
-    try:
-        return _LenientCache(function)
-    except RuntimeError:
-        if numba.config.CACHE_DIR:
-            raise
-        numba.config.CACHE_DIR = _own_temporary_folder()
-        return _LenientCache(function)
-
-
-def _own_temporary_folder() -> str:
-    """A folder that nobody else can write to: what is read from it is run.
-
-    Raises:
-        OSError: when there is none and none can be made.
-    """
-    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    path = os.path.join(tempfile.gettempdir(), f"onnx_trtcal-{user}")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(path)
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
-        raise PermissionError(f"{path} belongs to another user")
-    return path

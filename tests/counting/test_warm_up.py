@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from onnx_trtcal.counting.warm_up import import_kernels, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LOADED = """
 import threading
@@ -36,13 +36,23 @@ from onnx_trtcal.stats.host import HostCounter
 from onnx_trtcal.stats.kernels import count_rows
 
 kernels = count_rows, mse._search
-loaded = [each.signatures[:] for each in kernels]
+loaded = [list(each.loaded) for each in kernels]
 histograms = {name: Histogram() for name in "ab"}
 counter = HostCounter(histograms)
 counter.add({name: np.ones((2, 3), np.float32) for name in "ab"})
 counter.settle()
 mse.solve(histograms["a"])
-assert all(loaded) and loaded == [each.signatures for each in kernels], loaded
+assert all(loaded) and loaded == [list(each.loaded) for each in kernels], loaded
+"""
+
+# A process whose kernels were compiled before.
+CALIBRATED = """
+import sys
+from onnx_trtcal.__main__ import main
+
+status = main()
+assert "onnx_trtcal.stats.kernels" in sys.modules and "numba" not in sys.modules
+sys.exit(status)
 """
 
 # A process whose kernels are never loaded, where the command is one that is refused.
@@ -74,6 +84,17 @@ def _as_in_a_new_process() -> Iterator[None]:
 
 def test_loads_the_kernels_that_a_run_calls() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_whose_kernels_were_compiled_before_imports_no_numba(tmp_path: Path) -> None:
+    models = Path(__file__).parents[2] / "models"
+    command = [models / "digits_mlp.onnx", models / "digits_calib.npy", "-o", tmp_path / "m.cache", "-q"]
+    subprocess.run([sys.executable, "-m", "onnx_trtcal", *command], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CALIBRATED, *command], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
