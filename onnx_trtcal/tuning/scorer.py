@@ -13,7 +13,7 @@ from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.evaluate import comparable_pair
 from onnx_trtcal.evaluation.output_errors import OutputErrors
-from onnx_trtcal.evaluation.paired_run import FloatRuns, PairedRun
+from onnx_trtcal.evaluation.paired_run import FloatModel, FloatRuns, PairedRun
 from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.tasks.outcome import outcome_of
@@ -85,6 +85,9 @@ class Scorer:
         if self._asked.labels:
             every = None if request.eval_samples else len(self.hashes)
             self._asked.labels.check_count(every, listener)
+        # Made when the first quantized model is compared, and the same for all that follow.
+        self._float_model: FloatModel | None = None
+        self._errors: OutputErrors | None = None
         self._tasks: list[Task] | None = None
         self._float_runs = FloatRuns(min(options.memory_limit or _KEPT_BYTES, _KEPT_BYTES))
 
@@ -103,8 +106,12 @@ class Scorer:
         folded, graph, target = comparable_pair(
             self._folded, made.quantized.graph, made.quantized.model, options, listener
         )
-        run = PairedRun(folded.model, graph, target, (), self._provider, options)
-        errors = OutputErrors(folded.model, folded.folded, run.counted)
+        if self._float_model is None:
+            self._float_model = FloatModel(folded.model, self._provider, options)
+        run = PairedRun(self._float_model, graph, target)
+        if self._errors is None:
+            self._errors = OutputErrors(folded.model, folded.folded, run.counted)
+        errors = self._errors
         errors.start((_INT8,))
         if self._tasks is None:
             counted = run.counted.tensors | errors.listed
