@@ -26,7 +26,8 @@ class Scripted:
         self._drop = drop
 
     def attempt_or_skip(self, setting: Setting) -> None:
-        step = SimpleNamespace(setting=setting, score=SimpleNamespace(rank=(self._drop(setting), 0.0)))
+        drop = self._drop(setting)
+        step = SimpleNamespace(setting=setting, score=SimpleNamespace(rank=(drop, drop), noise=drop))
         self.steps.append(step)
         if self.best is None or step.score.rank < self.best.score.rank:
             self.best = step
@@ -82,6 +83,17 @@ def test_no_search_on_evened_out_channels_where_they_gain_a_cheap_method_nothing
                 "percentile, equalize full, round",
             ],
             id="a Mul that gains more is rounded on",
+        ),
+        pytest.param(
+            0.03,
+            [
+                "percentile, equalize free",
+                "auto, round",
+                "percentile, equalize full",
+                "auto, equalize full, round",
+                "percentile, equalize full, round",
+            ],
+            id="no search where channels gain less than a decibel",
         ),
     ],
 )
