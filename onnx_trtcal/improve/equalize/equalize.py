@@ -251,7 +251,9 @@ class _Job:
             return Equalization(
                 original, None, reason="the channels have too few values for their ranges to be known"
             )
-        trials = Trials(self.prepared, studied, self.trial_options, self.qdq, self.session_options, self.quiet)
+        trials = Trials(
+            self.prepared, studied, self.trial_options, self.qdq, self.session_options, self.quiet
+        )
         best: Trial | None = None
         for name, found in sites.items():
             chosen = self._choice(numbered[name], found, studied)
