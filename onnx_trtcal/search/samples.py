@@ -48,8 +48,11 @@ class SampleKeeper:
         Args:
             counted: give only samples of these hashes; None gives all.
         """
-        chosen = sorted(self._samples)
-        return [self._samples[digest] for digest in chosen if counted is None or digest in counted]
+        return [feeds for digest, feeds in self.kept().items() if counted is None or digest in counted]
+
+    def kept(self) -> dict[str, Feeds]:
+        """Content hash of each kept sample -> its feed, by rising hash."""
+        return {digest: self._samples[digest] for digest in sorted(self._samples)}
 
     def _shrink(self) -> None:
         size = 0

@@ -18,7 +18,7 @@ from onnx_trtcal.evaluation.paired_run import FloatModel, FloatRuns, PairedRun
 from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.tasks.outcome import outcome_of
-from onnx_trtcal.evaluation.tasks.task import Samples, samples_in
+from onnx_trtcal.evaluation.tasks.task import samples_in
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.runnable import find_runnable
 from onnx_trtcal.graph.probe import probe
@@ -190,16 +190,13 @@ def _hashes(source: Source) -> tuple[str, ...]:
 
 
 def _answer(both: PairedBatch, run: PairedRun, scorings: Sequence[Scoring], positions: Sequence[int]) -> None:
-    """Has the answers of a batch read, sample by sample: those of a half do not lie side by side in the data."""
+    """Has the answers of a batch read; the samples of a half do not lie side by side in the data."""
     batch, rowless = both.batch, run.counted.rowless
-    whole = samples_in(batch, 0)
+    samples = samples_in(batch, positions[both.first : both.first + batch.count])
     fp32, int8 = (
         {name: samples_of(values[name], batch, rowless=name in rowless) for name in run.outputs}
         for values in (both.fp32, both.int8)
     )
-    for at in range(batch.count):
-        position = positions[both.first + at]
-        one = Samples((whole.names[at],), position, whole.size, (whole.geometry[at],))
-        for scoring in scorings:
-            scoring.expect({name: rows[at : at + 1] for name, rows in fp32.items()}, one)
-            scoring.compare(_INT8, {name: rows[at : at + 1] for name, rows in int8.items()})
+    for scoring in scorings:
+        scoring.expect(fp32, samples)
+        scoring.compare(_INT8, int8)

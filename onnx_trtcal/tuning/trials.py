@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.improve.equalize.equalize import equalize, full_inserts
 from onnx_trtcal.pipeline import calibrate, calibrate_again
+from onnx_trtcal.prepared import prepare
 from onnx_trtcal.quantization import quantize_calibrated, quantize_equalized, requantized, rounded
 from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.support.wording import duration
@@ -252,9 +253,11 @@ class Trials:
 
     def _inserts(self, setting: Setting) -> bool:
         """Whether level `full` may come to something else than `free`."""
-        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
         if setting.exclude not in self._inserting:
-            self._inserting[setting.exclude] = full_inserts(self._model, options, qdq, self.listener)
+            options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
+            counted = self._counted
+            prepared = counted.prepared if counted else prepare(self._model, options, self.listener)
+            self._inserting[setting.exclude] = full_inserts(prepared, qdq)
         return self._inserting[setting.exclude]
 
     def _calibrated(self, setting: Setting) -> Calibration:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.improve.equalize.channels import Channels
     from onnx_trtcal.improve.equalize.roles import Reader
     from onnx_trtcal.improve.held_back import Fidelity
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.search.subgraph_runner import SessionOptions
     from onnx_trtcal.support.progress import Listener
 
@@ -183,15 +184,10 @@ def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layer
     return found
 
 
-def full_inserts(
-    model: str | Path | onnx.ModelProto, options: Options, qdq: QdqOptions, listener: Listener
-) -> bool:
-    """Whether level `full` may come to something else than `free`: whether it has a tensor that needs a Mul.
-
-    Raises:
-        CalibrationError: one of its family, from loading the model.
-    """
-    return _Job(model, (), options, qdq, listener).inserts()
+def full_inserts(prepared: Prepared, qdq: QdqOptions) -> bool:
+    """Whether level `full` may come to something else than `free`: whether it has a tensor that needs a Mul."""
+    sites = find_sites(_numbered(prepared, "full"), _quantized(prepared, _compared(qdq)))
+    return any(site.inserts for site in sites.sites)
 
 
 def check_equalizable(source: Any) -> None:
@@ -226,8 +222,7 @@ class _Job:
         self.quiet = Quiet(listener)
         self.prepared = prepare(model, options, self.quiet)
         self.data, self.options, self.listener = data, options, listener
-        # What is compared runs in float32, and its weights are rounded to the nearest.
-        self.qdq = replace(qdq, high_precision="fp32", round=False)
+        self.qdq = _compared(qdq)
         # The samples of the trials are in memory, and all of them count. NaN is left to the calibration that follows,
         # which knows the samples' names.
         self.trial_options = replace(options, max_samples=None, until_stable=None, allow_nonfinite=True)
@@ -237,7 +232,7 @@ class _Job:
     def run(self, level: str) -> Equalization:
         """Tries one level after the other, until the outputs gain."""
         original = self.prepared.original
-        numbered = {name: self._numbered(name) for name in _LEVELS[level]}
+        numbered = {name: _numbered(self.prepared, name) for name in _LEVELS[level]}
         sites = self._sites(numbered)
         axes = self._axes([site for found in sites.values() for site in found.sites])
         if not axes:
@@ -259,7 +254,7 @@ class _Job:
             chosen = self._choice(numbered[name], found, studied)
             for kept in _halves(chosen):
                 choice = chosen.keeping(found, kept)
-                made = self._rewritten(name, choice, self._numbered(name))
+                made = self._rewritten(name, choice, _numbered(self.prepared, name))
                 trial = trials.of(made.model)
                 if trial.gain >= _WORTH:
                     final = self._final(name, choice, numbered[name], found, studied)
@@ -269,19 +264,9 @@ class _Job:
             return Equalization(original, None, reason="no layer's error falls enough to show at the outputs")
         return Equalization(original, None, best.before, best.after, _reason(best))
 
-    def inserts(self) -> bool:
-        """Whether level `full` puts a Mul anywhere, so that it may come to something else than `free`."""
-        found = self._sites({"full": self._numbered("full")})["full"]
-        return any(site.inserts for site in found.sites)
-
     def _sites(self, numbered: Mapping[str, Channels]) -> dict[str, Sites]:
-        whole = self.prepared.whole()
-        quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
+        quantized = _quantized(self.prepared, self.qdq)
         return {name: find_sites(channels, quantized) for name, channels in numbered.items()}
-
-    def _numbered(self, level: str) -> Channels:
-        folded = fold_model(self.prepared.original)
-        return number_channels(folded.folded, folded.model.shapes, insert=level == "full")
 
     def _axes(self, sites: Sequence[Site]) -> dict[str, int]:
         """What the layers of some sites read, as far as it is in the part of the model that runs."""
@@ -314,12 +299,27 @@ class _Job:
         """As far evened out as was chosen, by the ranges of all the data."""
         maker = _factor_maker(channels, sites, studied.ranges)
         final = _fitting(channels, sites, choice.with_ranges(sites, maker))
-        return self._rewritten(level, final, self._numbered(level))
+        return self._rewritten(level, final, _numbered(self.prepared, level))
 
     def _rewritten(self, level: str, choice: Choice, channels: Channels) -> Equalized:
         scaled = scaled_tensors(channels, choice.factors)
         changes = Changes(level, choice.gains, rewrite(channels, choice.factors), scaled)
         return equalized(channels.graph, self.prepared.original, changes)
+
+
+def _compared(qdq: QdqOptions) -> QdqOptions:
+    """What is compared runs in float32, and its weights are rounded to the nearest."""
+    return replace(qdq, high_precision="fp32", round=False)
+
+
+def _numbered(prepared: Prepared, level: str) -> Channels:
+    folded = fold_model(prepared.original)
+    return number_channels(folded.folded, folded.model.shapes, insert=level == "full")
+
+
+def _quantized(prepared: Prepared, qdq: QdqOptions) -> frozenset[str]:
+    whole = prepared.whole()
+    return frozenset(place(whole.folded, whole.groups, qdq).quantized)
 
 
 def _weights(channels: Channels, sites: Sites) -> dict[Reader, np.ndarray]:
