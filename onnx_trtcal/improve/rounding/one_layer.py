@@ -94,7 +94,8 @@ class LayerRun:
     def shifted(self, values: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """What the activation reads, with each channel shifted."""
         along = shift.reshape(-1, *[1] * (-1 - self._layer.channel_axis))
-        return (values + along).astype(values.dtype)
+        found: np.ndarray = (values + along).astype(values.dtype)
+        return found
 
     def activate(self, values: np.ndarray) -> np.ndarray:
         """What the activation makes of values laid out as the layer's output is."""
