@@ -18,6 +18,7 @@ from onnx_trtcal.counting.forecast import memory_told
 from onnx_trtcal.counting.measure import Measured, measure, measure_again
 from onnx_trtcal.counting.warm_up import warm_up
 from onnx_trtcal.data.iterables import AGAIN
+from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
 from onnx_trtcal.graph.model.load import Model, load
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from onnx_trtcal.support.device_array import Activation
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["calibrate", "calibrate_for", "check_finite", "check_options", "solve"]
+__all__ = ["calibrate", "calibrate_again", "calibrate_for", "check_finite", "check_options", "solve"]
 
 # So many tensors with NaN or Inf are named in an error.
 _MOST_NAMED = 20
@@ -104,9 +105,9 @@ def calibrate_for(
     loaded = load(model, options.ort_custom_ops)
     warm_up(options.range, options.method or DEFAULT_METHOD)
     prepared = prepare(loaded, options, listener)
-    twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
+    twice = {method.name for method in prepared.methods.values() if method.needs == "second pass"}
     if twice and isinstance(data, Iterator):
-        names = ", ".join(sorted({method.name for method in twice.values()}))
+        names = ", ".join(sorted(twice))
         raise DataError(f"method {names} reads the data twice, and an iterator gives it only once", fix=AGAIN)
     bounded = options.budget is not None or options.steps is not None
     if bounded and all(method.name != "auto" for method in prepared.methods.values()):
@@ -122,20 +123,55 @@ def calibrate_for(
     with locked([path] if path else []), memory_told("before the first batch"):
         measured = measure(prepared, data, options, listener, path, _Keepers(search, keeper))
     check_finite(measured.collection, options)
+    made = _solved(prepared, measured, search, listener)
+    counted = {digest for _, digest in measured.collection.samples}
+    return replace(made, kept=keeper.feeds(counted), kept_results=keeper.results(counted))
+
+
+def calibrate_again(
+    counted: Calibration, data: Any, options: Options, listener: Listener, weight_bits: int = 8
+) -> Calibration:
+    """The calibration by another method of a model that is calibrated already, from what was counted then.
+
+    It is the one that `calibrate_for` would make. Only what no statistics tell is read from the data again: the samples
+    that a method runs the model on, or a second pass.
+
+    Args:
+        counted: the calibration that there is; the options differ from its own in the method at most.
+        data: what it was made from, which can be read again.
+        options: how.
+        listener: receives messages and progress.
+        weight_bits: as for `calibrate_for`.
+
+    Raises:
+        CalibrationError: one of its family.
+    """
+    check_options(options)
+    prepared = counted.prepared.with_options(options)
+    source = open_source(
+        data, prepared.model.inputs, options.preprocess, options.max_samples, item_axis=options.item_axis
+    )
+    if counted.feeding is not None:
+        source = source.settled(counted.feeding)
+    measured = Measured(counted.collection, counted.seen_shapes, counted.movement, source)
+    search = Search(prepared, once=False, weight_bits=weight_bits)
+    made = _solved(prepared, measured, search, listener)
+    return replace(made, kept=counted.kept, kept_results=counted.kept_results)
+
+
+def _solved(prepared: Prepared, measured: Measured, search: Search, listener: Listener) -> Calibration:
+    """What comes of a model's statistics, with all that methods read of the data beside them."""
+    twice = {tensor: method for tensor, method in prepared.methods.items() if method.needs == "second pass"}
     second = _second_pass(prepared, measured, twice, listener)
     chosen = search.solve(measured.collection, measured.source, listener)
     if search.steps_done is not None:
         # What repeats the result, whatever the default or a budget in seconds came to.
-        prepared = replace(prepared, options=replace(options, steps=search.steps_done))
-    calibration = solve(prepared, measured.collection, second, chosen)
-    counted = {digest for _, digest in measured.collection.samples}
+        prepared = replace(prepared, options=replace(prepared.options, steps=search.steps_done))
     return replace(
-        calibration,
+        solve(prepared, measured.collection, second, chosen),
         seen_shapes=measured.seen_shapes,
         movement=measured.movement,
         feeding=measured.source.feeding,
-        kept=keeper.feeds(counted),
-        kept_results=keeper.results(counted),
         weight_scales=search.weight_scales,
     )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from onnx_trtcal import Options, calibrate
 from onnx_trtcal.errors import DataError, ModelError, NonFiniteError, OptionError, StatisticsError
-from onnx_trtcal.pipeline import check_options, solve
+from onnx_trtcal.pipeline import calibrate_again, calibrate_for, check_options, solve
 from onnx_trtcal.prepared import prepare
 from onnx_trtcal.provenance import sidecar_bytes
 from onnx_trtcal.trt.cache import dumps
@@ -267,3 +267,21 @@ def test_a_budget_without_auto_is_warned_of(method: str, warned: bool) -> None:
     listener = RecordingListener()
     calibrate(network(), samples(4), replace(CPU, method=method, budget=60.0), listener=listener)
     assert any("--budget" in text for text in listener.warned) is warned
+
+
+@pytest.mark.parametrize("method", ["percentile:99.9", "mxnet", "auto", "easyquant"])
+def test_another_method_from_what_was_counted_is_that_method(method: str) -> None:
+    listener = RecordingListener()
+    data, options = samples(12), replace(CPU, method="mse", max_samples=9)
+    counted = calibrate_for(network(), data, options, listener)
+    other = replace(options, method=method)
+    again, anew = (
+        calibrate_again(counted, data, other, listener),
+        calibrate_for(network(), data, other, listener),
+    )
+    assert again.scales == anew.scales
+    assert again.options == anew.options
+    assert again.weight_scales.keys() == anew.weight_scales.keys()
+    assert all(np.array_equal(again.weight_scales[name], each) for name, each in anew.weight_scales.items())
+    assert (again.feeding, again.seen_shapes) == (anew.feeding, anew.seen_shapes)
+    assert len(again.kept) == len(anew.kept) > 0

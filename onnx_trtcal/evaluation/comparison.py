@@ -189,7 +189,7 @@ class Comparison:
             {name: self._split(name, values, batch) for name in run.outputs}
             for values in (both.fp32, both.int8)
         )
-        samples = samples_in(batch, both.first)
+        samples = samples_in(batch, range(both.first, both.first + batch.count))
         for scoring in self.scorings:
             scoring.expect(fp32, samples)
             scoring.compare(_INT8, int8)

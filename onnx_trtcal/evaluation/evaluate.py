@@ -12,7 +12,7 @@ from onnx_trtcal.errors import ModelError
 from onnx_trtcal.evaluation.asked_tasks import read_asked
 from onnx_trtcal.evaluation.comparison import Comparison
 from onnx_trtcal.evaluation.output_errors import OutputErrors, compared_tensors
-from onnx_trtcal.evaluation.paired_run import PairedRun
+from onnx_trtcal.evaluation.paired_run import FloatModel, PairedRun
 from onnx_trtcal.evaluation.request import EvaluationOptions, simulated_method, with_transform
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.graph.view import link
@@ -93,7 +93,7 @@ def evaluate_model(
         wanted = tuple(name for name in wanted if name not in scaled)
     provider = choose_provider(options.provider)
     wanted = tuple(dict.fromkeys((*wanted, *compared_tensors(float_model, link(folded.folded)))))
-    run = PairedRun(float_model, graph, target, wanted, provider, options, listener=listener)
+    run = PairedRun(FloatModel(float_model, provider, options, listener=listener), graph, target, wanted)
     errors = OutputErrors(float_model, folded.folded, run.counted)
     # Where there are several rows for a sample, what has one value a row is not one value a class.
     counted = run.counted.tensors | errors.listed

@@ -43,17 +43,17 @@ class Labels:
     names: Sequence[str] = field(default=())
     note: str = ""
 
-    def of(self, names: Sequence[str], first: int) -> list[Label]:
-        """The labels of consecutive samples.
+    def of(self, names: Sequence[str], positions: Sequence[int]) -> list[Label]:
+        """The labels of some samples.
 
         Args:
             names: the samples' names.
-            first: position of the first of them.
+            positions: where they are in the data.
 
         Raises:
             DataError: a sample has no label.
         """
-        return [self._of(name, first + offset) for offset, name in enumerate(names)]
+        return [self._of(name, at) for name, at in zip(names, positions, strict=True)]
 
     def for_model(self, classes: Sequence[str], listener: Listener) -> Labels:
         """The same labels; names are numbered as the model does, where it says which names its classes have.

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from onnx_trtcal.data.sources import Source
     from onnx_trtcal.graph.model.load import Model
+    from onnx_trtcal.graph.view import Links
     from onnx_trtcal.options import Options
     from onnx_trtcal.run.provider import Provider
     from onnx_trtcal.support.progress import Listener
 
-__all__ = ["FloatRuns", "PairedBatch", "PairedRun"]
+__all__ = ["FloatModel", "FloatRuns", "PairedBatch", "PairedRun"]
 
 
 @dataclass(frozen=True)
@@ -56,42 +57,83 @@ class FloatRuns:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._kept: list[tuple[Batch, Mapping[str, np.ndarray]]] | None = None
+        self._left = most_bytes
+        self._kept: dict[str, list[tuple[Batch, Mapping[str, np.ndarray]]]] = {}
 
     def of(
-        self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]]
+        self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]], part: str = ""
     ) -> Iterator[tuple[Batch, Mapping[str, np.ndarray]]]:
         """Each batch with the float model's tensors: as they are remembered, or else from `fresh`.
 
         The tensors are the receiver's own: a user's metric may well work in place.
+
+        Args:
+            fresh: the batches, run anew.
+            part: the name of these batches, where the data is run in parts.
         """
-        if self._kept is not None:
-            yield from ((batch, _copied(fp32)) for batch, fp32 in self._kept)
+        if part in self._kept:
+            yield from ((batch, _copied(fp32)) for batch, fp32 in self._kept[part])
             return
         kept, size = [], 0
         for batch, fp32 in fresh:
             size += sum(array.nbytes for array in (*batch.feeds.values(), *fp32.values()))
-            if size <= self._most_bytes:
+            if size <= self._left:
                 kept.append((batch, _copied(fp32)))
             else:
                 kept.clear()
             yield batch, fp32
-        if size <= self._most_bytes:
-            self._kept = kept
+        if size <= self._left:
+            self._kept[part] = kept
+            self._left -= size
+
+
+class FloatModel:
+    """The float model of paired runs, ready to run: one of it serves any number of quantized models.
+
+    Args:
+        model: the float model, run as it is.
+        provider: runs it, and the quantized models.
+        options: threads and custom ops.
+        listener: receives what is to be said of the session.
+
+    Attributes:
+        outputs: its outputs, as far as they are tensors.
+        counted: its tensors whose size depends on values, so that INT8 may change it.
+    """
+
+    def __init__(
+        self, model: Model, provider: Provider, options: Options, *, listener: Listener | None = None
+    ) -> None:
+        self.model, self.provider, self.options = model, provider, options
+        self.outputs = tensor_outputs(model)
+        self._listener = listener
+        self._graph = import_graph(model)
+        links = link(self._graph)
+        self.counted = data_dependent(model, links)
+        self.tensors = links.tensors.keys()
+        self._open: Session | None = None
+
+    def session(self, tensors: tuple[str, ...]) -> Session:
+        """A session that gives out these tensors; the same one where they are those of the last."""
+        if self._open is None or self._open.outputs != tensors:
+            self._open = Session(
+                probe(self._graph, self.model, tensors),
+                self.provider,
+                self.options.threads,
+                self.options.ort_custom_ops,
+                listener=self._listener,
+            )
+        return self._open
 
 
 class PairedRun:
     """Both models, ready to run.
 
     Args:
-        model: the float model, run as it is.
+        float_model: the float model.
         graph: the Q/DQ graph.
         quantized: what `graph` is exported against.
         wanted: tensors to compare, besides the outputs; those that only one model has are ignored.
-        provider: runs both.
-        options: threads and custom ops.
-        listener: receives what is to be said of the session.
 
     Attributes:
         tensors: the tensors compared, in the order of `wanted`.
@@ -105,34 +147,25 @@ class PairedRun:
     """
 
     def __init__(
-        self,
-        model: Model,
-        graph: gs.Graph,
-        quantized: Model,
-        wanted: tuple[str, ...],
-        provider: Provider,
-        options: Options,
-        *,
-        listener: Listener | None = None,
+        self, float_model: FloatModel, graph: gs.Graph, quantized: Model, wanted: tuple[str, ...] = ()
     ) -> None:
+        model = float_model.model
         check_interfaces(model, quantized)
-        float_graph = import_graph(model)
-        links, float_links = link(graph), link(float_graph)
-        both = float_links.tensors.keys() & links.tensors.keys()
+        links = link(graph)
+        both = float_model.tensors & links.tensors.keys()
         self.model = model
-        self.outputs = tensor_outputs(model)
+        self.outputs = float_model.outputs
         self.tensors = tuple(name for name in wanted if name in both)
-        self.read_as = _read_as(graph, frozenset(self.tensors))
-        self.above = _above(graph, frozenset(self.tensors))
+        self.read_as = _read_as(links, frozenset(self.tensors))
+        self.above = _above(links, frozenset(self.tensors))
         shared = tuple(dict.fromkeys((*self.tensors, *self.outputs)))
-        counted = data_dependent(model, float_links)
+        counted = float_model.counted
         self.counted = DataDependent(counted.tensors & {*shared}, counted.rowless & {*shared})
-        fp32 = probe(float_graph, model, shared)
         int8 = probe(graph, quantized, (*shared, *self.read_as.values()))
-        self._provider = provider
-        threads, libraries = options.threads, options.ort_custom_ops
-        self._fp32 = Session(fp32, provider, threads, libraries, listener=listener)
-        self._int8 = Session(int8, provider, threads, libraries, float_qdq=True)
+        self._provider = float_model.provider
+        options = float_model.options
+        self._fp32 = float_model.session(shared)
+        self._int8 = Session(int8, self._provider, options.threads, options.ort_custom_ops, float_qdq=True)
 
     def settle(self, source: Source, listener: Listener) -> Source:
         """The source with what an item of it is, see `counting.trial`."""
@@ -142,7 +175,7 @@ class PairedRun:
         return settle(source, trial, listener)
 
     def batches(
-        self, source: Source, batch_size: int, float_runs: FloatRuns | None = None
+        self, source: Source, batch_size: int, float_runs: FloatRuns | None = None, part: str = ""
     ) -> Iterator[PairedBatch]:
         """Runs both models on batch after batch; the arrays are valid until the next batch is asked for.
 
@@ -150,12 +183,13 @@ class PairedRun:
             source: the data.
             batch_size: samples per batch.
             float_runs: remembers what the float model makes of this data; of no other data, and no other model.
+            part: the name of this data, where it is one of several parts.
         """
         first = 0
         with closing(batches(source, batch_size)) as stream:
             if float_runs is not None:
                 exact = ((batch, _named(self._fp32, batch)) for batch in stream)
-                for batch, fp32 in float_runs.of(exact):
+                for batch, fp32 in float_runs.of(exact, part):
                     yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
                     first += batch.count
                 return
@@ -173,11 +207,11 @@ def _named(session: Session, batch: Batch) -> dict[str, np.ndarray]:
     return dict(zip(session.outputs, session.run(batch.feeds, batch.names[0]), strict=True))
 
 
-def _read_as(graph: gs.Graph, tensors: frozenset[str]) -> dict[str, str]:
+def _read_as(links: Links, tensors: frozenset[str]) -> dict[str, str]:
     """Tensor -> output of the first DequantizeLinear behind its first QuantizeLinear."""
     found: dict[str, str] = {}
     quantized: dict[str, str] = {}
-    for node in link(graph).nodes:
+    for node in links.nodes:
         op = kind(node).removeprefix("com.microsoft:")
         if op == "QuantizeLinear" and node.inputs[0].name in tensors:
             quantized[node.outputs[0].name] = node.inputs[0].name
@@ -186,11 +220,11 @@ def _read_as(graph: gs.Graph, tensors: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def _above(graph: gs.Graph, tensors: frozenset[str]) -> dict[str, tuple[str, ...]]:
+def _above(links: Links, tensors: frozenset[str]) -> dict[str, tuple[str, ...]]:
     """Per tensor, the nearest compared tensors upstream."""
     nearest: dict[str, dict[str, None]] = {}
     found: dict[str, tuple[str, ...]] = dict.fromkeys(tensors, ())
-    for node in link(graph).nodes:
+    for node in links.nodes:
         merged: dict[str, None] = {}
         for tensor in node.inputs:
             merged |= {tensor.name: None} if tensor.name in tensors else nearest.get(tensor.name, {})

@@ -158,8 +158,9 @@ class Variants:
         fp32 = self._run(batch, self.switched.feeds(()))
         self._errors.expect(batch, fp32)
         expected_answers = self._split(fp32, batch)
+        samples = samples_in(batch, range(self.samples, self.samples + batch.count))
         for scoring in self._scorings:
-            scoring.expect(expected_answers, samples_in(batch, self.samples))
+            scoring.expect(expected_answers, samples)
         for name, feeds in self._feeds.items():
             int8 = self._run(batch, feeds)
             self._errors.compare(name, batch, fp32, int8)

@@ -82,6 +82,10 @@ class SampleKeeper:
         """For each of `feeds`, the values of the tensors that were wanted; empty where they are not at hand."""
         return [self._results.get(digest, {}) for digest in self._chosen(counted)]
 
+    def kept(self) -> dict[str, Feeds]:
+        """Content hash of each kept sample -> its feed, by rising hash."""
+        return {digest: self._samples[digest] for digest in self._chosen(None)}
+
     def _chosen(self, counted: Container[str] | None) -> list[str]:
         return [digest for digest in sorted(self._samples) if counted is None or digest in counted]
 

@@ -20,6 +20,9 @@ __all__ = ["climb"]
 
 _FROM_HISTOGRAMS = ("mse", "percentile", "entropy", "minmax")
 """Tried first: one run over the data gives all of them."""
+_CLEARLY = 0.8
+"""Evened out channels leave so much of a cheap method's noise at most where a search on them is worth its time: it wins
+back the better part of what they gain otherwise."""
 
 
 def climb(trials: Trials) -> None:
@@ -46,7 +49,7 @@ def _methods(trials: Trials) -> bool:
 def _channels(trials: Trials, level: str) -> bool:
     """Equalization, by the best method and by the best of another kind: evened out, ranges ask for other thresholds.
 
-    The best method that reads histograms goes first: where it gains nothing, a search is not worth its time.
+    The best method that reads histograms goes first: where it gains little, a search is not worth its time.
     """
     best = _best(trials).setting
     cheap = Setting(_plain_method(trials), equalize=level)
@@ -75,9 +78,12 @@ def _plain_method(trials: Trials) -> str:
 
 
 def _gains(trials: Trials, setting: Setting, before: Setting) -> bool:
-    """Whether a setting came to more than another one; not where it could not be tried."""
+    """Whether a setting came to clearly more than another one; not where it could not be tried."""
     new, old = trials.step_of(setting), trials.step_of(before)
-    return new is not None and (old is None or new.score.rank < old.score.rank)
+    if new is None or old is None:
+        return new is not None
+    (drop, noise), (drop_before, noise_before) = new.score.beside(old.score)
+    return max(drop, 0.0) <= max(drop_before, 0.0) and noise <= _CLEARLY * noise_before
 
 
 def _reached_anew(trials: Trials, setting: Setting) -> bool:

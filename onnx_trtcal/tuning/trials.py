@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.improve.equalize.equalize import equalize, full_inserts
-from onnx_trtcal.pipeline import calibrate
-from onnx_trtcal.quantization import quantize, quantize_equalized, requantized, rounded
-from onnx_trtcal.solving import solve
+from onnx_trtcal.pipeline import calibrate, calibrate_again
+from onnx_trtcal.prepared import prepare
+from onnx_trtcal.quantization import quantize_calibrated, quantize_equalized, requantized, rounded
+from onnx_trtcal.scales import unseen_warnings
 from onnx_trtcal.support.wording import duration
 from onnx_trtcal.tuning.clock import StepListener
 from onnx_trtcal.tuning.cost import compiler_missing, cost_of, engine_of
@@ -84,7 +85,10 @@ class Trials:
         # What rounding, and layers in floating point, begin with.
         self._of_search: tuple[Setting, Quantization] | None = None
         self._collecting = 0.0
-        self._collected: Calibration | None = None
+        self._counted: Calibration | None = None
+        # Settings whose equalization leaves the model as it is, and whether level `full` has anything to insert.
+        self._as_it_was: set[Setting] = set()
+        self._inserting: dict[tuple[str, ...], bool] = {}
         self._scores: dict[str, Score] = {}
         self._compiles = request.compile
         if self._compiles and (missing := compiler_missing()):
@@ -193,7 +197,7 @@ class Trials:
     def reported(self, made: Quantization) -> Score:
         """The score on the half that no step was chosen on."""
         self.listener.step = "the other half"
-        return self.scorer.score(made, self.scorer.halves.reporting, self._told)
+        return self.scorer.reported(made, self._told)
 
     def _tried(self, setting: Setting) -> Step:
         started = time.monotonic()
@@ -208,60 +212,78 @@ class Trials:
     def _scored(self, made: Quantization) -> tuple[Score, str]:
         digest = _digest(made.proto())
         if digest not in self._scores:
-            halves = self.scorer.halves
-            self._scores[digest] = self.scorer.score(made, halves.choosing, self.listener)
+            best = self.best.score if self.best else None
+            self._scores[digest] = self.scorer.chosen_by(made, best, self.listener)
         return self._scores[digest], digest
 
     def _make(self, setting: Setting) -> Quantization:
-        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
-        if setting.round and (setting.equalize != "off" or setting.method in _SEARCHED):
+        qdq = setting.qdq(self.request.qdq)
+        if setting.round:
             # Rounding comes last: what was made without it is what it begins with.
             return rounded(self.made(replace(setting, round=False)), self._data, qdq, self.listener)
         if setting.equalize != "off":
             return self._equalized(setting)
-        if setting.method not in _SEARCHED and not setting.round:
-            return quantize(self._model, self._solved(setting), options, qdq, listener=self.listener)
-        if setting.exclude and not setting.round:
+        if setting.exclude and setting.method in _SEARCHED:
             # What is quantized plays no part in the search for thresholds.
             return requantized(self.made(replace(setting, exclude=())), qdq)
-        return quantize(self._model, self._data, options, qdq, listener=self.listener)
+        return quantize_calibrated(self._calibrated(setting), qdq)
 
     def _equalized(self, setting: Setting) -> Quantization:
         options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
         found = equalize(self._model, self._data, setting.equalize, options, qdq, listener=self.listener)
         if found.equalized is None:
+            self._as_it_was.add(setting)
             return replace(self.made(replace(setting, equalize="off")), equalization=found)
         return quantize_equalized(found, self._data, options, qdq, self.listener)
 
     def _alike(self, setting: Setting) -> Step | None:
         """A step that came to the same, as it must; None where there was none."""
-        if setting.equalize != "full":
+        if setting.equalize == "off":
             return None
-        free = self.step_of(replace(setting, equalize="free"))
-        if free is None:
-            return None
-        options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
-        return None if full_inserts(self._model, options, qdq, self.listener) else free
+        same = self._least(setting)
+        return next((step for step in self.steps if self._least(step.setting) == same), None)
 
-    def _solved(self, setting: Setting) -> Calibration:
-        """The calibration by a method that needs histograms alone: the data is read once for all of them."""
+    def _least(self, setting: Setting) -> Setting:
+        """The setting with the lowest level of equalization that must come to the same model."""
+        if setting.equalize == "full" and not self._inserts(setting):
+            setting = replace(setting, equalize="free")
+        if replace(setting, round=False) in self._as_it_was:
+            setting = replace(setting, equalize="off")
+        return setting
+
+    def _inserts(self, setting: Setting) -> bool:
+        """Whether level `full` may come to something else than `free`."""
+        if setting.exclude not in self._inserting:
+            options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
+            counted = self._counted
+            prepared = counted.prepared if counted else prepare(self._model, options, self.listener)
+            self._inserting[setting.exclude] = full_inserts(prepared, qdq)
+        return self._inserting[setting.exclude]
+
+    def _calibrated(self, setting: Setting) -> Calibration:
+        """The calibration by a method: the data is counted once for all of them."""
         options = setting.options(self.request.options)
-        if self._collected is None:
+        if self._counted is None:
             started = time.monotonic()
-            self._collected = calibrate(self._model, self._data, options, listener=self.listener)
+            self._counted = calibrate(self._model, self._data, options, listener=self.listener)
             self._collecting = time.monotonic() - started
-            return self._collected
-        solved = solve(self._collected.collection, self._model, options, listener=self.listener)
-        return replace(solved, seen_shapes=self._collected.seen_shapes)
+            scales = {name: item.scale for name, item in self._counted.scales.items()}
+            for text in unseen_warnings(self._counted.unseen, scales, from_cache=False):
+                self.listener.warn(text)
+            return self._counted
+        bits = self.request.qdq.weight_bits
+        return calibrate_again(self._counted, self._data, options, self.listener, bits)
 
     def _line(self, step: Step, *, better: bool) -> str:
         score, best = step.score, self.best
         parts = [figure_and_drop(score)]
         if best is not None:
-            gain = best.score.rank[0] - score.rank[0]
+            gain = max(best.score.drop, 0.0) - max(score.drop, 0.0)
             parts.append(f"gains {amount(score, gain)}" if gain > 0 else "gains nothing")
             if better and gain <= 0:
                 parts[-1] = "gains less noise"
+            if score.partial:
+                parts[-1] = f"worse than the best on the first {score.samples} samples"
         parts.append(f"{step.cost.share:.1%} of multiply-adds in float")
         if step.engine is not None:
             parts.append(

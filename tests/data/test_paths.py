@@ -146,4 +146,4 @@ def test_labels_are_found_by_the_paths_as_given() -> None:
     (batch,) = batches(source, 8)
     assert batch.names[:1] + batch.names[2:3] == ("0/s2.npy", "1/s2.npy")
     Path("labels.csv").write_text("one/s2.npy,3\none/s10.npy,1\ntwo/s2.npy,0\ntwo/sub/s1.npy,2\n")
-    assert read_labels("labels.csv").of(samples_in(batch, 0).names, 0) == [0, 2, 3, 1]
+    assert read_labels("labels.csv").of(samples_in(batch, range(4)).names, range(4)) == [0, 2, 3, 1]

@@ -149,7 +149,7 @@ def test_every_form_of_labels_is_read(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(json.dumps(content))
     for form in marked_table(page("data"), "labels"):
         labels = read_labels(tmp_path / form)
-        found = [labels.number(each, 2, "") for each in labels.of(samples, 0)]
+        found = [labels.number(each, 2, "") for each in labels.of(samples, range(len(samples)))]
         assert found == [0, 1], form
 
 

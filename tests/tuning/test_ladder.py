@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from onnx_trtcal.tuning import ladder
+from onnx_trtcal.tuning.score import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,10 @@ class Scripted:
         self._drop = drop
 
     def attempt_or_skip(self, setting: Setting) -> None:
-        step = SimpleNamespace(setting=setting, score=SimpleNamespace(rank=(self._drop(setting), 0.0)))
+        drop = self._drop(setting)
+        step = SimpleNamespace(
+            setting=setting, score=Score("agreement", 1.0, 1 - drop, drop, None, drop, "y", 9)
+        )
         self.steps.append(step)
         if self.best is None or step.score.rank < self.best.score.rank:
             self.best = step
@@ -82,6 +86,17 @@ def test_no_search_on_evened_out_channels_where_they_gain_a_cheap_method_nothing
                 "percentile, equalize full, round",
             ],
             id="a Mul that gains more is rounded on",
+        ),
+        pytest.param(
+            0.03,
+            [
+                "percentile, equalize free",
+                "auto, round",
+                "percentile, equalize full",
+                "auto, equalize full, round",
+                "percentile, equalize full, round",
+            ],
+            id="no search where channels gain less than a decibel",
         ),
     ],
 )

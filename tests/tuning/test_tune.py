@@ -16,6 +16,7 @@ from helpers.detectors import detector
 from helpers.small import CPU, RecordingListener
 
 from onnx_trtcal import QdqOptions, TuneOptions, equalize, quantize, tune
+from onnx_trtcal.counting.measure import measure
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.tuning.score import NOISE
 from onnx_trtcal.tuning.scorer import Scorer
@@ -254,3 +255,40 @@ def test_labels_by_file_name_are_those_of_the_samples_in_both_halves() -> None:
     tuned = tune(MODELS / "digits_resnet.onnx", MODELS / "digits_calib", MODELS / "digits_test", request)
     # 238 of the 240 are right, as `evaluate` has it.
     assert (tuned.best.score.fp32 + tuned.report.fp32) / 2 == pytest.approx(238 / 240)
+
+
+@pytest.mark.slow
+def test_a_step_that_is_worse_on_the_first_samples_is_not_run_on_the_others() -> None:
+    test = fakes.samples(160, seed=6)
+    listener = RecordingListener()
+    request = replace(NOISY, max_drop=1e-7, max_layers=0)
+    tuned = tune(MODEL, DATA, test, request, listener=listener)
+    given_up = [step for step in tuned.steps if step.score.partial]
+    assert given_up and {step.score.samples for step in given_up} == {32}
+    assert {step.score.samples for step in tuned.steps if not step.score.partial} == {80}
+    assert sum("worse than the best on the first 32 samples" in text for text in listener.said) == len(
+        given_up
+    )
+    assert not tuned.best.score.partial
+    # What was given up would have lost on all samples, too.
+    scorer = Scorer(MODEL, test, request, RecordingListener())
+    for step in given_up:
+        made = quantize(MODEL, DATA, step.setting.options(CPU), step.setting.qdq(request.qdq))
+        assert scorer.chosen_by(made, None, RecordingListener()).rank > tuned.best.score.rank
+    other = tune(MODEL, DATA, test[::-1], request)
+    assert [step.score.partial for step in other.steps] == [step.score.partial for step in tuned.steps]
+
+
+@pytest.mark.slow
+def test_data_is_counted_once_for_all_methods_and_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[object] = []
+
+    def measured(*arguments: Any, **options: Any) -> Any:
+        counted.append(arguments[1])
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr("onnx_trtcal.pipeline.measure", measured)
+    monkeypatch.setattr("onnx_trtcal.tuning.ladder._channels", lambda *_: False)
+    tuned = tune(MODEL, DATA, TEST, replace(NOISY, max_drop=1e-7, max_layers=0))
+    assert len(tuned.steps) == 6 and tuned.steps[-1].setting.round
+    assert len(counted) == 1

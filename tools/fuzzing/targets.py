@@ -74,7 +74,7 @@ def _labels(path: Path, _good: Path) -> bool:
     labels = read_labels(path).for_model(["a", "b", "c"], LoggingListener())
     labels.check_count(4, LoggingListener())
     names = ["1.png", "2.png"] if path.suffix == ".json" else ["a.png", "b.png"]
-    return all(labels.number(label, 5, names[0]) >= 0 for label in labels.of(names, 0))
+    return all(labels.number(label, 5, names[0]) >= 0 for label in labels.of(names, range(len(names))))
 
 
 def _boxes(path: Path, _good: Path) -> bool:

@@ -100,7 +100,7 @@ class ClassifyScoring:
         task = self._task
         task.infer(outputs, samples)
         self._samples = samples
-        self._right = task.labels.of(samples.names, samples.first) if task.labels else None
+        self._right = task.labels.of(samples.names, samples.positions) if task.labels else None
         if task.output is not None:
             # Copies: what a batch's arrays are parts of would stay in memory until the next batch.
             self._fp32 = [sample.copy() for sample in self._checked(outputs)]

@@ -26,13 +26,13 @@ class Samples:
 
     Attributes:
         names: their names, with the path that the data was given by: what labels are found with.
-        first: position of the first of them in the data.
+        positions: where they are in the data.
         size: height and width of the image that the model is fed; None when no input looks like one.
         geometry: per sample, where the original image lies in it; None when that is not known.
     """
 
     names: tuple[str, ...]
-    first: int
+    positions: Sequence[int]
     size: tuple[int, int] | None
     geometry: tuple[Geometry | None, ...]
 
@@ -69,12 +69,12 @@ class Task(Protocol):
         """Begins a pass over the data."""
 
 
-def samples_in(batch: Batch, first: int) -> Samples:
+def samples_in(batch: Batch, positions: Sequence[int]) -> Samples:
     """What a task sees of a batch.
 
     Args:
         batch: the batch.
-        first: position of its first sample in the data.
+        positions: of its samples in the data.
     """
     name, size = None, None
     for key, array in batch.feeds.items():
@@ -84,7 +84,7 @@ def samples_in(batch: Batch, first: int) -> Samples:
             break
     known = batch.geometry or ({},) * batch.count
     geometry = tuple(each.get(name) if name else None for each in known)
-    return Samples(batch.paths or batch.names, first, size, geometry)
+    return Samples(batch.paths or batch.names, positions, size, geometry)
 
 
 def each_sample(outputs: Outputs) -> Iterator[dict[str, np.ndarray]]:

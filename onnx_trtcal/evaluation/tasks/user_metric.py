@@ -53,7 +53,7 @@ class UserMetricScoring:
     def expect(self, outputs: Outputs, samples: Samples) -> None:
         """Adds the float model's outputs."""
         labels = self._task.labels
-        self._right = labels.of(samples.names, samples.first) if labels else None
+        self._right = labels.of(samples.names, samples.positions) if labels else None
         self._fp32.update(outputs, self._right)
 
     def compare(self, variant: str, outputs: Outputs) -> None:

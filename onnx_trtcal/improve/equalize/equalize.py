@@ -28,18 +28,15 @@ from onnx_trtcal.improve.equalize.quiet import Quiet
 from onnx_trtcal.improve.equalize.rewrite import fitting, rewrite, scaled_tensors
 from onnx_trtcal.improve.equalize.sites import Site, Sites, find_sites
 from onnx_trtcal.improve.equalize.study import Study, study
-from onnx_trtcal.improve.held_back import Fidelity, HeldBack
+from onnx_trtcal.improve.equalize.trials import Trial, Trials
 from onnx_trtcal.options import Options
-from onnx_trtcal.pipeline import calibrate_for, check_options
+from onnx_trtcal.pipeline import check_options
 from onnx_trtcal.prepared import fold_model, prepare
 from onnx_trtcal.provenance import equalization_of
 from onnx_trtcal.qdq.options import QdqOptions
 from onnx_trtcal.qdq.place.place import place
-from onnx_trtcal.qdq.write.quantize_model import quantize_model
 from onnx_trtcal.run.provider import choose_provider
 from onnx_trtcal.scale_source import source_kind
-from onnx_trtcal.search.outputs import comparable_outputs
-from onnx_trtcal.search.subgraph import ExportedGraph
 from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.support.wording import many
 
@@ -49,10 +46,11 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from onnx_trtcal.calibration import Calibration
     from onnx_trtcal.graph.model.load import Model
     from onnx_trtcal.improve.equalize.channels import Channels
     from onnx_trtcal.improve.equalize.roles import Reader
+    from onnx_trtcal.improve.held_back import Fidelity
+    from onnx_trtcal.prepared import Prepared
     from onnx_trtcal.search.subgraph_runner import SessionOptions
     from onnx_trtcal.support.progress import Listener
 
@@ -62,6 +60,8 @@ __all__ = ["Equalization", "check_equalizable", "equalize", "full_inserts"]
 _LEVELS = {"free": ("free",), "full": ("full", "free")}
 # In dB, of the worst block and of the mean: by less, other samples may well lose.
 _WORTH = 0.5
+# In dB, of the layers that read a tensor: the outputs gain less than the tensor that gains most does.
+_WORTH_A_TRIAL = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,15 +184,10 @@ def equalize(  # noqa: PLR0913 (`calibrate`'s arguments, the level and the layer
     return found
 
 
-def full_inserts(
-    model: str | Path | onnx.ModelProto, options: Options, qdq: QdqOptions, listener: Listener
-) -> bool:
-    """Whether level `full` may come to something else than `free`: whether it has a tensor that needs a Mul.
-
-    Raises:
-        CalibrationError: one of its family, from loading the model.
-    """
-    return _Job(model, (), options, qdq, listener).inserts()
+def full_inserts(prepared: Prepared, qdq: QdqOptions) -> bool:
+    """Whether level `full` may come to something else than `free`: whether it has a tensor that needs a Mul."""
+    sites = find_sites(_numbered(prepared, "full"), _quantized(prepared, _compared(qdq)))
+    return any(site.inserts for site in sites.sites)
 
 
 def check_equalizable(source: Any) -> None:
@@ -227,8 +222,7 @@ class _Job:
         self.quiet = Quiet(listener)
         self.prepared = prepare(model, options, self.quiet)
         self.data, self.options, self.listener = data, options, listener
-        # What is compared runs in float32, and its weights are rounded to the nearest.
-        self.qdq = replace(qdq, high_precision="fp32", round=False)
+        self.qdq = _compared(qdq)
         # The samples of the trials are in memory, and all of them count. NaN is left to the calibration that follows,
         # which knows the samples' names.
         self.trial_options = replace(options, max_samples=None, until_stable=None, allow_nonfinite=True)
@@ -238,7 +232,7 @@ class _Job:
     def run(self, level: str) -> Equalization:
         """Tries one level after the other, until the outputs gain."""
         original = self.prepared.original
-        numbered = {name: self._numbered(name) for name in _LEVELS[level]}
+        numbered = {name: _numbered(self.prepared, name) for name in _LEVELS[level]}
         sites = self._sites(numbered)
         axes = self._axes([site for found in sites.values() for site in found.sites])
         if not axes:
@@ -252,39 +246,27 @@ class _Job:
             return Equalization(
                 original, None, reason="the channels have too few values for their ranges to be known"
             )
-        judge = self._held_back(studied)
-        before = self._fidelity(judge, self._trial(original, studied))
-        best: Fidelity | None = None
+        trials = Trials(
+            self.prepared, studied, self.trial_options, self.qdq, self.session_options, self.quiet
+        )
+        best: Trial | None = None
         for name, found in sites.items():
             chosen = self._choice(numbered[name], found, studied)
             for kept in _halves(chosen):
                 choice = chosen.keeping(found, kept)
-                made = self._rewritten(name, choice, self._numbered(name))
-                after = self._fidelity(judge, self._trial(made.model, studied))
-                if after.gain_over(before) >= _WORTH:
+                made = self._rewritten(name, choice, _numbered(self.prepared, name))
+                trial = trials.of(made.model)
+                if trial.gain >= _WORTH:
                     final = self._final(name, choice, numbered[name], found, studied)
-                    return Equalization(original, final, before, after)
-                best = after if best is None or after.gain_over(best) > 0 else best
-        return Equalization(original, None, before, best, _reason(before, best))
-
-    def inserts(self) -> bool:
-        """Whether level `full` puts a Mul anywhere, so that it may come to something else than `free`."""
-        found = self._sites({"full": self._numbered("full")})["full"]
-        return any(site.inserts for site in found.sites)
+                    return Equalization(original, final, trial.before, trial.after)
+                best = trial if best is None or trial.gain > best.gain else best
+        if best is None:
+            return Equalization(original, None, reason="no layer's error falls enough to show at the outputs")
+        return Equalization(original, None, best.before, best.after, _reason(best))
 
     def _sites(self, numbered: Mapping[str, Channels]) -> dict[str, Sites]:
-        whole = self.prepared.whole()
-        quantized = frozenset(place(whole.folded, whole.groups, self.qdq).quantized)
+        quantized = _quantized(self.prepared, self.qdq)
         return {name: find_sites(channels, quantized) for name, channels in numbered.items()}
-
-    def _trial(self, model: Model, studied: Study) -> Calibration:
-        """A calibration on the samples to choose on, those that judge being held back."""
-        samples = list(studied.choosing)
-        return calibrate_for(model, samples, self.trial_options, self.quiet, weight_bits=self.qdq.weight_bits)
-
-    def _numbered(self, level: str) -> Channels:
-        folded = fold_model(self.prepared.original)
-        return number_channels(folded.folded, folded.model.shapes, insert=level == "full")
 
     def _axes(self, sites: Sequence[Site]) -> dict[str, int]:
         """What the layers of some sites read, as far as it is in the part of the model that runs."""
@@ -317,22 +299,27 @@ class _Job:
         """As far evened out as was chosen, by the ranges of all the data."""
         maker = _factor_maker(channels, sites, studied.ranges)
         final = _fitting(channels, sites, choice.with_ranges(sites, maker))
-        return self._rewritten(level, final, self._numbered(level))
+        return self._rewritten(level, final, _numbered(self.prepared, level))
 
     def _rewritten(self, level: str, choice: Choice, channels: Channels) -> Equalized:
         scaled = scaled_tensors(channels, choice.factors)
         changes = Changes(level, choice.gains, rewrite(channels, choice.factors), scaled)
         return equalized(channels.graph, self.prepared.original, changes)
 
-    def _held_back(self, studied: Study) -> HeldBack:
-        graph, model = self.prepared.folded, self.prepared.model
-        outputs = comparable_outputs(ExportedGraph(graph, model))
-        return HeldBack(graph, model, outputs, studied.judging, self.session_options)
 
-    def _fidelity(self, judge: HeldBack, calibration: Calibration) -> Fidelity:
-        scales = {name: item.scale for name, item in calibration.scales.items()}
-        made = quantize_model(calibration.prepared.model, scales, self.qdq, calibration.unseen)
-        return judge.fidelity(made.graph, made.model)
+def _compared(qdq: QdqOptions) -> QdqOptions:
+    """What is compared runs in float32, and its weights are rounded to the nearest."""
+    return replace(qdq, high_precision="fp32", round=False)
+
+
+def _numbered(prepared: Prepared, level: str) -> Channels:
+    folded = fold_model(prepared.original)
+    return number_channels(folded.folded, folded.model.shapes, insert=level == "full")
+
+
+def _quantized(prepared: Prepared, qdq: QdqOptions) -> frozenset[str]:
+    whole = prepared.whole()
+    return frozenset(place(whole.folded, whole.groups, qdq).quantized)
 
 
 def _weights(channels: Channels, sites: Sites) -> dict[Reader, np.ndarray]:
@@ -365,18 +352,17 @@ def _fitting(channels: Channels, sites: Sites, choice: Choice) -> Choice:
 
 
 def _halves(choice: Choice) -> Iterator[frozenset[str]]:
-    """The sites to keep: all that were chosen, then the better half of them; nothing where there are none."""
+    """The sites to keep: all that were chosen, then the better half; nothing where none of them gains much."""
     chosen = sorted(choice.chosen, key=lambda each: -each.gain)
-    if chosen:
+    if chosen and chosen[0].gain >= _WORTH_A_TRIAL:
         yield frozenset(each.tensor for each in chosen)
-    if len(chosen) > 1:
-        yield frozenset(each.tensor for each in chosen[: len(chosen) // 2])
+        if len(chosen) > 1:
+            yield frozenset(each.tensor for each in chosen[: len(chosen) // 2])
 
 
-def _reason(before: Fidelity, best: Fidelity | None) -> str:
-    if best is None:
-        return "no layer's error falls"
+def _reason(best: Trial) -> str:
+    before, after = best.before, best.after
     return (
-        f"on samples held back, INT8's outputs would not gain (worst block {before.worst:.1f} to {best.worst:.1f} dB, "
-        f"mean of all blocks {before.mean:.1f} to {best.mean:.1f} dB)"
+        f"on samples held back, INT8's outputs would not gain (worst block {before.worst:.1f} to {after.worst:.1f} dB, "
+        f"mean of all blocks {before.mean:.1f} to {after.mean:.1f} dB)"
     )

@@ -35,17 +35,23 @@ class ChannelRanges:
         self._values: dict[str, int] = {}
         self._samples = 0
 
-    def add(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Counts one sample."""
-        self._samples += 1
+    def add(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Counts one sample; returns the maxima that `add_maxima` counts."""
+        found = {name: channel_maxima(arrays[name], axis) for name, axis in self._axes.items()}
         for name, axis in self._axes.items():
             array = arrays[name]
-            found = channel_maxima(array, axis)[None]
+            self._values[name] = self._values.get(name, 0) + array.size // max(array.shape[axis], 1)
+        self.add_maxima(found)
+        return found
+
+    def add_maxima(self, maxima: Mapping[str, np.ndarray]) -> None:
+        """Counts one sample by the largest magnitude in each of its channels; not how many values there were."""
+        self._samples += 1
+        for name, found in maxima.items():
             kept = self._largest.get(name)
             # Ascending: the last rows are the largest.
-            found = found if kept is None else np.concatenate([kept, found])
-            self._largest[name] = np.sort(found, axis=0)[-_RANK:]
-            self._values[name] = self._values.get(name, 0) + array.size // max(array.shape[axis], 1)
+            rows = found[None] if kept is None else np.concatenate([kept, found[None]])
+            self._largest[name] = np.sort(rows, axis=0)[-_RANK:]
 
     def all(self) -> dict[str, np.ndarray]:
         """Tensor -> what each channel reaches in nearly all samples, float64."""

@@ -77,23 +77,27 @@ def study(
     allowed = tolerance((prepared.model.elem_types.get(name, 0) for name in names), session_options[0])
     source = settle(source, Trial(names, partial(session.run, sample=TRIAL), allowed), listener)
     ranges, keeper = ChannelRanges(axes), SampleKeeper(_KEPT)
+    # Of the samples with the smallest hashes, those to choose on among them.
+    maxima: dict[str, Mapping[str, np.ndarray]] = {}
     with (
         listener.progress(source.count, "measuring channels") as advance,
         closing(batches(source, 1)) as stream,
     ):
         for batch in stream:
             keeper.offer(batch)
-            ranges.add(dict(zip(names, session.run(batch.feeds, batch.names[0]), strict=True)))
+            arrays = dict(zip(names, session.run(batch.feeds, batch.names[0]), strict=True))
+            maxima[batch.hashes[0]] = ranges.add(arrays)
+            if len(maxima) > 2 * _KEPT:
+                maxima = {digest: maxima[digest] for digest in sorted(maxima)[:_KEPT]}
             advance(batch.count)
-    feeds = keeper.feeds()
-    judging = feeds[_JUDGES - 1 :: _JUDGES] or feeds
-    choosing = [each for at, each in enumerate(feeds) if at % _JUDGES != _JUDGES - 1]
+    kept = keeper.kept()
+    judging = list(kept.values())[_JUDGES - 1 :: _JUDGES] or list(kept.values())
+    choosing = {digest: each for at, (digest, each) in enumerate(kept.items()) if at % _JUDGES != _JUDGES - 1}
     chosen, values = ChannelRanges(axes), []
-    for at, each in enumerate(choosing):
-        arrays = dict(zip(names, session.run(each, "a sample to choose on"), strict=True))
-        chosen.add(arrays)
+    for at, (digest, each) in enumerate(choosing.items()):
+        chosen.add_maxima(maxima[digest])
         if at < _LOOKED_AT:
-            values.append(arrays)
+            values.append(dict(zip(names, session.run(each, "a sample to choose on"), strict=True)))
     few = ranges.few()
     known, seen = ({k: v for k, v in each.all().items() if k not in few} for each in (ranges, chosen))
-    return Study(known, choosing, judging, seen, values)
+    return Study(known, list(choosing.values()), judging, seen, values)

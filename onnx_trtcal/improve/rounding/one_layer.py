@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from onnx_trtcal.improve.rounding.chain import Chain
     from onnx_trtcal.improve.rounding.layer import RoundedLayer
 
-__all__ = ["Codes", "LayerRun", "error_power", "find_codes", "shift_of"]
+__all__ = ["Codes", "LayerRun", "WeightedRun", "error_power", "find_codes", "shift_of"]
 
 # Rows of H: enough for every pair of columns to be told apart from noise, and no more than a few seconds' work.
 _MOST_ROWS, _FEWEST_ROWS, _PER_COLUMN = 65536, 4096, 16
 # Of H: 5792 inputs of a product, or 643 channels of a 3x3 convolution.
 _MOST_BYTES = 1 << 28
+# Of what a layer makes in front of its activation with one weight.
+_KEPT_BYTES = 1 << 26
 # Values per channel that a bias is matched on, and values of all channels together.
 _MOST_PLACES, _FEWEST_PLACES, _PLACES_OF_ALL = 4096, 1024, 1 << 22
 
@@ -78,25 +81,57 @@ class LayerRun:
         weight = chain.graph.nodes[chain.position(layer.name)].input[layer.weight.read.index]
         return [at for at in chain.with_free(nodes) if weight not in chain.graph.nodes[at].output]
 
+    def by(self, weight: np.ndarray) -> WeightedRun:
+        """The layer with some values of the weight."""
+        return WeightedRun(self, weight)
+
     def before_activation(self, sample: int, weight: np.ndarray) -> np.ndarray:
         """What the activation reads for a sample, bias and residual included."""
         feeds = self._chain.feeds(sample)
         feeds[self._given] = weight
         return self._linear.run(feeds)[0]
 
-    def output(self, sample: int, weight: np.ndarray, shift: np.ndarray | None) -> np.ndarray:
-        """What the layer's kernel writes for a sample, with each channel shifted in front of the activation."""
-        values = self.before_activation(sample, weight)
-        if shift is not None:
-            along = shift.reshape(-1, *[1] * (-1 - self._layer.channel_axis))
-            values = (values + along).astype(values.dtype)
-        return self.activate(values)
+    def shifted(self, values: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """What the activation reads, with each channel shifted."""
+        along = shift.reshape(-1, *[1] * (-1 - self._layer.channel_axis))
+        found: np.ndarray = (values + along).astype(values.dtype)
+        return found
 
     def activate(self, values: np.ndarray) -> np.ndarray:
         """What the activation makes of values laid out as the layer's output is."""
         if self._activation is None:
             return values
         return self._activation.run({self._layer.before_activation: values})[0]
+
+
+class WeightedRun:
+    """A layer that runs with one weight, more than once on a sample: what it computes is kept as far as there is room.
+
+    Args:
+        run: the layer.
+        weight: the values of its weight.
+    """
+
+    def __init__(self, run: LayerRun, weight: np.ndarray) -> None:
+        self._run, self._weight = run, weight
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = _KEPT_BYTES
+        self.activate = run.activate
+
+    def before_activation(self, sample: int) -> np.ndarray:
+        """What the activation reads for a sample, bias and residual included; not the caller's to change."""
+        found = self._kept.get(sample)
+        if found is None:
+            found = self._run.before_activation(sample, self._weight)
+            if found.nbytes <= self._room:
+                self._kept[sample] = found
+                self._room -= found.nbytes
+        return found
+
+    def output(self, sample: int, shift: np.ndarray | None) -> np.ndarray:
+        """What the layer's kernel writes for a sample, with each channel shifted in front of the activation."""
+        values = self.before_activation(sample)
+        return self.activate(values if shift is None else self._run.shifted(values, shift))
 
 
 def find_codes(
@@ -130,8 +165,7 @@ def find_codes(
 
 def shift_of(
     layer: RoundedLayer,
-    run: LayerRun,
-    weight: np.ndarray,
+    run: WeightedRun,
     exact: Callable[[int], np.ndarray],
     samples: Sequence[int],
     counts: Sequence[int],
@@ -140,8 +174,7 @@ def shift_of(
 
     Args:
         layer: the layer.
-        run: runs it.
-        weight: its weights, dequantized.
+        run: runs it with its weights, dequantized.
         exact: stack -> the layer's output behind the activation in floating point.
         samples: the stacks to match on.
         counts: how many samples each of them holds.
@@ -150,7 +183,7 @@ def shift_of(
     rank, turn = 0, 0
     for sample, count in zip(samples, counts, strict=True):
         target = exact(sample)
-        values = run.before_activation(sample, weight)
+        values = run.before_activation(sample)
         axis, rank = values.ndim + layer.channel_axis, values.ndim
         flat, flat_target = (
             np.moveaxis(each, axis, -1).reshape(-1, values.shape[axis]) for each in (values, target)
@@ -188,6 +221,11 @@ def _flat(values: np.ndarray, axis: int) -> np.ndarray:
 
 def error_power(found: np.ndarray, wanted: np.ndarray) -> float:
     """The sum of squared differences of two arrays, in float64; values that are not finite are left out."""
-    error = found.astype(np.float64).ravel() - wanted.astype(np.float64).ravel()
-    finite = error[np.isfinite(error)]
-    return float(np.einsum("i,i->", finite, finite))
+    error = found.astype(np.float64).ravel()
+    with np.errstate(invalid="ignore"):
+        error -= wanted.astype(np.float64, copy=False).ravel()
+        power = float(np.einsum("i,i->", error, error))
+    if not math.isfinite(power):
+        finite = error[np.isfinite(error)]
+        power = float(np.einsum("i,i->", finite, finite))
+    return power

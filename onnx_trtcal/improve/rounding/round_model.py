@@ -17,7 +17,14 @@ import numpy as np
 from onnx_trtcal.fidelity.distance import decibels
 from onnx_trtcal.improve.rounding.chains import Chains
 from onnx_trtcal.improve.rounding.layer import RoundedLayer, rounded_layers
-from onnx_trtcal.improve.rounding.one_layer import Codes, LayerRun, error_power, find_codes, shift_of
+from onnx_trtcal.improve.rounding.one_layer import (
+    Codes,
+    LayerRun,
+    WeightedRun,
+    error_power,
+    find_codes,
+    shift_of,
+)
 from onnx_trtcal.improve.rounding.stacks import most_together, stack_samples
 from onnx_trtcal.qdq.given_weights import GivenBias, GivenWeights
 from onnx_trtcal.qdq.weight_scales import broadcast_scales, quantize_weight, weight_limit
@@ -186,28 +193,31 @@ class _Rounder:
         int8.advance(self._chains.reads(layer))
         name, axis, dtype = layer.weight.tensor, layer.weight.axis, layer.values.dtype
         along = broadcast_scales(self._scales[name], axis, layer.values.ndim)
-        best = Codes(quantize_weight(layer.values, self._scales[name], axis, self._limit), along)
-        run = LayerRun(layer, int8, best.values(dtype))
+        nearest = Codes(quantize_weight(layer.values, self._scales[name], axis, self._limit), along)
+        run = LayerRun(layer, int8, nearest.values(dtype))
 
         def target(stack: int) -> np.ndarray:
             return exact.feeds(stack)[layer.output]
 
-        def error(weight: np.ndarray, shift: np.ndarray | None) -> float:
-            return sum(error_power(run.output(each, weight, shift), target(each)) for each in self._back)
+        def error(tried: WeightedRun, shift: np.ndarray | None) -> float:
+            return sum(error_power(tried.output(each, shift), target(each)) for each in self._back)
 
-        least, shift = error(best.values(dtype), None), None
+        best, shift = run.by(nearest.values(dtype)), None
+        least = error(best, None)
         read = self._chains.integers(layer, self._fit)
-        found = None if read is None else find_codes(layer, best, read, self._counts, self._limit)
-        if found is not None and (by_found := error(found.values(dtype), None)) < least:
-            best, least = found, by_found
-            self.integers[name] = found.integers
-        weight = best.values(dtype)
+        found = None if read is None else find_codes(layer, nearest, read, self._counts, self._limit)
+        if found is not None:
+            by_found = run.by(found.values(dtype))
+            if (power := error(by_found, None)) < least:
+                best, least = by_found, power
+                self.integers[name] = found.integers
+            del by_found  # of the two, only what the better one has made stays in memory
         if layer.bias is not None and self._corrects:
-            tried = shift_of(layer, run, weight, target, self._fit, self._counts)
-            if tried.any() and error(weight, tried) < least:
+            tried = shift_of(layer, best, target, self._fit, self._counts)
+            if tried.any() and error(best, tried) < least:
                 shift = tried
                 self.biases[layer.bias.node] = GivenBias(layer.bias.index, layer.bias.shifted(shift))
         nodes = [int8.position(each) for each in layer.nodes]
         everything = range(len(int8.samples))
-        int8.put(nodes, layer.output, (run.output(stack, weight, shift) for stack in everything))
+        int8.put(nodes, layer.output, (best.output(stack, shift) for stack in everything))
         self._chains.sweep()

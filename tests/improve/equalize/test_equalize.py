@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +24,15 @@ from onnx_trtcal import (
 )
 from onnx_trtcal.errors import DataError, NonFiniteError, OptionError
 from onnx_trtcal.evaluation.request import EvaluationOptions
+from onnx_trtcal.improve.held_back import Fidelity, HeldBack
 from onnx_trtcal.provenance import EQUALIZED_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
+
+    from onnx_trtcal.calibration import Calibration
 
 node = toys.node
 OPTIONS = Options(provider="cpu", method="minmax")
@@ -230,3 +234,23 @@ def test_nan_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
         np.save(tmp_path / f"{at:02}.npy", each["x"])
     with pytest.raises(NonFiniteError, match=r"first in sample 07\.npy"):
         quantize(mobile("Relu", blocks=1), tmp_path, OPTIONS, QdqOptions(equalize="free"))
+
+
+@pytest.mark.parametrize(
+    ("gain", "searched"), [(-1.0, False), (1.0, True), (6.0, False)], ids=["none", "open", "clear"]
+)
+def test_a_search_decides_only_what_its_stand_in_leaves_open(
+    monkeypatch: pytest.MonkeyPatch, gain: float, searched: bool
+) -> None:
+    found = iter([Fidelity(20.0, 20.0), Fidelity(20.0 + gain, 20.0 + gain), Fidelity(30.0, 30.0)] * 9)
+    runs: list[str] = []
+
+    def again(counted: Calibration, _data: object, options: Options, *_: object) -> Calibration:
+        runs.append(str(options.method))
+        return counted
+
+    monkeypatch.setattr("onnx_trtcal.improve.equalize.trials.calibrate_again", again)
+    monkeypatch.setattr(HeldBack, "fidelity", lambda *_: next(found))
+    equalize(mobile("Relu"), samples(), "free", replace(OPTIONS, method="auto"))
+    assert runs == (["auto"] * len(runs) if searched else [])
+    assert bool(runs) == searched

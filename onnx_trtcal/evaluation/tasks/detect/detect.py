@@ -123,7 +123,7 @@ class Detect:
             self._truth = self._settled(self._truth, samples)
             self._named = True
         return [
-            self._truth.of(name, samples.first + offset, geometry, samples.size)
+            self._truth.of(name, samples.positions[offset], geometry, samples.size)
             for offset, (name, geometry) in enumerate(zip(samples.names, samples.geometry, strict=True))
         ]
 

@@ -99,7 +99,7 @@ class Truth:
     def knows(self, name: str) -> bool:
         """Whether a sample of this name has a label of its own."""
         try:
-            return bool(self.keys.of([name], 0)) and not self.keys.by_index
+            return bool(self.keys.of([name], [0])) and not self.keys.by_index
         except DataError:
             return False
 
@@ -145,7 +145,7 @@ class Truth:
 
     def _find(self, name: str, index: int) -> Boxes:
         try:
-            key = str(self.keys.of([name], index)[0])
+            key = str(self.keys.of([name], [index])[0])
         except DataError:
             if self.all_listed or self.keys.by_index:
                 raise

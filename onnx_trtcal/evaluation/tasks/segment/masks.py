@@ -58,7 +58,7 @@ class Masks:
         keys = Labels(str(self.root), {file: file for file in self.files}, {})
         if _UNNAMED.search(name):
             keys = Labels(str(self.root), {}, dict(enumerate(self.files)))
-        mask = _read(self.root / str(keys.of([name], index)[0]))
+        mask = _read(self.root / str(keys.of([name], [index])[0]))
         if geometry is None:
             original, size = mask.shape, mask.shape
         else:

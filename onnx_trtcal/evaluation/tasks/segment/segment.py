@@ -123,7 +123,7 @@ class SegmentScoring:
         self._right = []
         for offset, (name, found) in enumerate(zip(samples.names, self._fp32, strict=True)):
             size = (found.shape[0], found.shape[1])
-            mask = task.masks.of(name, samples.first + offset, samples.geometry[offset], size)
+            mask = task.masks.of(name, samples.positions[offset], samples.geometry[offset], size)
             self._check(mask, name)
             self._right.append(mask)
             _add(self._fp32_right, mask, found)
