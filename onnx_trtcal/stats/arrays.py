@@ -12,6 +12,7 @@ import numpy as np
 
 from onnx_trtcal.errors import StatisticsError
 from onnx_trtcal.stats.rows import USABLE
+from onnx_trtcal.support.machine_code import address_of
 
 if TYPE_CHECKING:
     from onnx_trtcal.options import Range
@@ -45,11 +46,6 @@ def as_counted(values: np.ndarray, rule: Range) -> np.ndarray:
 def flat(values: np.ndarray) -> np.ndarray:
     """The array's values in the order of its memory, 1-D, contiguous and aligned; a copy only if they are not."""
     return np.require(values.ravel(order="K"), requirements=("C", "A"))
-
-
-def address_of(values: np.ndarray) -> int:
-    """The address of an array's first value."""
-    return int(values.__array_interface__["data"][0])
 
 
 @functools.cache

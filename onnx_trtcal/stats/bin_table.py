@@ -253,11 +253,13 @@ def _count(jobs: Sequence[_Job], pool: Executor | None = None, helpers: int = 0)
 
 def _count_once(jobs: Sequence[_Job], pool: Executor | None, helpers: int) -> None:
     """Counts as far as the bins reach."""
+    orders = [np.ascontiguousarray(which, np.int64) for _, which, _ in jobs]
     turns = [np.zeros(1, np.int64) for _ in jobs]
 
     def work() -> None:
-        for (table, which, _), turn in zip(jobs, turns, strict=True):
-            kernels.count_rows(table._rows, which, turn, headers(), table._more, _buffer.address)
+        for (table, _, _), order, turn in zip(jobs, orders, turns, strict=True):
+            at = [np.uint64(address_of(each)) for each in (order, turn, headers())]
+            kernels.count_rows(table._rows, at[0], order.size, *at[1:], table._more, _buffer.address)
 
     helping = [pool.submit(work) for _ in range(helpers)] if pool is not None else []
     try:

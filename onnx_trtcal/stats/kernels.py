@@ -56,8 +56,8 @@ def _prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
 
 
 def _take_turn(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.atomic_rmw("add", array.data, array.data.type.pointee(1), "monotonic")
+    word = context.get_value_type(signature.return_type)
+    return builder.atomic_rmw("add", builder.inttoptr(arguments[0], word.as_pointer()), word(1), "monotonic")
 
 
 # The bit pattern of a float32, and the float32 of one.
@@ -77,8 +77,8 @@ longs_at = intrinsic("CPointer(uint64)(uint64)", _pointer)
 # Has the line at an address brought into the cache; it need not be readable.
 read_ahead = intrinsic("void(uint64)", _prefetch)
 
-# What turn[0] was before this call made it larger by one; no two threads get the same.
-take_turn = intrinsic("int64(Array(int64, 1, 'C'))", _take_turn)
+# What the int64 at an address was before this call made it larger by one; no two threads get the same.
+take_turn = intrinsic("int64(uint64)", _take_turn)
 
 
 def new_buffer() -> np.ndarray:
@@ -90,9 +90,11 @@ def new_buffer() -> np.ndarray:
 
 @compiled
 def count_rows(  # noqa: C901 (one loop nest over local variables, which functions would have to hand on)
-    rows: Any, order: Any, turn: Any, headers: Any, more: Any, buffer: Any
+    rows: Any, order: Any, tensors: Any, turn: Any, headers: Any, more: Any, buffer: Any
 ) -> None:
-    """Counts the tensors rows[order[turn[0]]], rows[order[turn[0] + 1]] and so on.
+    """Counts the tensors rows[order[turn]], rows[order[turn + 1]] and so on.
+
+    What is given by address takes less than half as long to hand over as arrays.
 
     Threads that share `turn` share the tensors. A tensor is counted up to the block whose values its bins do not
     reach to or have no room for: its `done` is not its `end` then. Where they do not reach, `top` is beyond `limit`,
@@ -100,21 +102,23 @@ def count_rows(  # noqa: C901 (one loop nest over local variables, which functio
 
     Args:
         rows: of `stats.rows.ROW`.
-        order: int64[tensors], the rows to count, those that take longest first.
-        turn: int64[1], 0 at first.
-        headers: as `stats.arrays.headers` gives it.
+        order: uint64, the address of int64[tensors], the rows to count, those that take longest first.
+        tensors: how many they are.
+        turn: uint64, the address of an int64 that is 0 at first.
+        headers: uint64, the address of what `stats.arrays.headers` gives.
         more: None where there is only float32 under the rule `stable`, else whether the rule is `tensorrt`.
         buffer: uint64, the address of a thread's own buffer, see `new_buffer`.
     """
     words, places, in_turn = words_at(buffer), words_at(buffer + PLACES), words_at(buffer + IN_TURN)
+    chosen, known = longs_at(order), longs_at(headers)
     one = np.uint32(1)
     while True:
         taken = take_turn(turn)
-        if taken >= order.size:
+        if taken >= tensors:
             return
-        row = rows[order[taken]]
+        row = rows[chosen[taken]]
         if row.array:
-            find_values(row, headers)
+            find_values(row, known)
             if more is None and row.kind != FLOAT32:
                 row.done = UNREAD
             if row.done == UNREAD:

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["SCALARS", "Kind", "MachineCode", "kind_of", "load", "parameters"]
+__all__ = ["SCALARS", "Kind", "MachineCode", "address_of", "kind_of", "load", "parameters"]
 
 Kind = tuple[np.dtype, int] | str
 """Of an argument: an array's dtype and number of axes, or a name in SCALARS."""
@@ -112,6 +112,7 @@ class _Native:
     """
 
     def __init__(self, address: int, code: MachineCode, kinds: Sequence[Kind]) -> None:
+        self._kinds = kinds
         self._as_tuple = code.as_tuple
         self._names = [f"of_{k}" for k in range(len(code.returns))]
         fields = [(name, SCALARS[kind]) for name, kind in zip(self._names, code.returns, strict=True)]
@@ -123,14 +124,15 @@ class _Native:
     def __call__(self, *arguments: Any) -> Any:
         result, error = self._result(), ctypes.c_void_p()
         flat: list[Any] = []
-        for argument in arguments:
-            if isinstance(argument, np.ndarray):
-                address, shape = _address_of(argument), argument.shape
-                flat += None, None, argument.size, argument.itemsize, address, *shape, *argument.strides
-            elif isinstance(argument, np.integer):
+        for argument, kind in zip(arguments, self._kinds, strict=True):
+            if kind == "uint64" or kind == "int64":
                 flat.append(int(argument))
-            else:
+            elif isinstance(kind, str):
                 flat.append(argument)
+            else:
+                flat += None, None, argument.size, argument.itemsize, address_of(argument)
+                flat += argument.shape
+                flat += argument.strides
         status = self._function(ctypes.byref(result), ctypes.byref(error), *flat)
         if status not in _RETURNED:
             raise ArithmeticError("a kernel was given what it cannot work with")
@@ -148,13 +150,13 @@ def parameters(kind: Kind) -> list[Any]:
     return [ctypes.c_void_p, ctypes.c_void_p, size, size, ctypes.c_void_p, *[size] * (2 * kind[1])]
 
 
-def _address_of(array: np.ndarray) -> int | None:
+def address_of(array: np.ndarray) -> int:
     """The address of an array's first value.
 
     It follows the header that CPython's objects have; NumPy's own ways to it take ten times as long.
     """
     if _IS_KNOWN:
-        return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value
+        return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
     return array.ctypes.data
 
 
