@@ -57,42 +57,27 @@ def ceil(typing: Any, value: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-@intrinsic
-def floats_at(typing: Any, address: Any) -> Any:
-    """A pointer to float32 from an address."""
-    return types.CPointer(types.float32)(types.uint64), _pointer
-
-
-@intrinsic
-def bytes_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint8 from an address."""
-    return types.CPointer(types.uint8)(types.uint64), _pointer
-
-
-@intrinsic
-def halves_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint16 from an address."""
-    return types.CPointer(types.uint16)(types.uint64), _pointer
-
-
-@intrinsic
-def words_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint32 from an address."""
-    return types.CPointer(types.uint32)(types.uint64), _pointer
-
-
-@intrinsic
-def longs_at(typing: Any, address: Any) -> Any:
-    """A pointer to uint64 from an address."""
-    return types.CPointer(types.uint64)(types.uint64), _pointer
-
-
 def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
+def _pointer_to(kind: Any) -> Any:
+    """An intrinsic that makes a pointer to a type from an address."""
+
+    @intrinsic
+    def pointer(typing: Any, address: Any) -> Any:
+        return types.CPointer(kind)(types.uint64), _pointer
+
+    return pointer
+
+
+floats_at = _pointer_to(types.float32)
+bytes_at, halves_at = _pointer_to(types.uint8), _pointer_to(types.uint16)
+words_at, longs_at = _pointer_to(types.uint32), _pointer_to(types.uint64)
 
 
 @intrinsic
@@ -398,10 +383,9 @@ def count_in_bytes(places: Any, size: Any, counters: Any) -> Any:
 def find_room(cells: Any, size: Any, itemsize: Any) -> Any:
     """How many values can be counted before one of the counters of 2 or 4 bytes might be full, at least."""
     some = np.uint32(0)
-    narrow = itemsize == 2
-    shift = 1 if narrow else 0
+    shift = 1 if itemsize == 2 else 0
     for i in range(ZEROS >> shift, size >> shift):
         some |= cells[i]  # not below the largest of them
-    if narrow:
+    if shift:
         return LARGEST16 - np.int64((some | some >> np.uint32(16)) & np.uint32(LARGEST16))
     return LARGEST32 - np.int64(some)

@@ -7,8 +7,12 @@ import numpy as np
 __all__ = ["BFLOAT16", "COUNTERS", "FLOAT16", "FLOAT32", "LARGEST", "ROW", "UNREAD", "USABLE", "ZEROS"]
 
 ZEROS = 16  # counters before those of the bins, of which zeros take one after the other; nobody reads them
-COUNTERS = tuple(map(np.dtype, (np.uint8, np.uint16, np.uint32)))  # what they can be, the narrowest first
-LARGEST = {dtype: int(np.iinfo(dtype).max) for dtype in COUNTERS}  # of a counter
+COUNTERS = (
+    np.dtype(np.uint8),
+    np.dtype(np.uint16),
+    np.dtype(np.uint32),
+)  # what they can be, the narrowest first
+LARGEST = {dtype: (1 << 8 * dtype.itemsize) - 1 for dtype in COUNTERS}  # of a counter
 FLOAT32, FLOAT16, BFLOAT16 = range(3)
 UNREAD = -1  # `done` of an array whose memory the kernel cannot read as it lies
 
