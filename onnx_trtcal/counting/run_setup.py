@@ -28,7 +28,7 @@ __all__ = ["RunSetup", "choose_run_setup"]
 _LITTLE = 256 << 20
 # Bytes of activations of one run where thousands of tensors have bins as well.
 _LEAST = 96 << 20
-# Of a tensor's bins, until it has many values.
+# Of the bins of a tensor that few values of a sample are counted in, after some thousands of samples.
 _BYTES_OF_BINS = 64 << 10
 # With fewer runs than this for each worker, some of them would be idle for long at the end.
 _LEAST_RUNS = 2

@@ -173,6 +173,7 @@ def _tried(source: Source, items: Sequence[Sample], trial: Trial | None) -> tupl
             line = f"items are run one at a time, because {len(items)} together do not run: {error.what}"
             return replace(feeding, batch=1), line
         difference = check.take(alone)
+        del alone  # of every item in turn: no more of them are in memory than `Trial.workers`
         for result in results:
             if difference:
                 break
@@ -180,6 +181,7 @@ def _tried(source: Source, items: Sequence[Sample], trial: Trial | None) -> tupl
                 difference = check.take(result.result())
             except ModelError as error:
                 difference = f"one row of axis 0 does not run alone: {error.what}"
+            del result
     difference = difference or check.finish()
     if not difference and check.apart:
         return replace(feeding, batch=1), (

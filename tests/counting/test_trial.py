@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from onnx import TensorProto
 from PIL import Image
 
 from onnx_trtcal import Options, calibrate
-from onnx_trtcal.counting.trial import tolerance
+from onnx_trtcal.counting.trial import Trial, settle, tolerance
+from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.errors import DataError, ModelError, StatisticsError
 from onnx_trtcal.run.provider import Provider
 from onnx_trtcal.run.session import Session
+from onnx_trtcal.support.input_spec import InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -514,3 +517,22 @@ def test_types_that_round_more_may_differ_more() -> None:
     assert tolerance([TensorProto.FLOAT], cpu) == 1e-4
     assert 1e-3 < tolerance([TensorProto.FLOAT, TensorProto.FLOAT16], cpu) < 1e-2
     assert 1e-3 < tolerance([TensorProto.FLOAT], cuda) < 1e-2
+
+
+def test_the_joint_run_and_one_more_are_in_memory_at_a_time() -> None:
+    spec = InputSpec("x", np.dtype(np.float32), ("n", 2000))
+    source = open_source(list(normal(5, 1, 2000)), [spec])
+    held: dict[int, int] = {}
+    most = 0
+
+    def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        nonlocal most
+        array = feeds["x"] * 2
+        held[id(array)] = len(array)
+        weakref.finalize(array, held.pop, id(array))
+        most = max(most, sum(held.values()))
+        return [array]
+
+    settle(source, Trial(("y",), run, 1e-4), RecordingListener())
+    assert most == 4  # three items together, and one of them alone
+    assert not held
