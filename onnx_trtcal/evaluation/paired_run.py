@@ -11,6 +11,7 @@ from onnx_trtcal.counting.trial import TRIAL, Trial, settle, tolerance
 from onnx_trtcal.data.batching import Batch, batches
 from onnx_trtcal.evaluation.interfaces import check_interfaces, tensor_outputs
 from onnx_trtcal.graph.data_dependent import DataDependent, data_dependent
+from onnx_trtcal.graph.independent_rows import rows_are_independent
 from onnx_trtcal.graph.model.importer import import_graph
 from onnx_trtcal.graph.probe import probe
 from onnx_trtcal.graph.view import kind, link
@@ -113,6 +114,10 @@ class FloatModel:
         self.tensors = links.tensors.keys()
         self._open: Session | None = None
 
+    def keeps_rows_apart(self, tensors: tuple[str, ...]) -> bool:
+        """Whether these tensors are proven to be computed row by row."""
+        return rows_are_independent(self._graph, self.model.inputs, tensors)
+
     def session(self, tensors: tuple[str, ...]) -> Session:
         """A session that gives out these tensors; the same one where they are those of the last."""
         if self._open is None or self._open.outputs != tensors:
@@ -154,6 +159,7 @@ class PairedRun:
         links = link(graph)
         both = float_model.tensors & links.tensors.keys()
         self.model = model
+        self._float_model = float_model
         self.outputs = float_model.outputs
         self.tensors = tuple(name for name in wanted if name in both)
         self.read_as = _read_as(links, frozenset(self.tensors))
@@ -170,6 +176,8 @@ class PairedRun:
     def settle(self, source: Source, listener: Listener) -> Source:
         """The source with what an item of it is, see `counting.trial`."""
         names = self._fp32.outputs
+        if self._float_model.keeps_rows_apart(names):
+            return settle(source, None, listener)
         types = (self.model.elem_types.get(name, 0) for name in names)
         trial = Trial(names, partial(self._fp32.run, sample=TRIAL), tolerance(types, self._provider))
         return settle(source, trial, listener)

@@ -19,6 +19,7 @@ from onnx_trtcal.evaluation.per_sample import samples_of
 from onnx_trtcal.evaluation.row_counts import batch_size_for
 from onnx_trtcal.evaluation.tasks.outcome import outcome_of
 from onnx_trtcal.evaluation.tasks.task import samples_in
+from onnx_trtcal.graph.independent_rows import rows_are_independent
 from onnx_trtcal.graph.model.load import load
 from onnx_trtcal.graph.model.runnable import find_runnable
 from onnx_trtcal.graph.probe import probe
@@ -172,6 +173,8 @@ class Scorer:
         gpu = options.provider != "cpu"
         runnable = find_runnable(self.model, options.until, options.ort_custom_ops, gpu=gpu)
         folded = self._folded if runnable.model is self.model else fold_model(runnable.model)
+        if rows_are_independent(folded.folded, folded.model.inputs, folded.model.outputs):
+            return settle(source, None, self._listener)
         session = Session(
             probe(folded.folded, folded.model, folded.model.outputs),
             self._provider,
