@@ -21,6 +21,7 @@ from onnx_trtcal.data.iterables import AGAIN
 from onnx_trtcal.data.sources import open_source
 from onnx_trtcal.data.transform import transformed
 from onnx_trtcal.errors import DataError, NonFiniteError
+from onnx_trtcal.graph.independent_rows import rows_are_independent
 from onnx_trtcal.graph.model.load import Model, load
 from onnx_trtcal.methods import solve_all
 from onnx_trtcal.methods.assign import assign_methods
@@ -35,7 +36,7 @@ from onnx_trtcal.support.progress_bar import listener_for
 from onnx_trtcal.trt.cache import header_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnx
 
@@ -118,7 +119,7 @@ def calibrate_for(
     keeper = SampleKeeper(
         options.check_samples,
         min(options.memory_limit or _MOST_KEPT_BYTES, _MOST_KEPT_BYTES),
-        compared if set(compared) <= {*prepared.plan.observed} else (),
+        compared if _are_at_hand(prepared, compared) else (),
     )
     with locked([path] if path else []), memory_told("before the first batch"):
         measured = measure(prepared, data, options, listener, path, _Keepers(search, keeper))
@@ -174,6 +175,12 @@ def _solved(prepared: Prepared, measured: Measured, search: Search, listener: Li
         feeding=measured.source.feeding,
         weight_scales=search.weight_scales,
     )
+
+
+def _are_at_hand(prepared: Prepared, outputs: Sequence[str]) -> bool:
+    """Whether a run that counts makes these outputs of every sample, whatever others it runs it with."""
+    observed = set(outputs) <= {*prepared.plan.observed}
+    return observed and rows_are_independent(prepared.observed, prepared.model.inputs, outputs)
 
 
 class _Keepers:

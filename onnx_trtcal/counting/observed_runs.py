@@ -37,7 +37,7 @@ class Keeper(Protocol):
     """Who keeps some of the samples that are counted."""
 
     def note(self, batch: Batch, arrays: Mapping[str, Activation]) -> None:
-        """Sees what the model makes of a batch, in any order and from any thread; the arrays are valid until then."""
+        """Sees what the model makes of a batch, in any order, from any thread; arrays are valid until it returns."""
 
     def offer(self, batch: Batch) -> None:
         """Receives a batch that is counted, in the order of the data; its arrays are valid until this returns."""

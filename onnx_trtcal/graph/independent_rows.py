@@ -115,6 +115,9 @@ class _Prover:
         rows = [self._rows[each.name] for each in given if each.name in self._rows]
         if not rows or len({*map(len, rows)}) > 1:
             return None
+        # Before opset 8 some do not broadcast, and others do so from an axis that an attribute names.
+        if self._opset < 8 and len(rows) < len(given):
+            return None
         shapes: list[Sequence[int | None]] = [*rows]
         for each in given:
             if each.name not in self._rows:

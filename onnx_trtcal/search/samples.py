@@ -29,7 +29,8 @@ class SampleKeeper:
     Args:
         most: so many samples at most; 0 keeps none.
         most_bytes: stop before the kept samples, by rising hash, take more than this; one is always kept.
-        results: observed tensors whose values are kept as well, as far as they are at hand and small.
+        results: observed tensors whose values are kept as well, as far as they are at hand, small, and together within
+            `most_bytes`. Each row of their axis 0 is computed from that row of the inputs alone.
     """
 
     def __init__(self, most: int, most_bytes: int = _MOST_BYTES, results: Sequence[str] = ()) -> None:
@@ -47,7 +48,7 @@ class SampleKeeper:
             results = self._noted.pop(digest, None)
             if self._wants(digest):
                 self._samples[digest] = _feeds(batch, row)
-                if results is not None:
+                if results is not None and _nbytes([*self._results.values(), results]) <= self._most_bytes:
                     self._results[digest] = results
                 self._shrink()
 
@@ -59,7 +60,7 @@ class SampleKeeper:
             arrays: observed tensor -> the values of the batch.
         """
         found = [arrays[name] for name in self._wanted if name in arrays]
-        if not found or len(found) < len(self._wanted) or batch.padded or not _by_sample(batch, found):
+        if not found or len(found) < len(self._wanted) or not _by_sample(batch, found):
             return
         if sum(array.nbytes for array in found) > _MOST_RESULT_BYTES * batch.count:
             return
@@ -121,12 +122,15 @@ def read_again(source: Source, counted: Iterable[str], most: int) -> list[Feeds]
 
 
 def _by_sample(batch: Batch, arrays: Iterable[Activation]) -> bool:
-    """Whether rows of axis 0 are the samples' own, in the host's memory."""
-    alone = batch.count == 1
-    return all(
-        not isinstance(array, DeviceArray) and (alone or (array.ndim and array.shape[0] == batch.count))
-        for array in arrays
-    )
+    """Whether the rows of arrays that hold rows are what the model makes of `_feeds`, in the host's memory."""
+    feeding = batch.feeding
+    if any(isinstance(array, DeviceArray) for array in arrays) or feeding.batch not in (None, 1):
+        return False
+    return batch.count == 1 or all(axis == 0 for axis in feeding.axes.values())
+
+
+def _nbytes(results: Iterable[Feeds]) -> int:
+    return sum(array.nbytes for values in results for array in values.values())
 
 
 def _copied(array: Activation, rows: slice) -> np.ndarray:

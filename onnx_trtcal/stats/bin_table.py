@@ -202,8 +202,8 @@ class BinTable:
                 continue
             bins.room = int(row["room"])
             if row["top"] > row["limit"]:
-                bins.reach(float(row["top"].astype(np.uint32).view(np.float32)))
                 bins.make_wider(COUNTERS[int(row["end"] > MOST_BYTES) + int(row["end"] > MOST_HALVES)])
+                bins.reach(float(row["top"].astype(np.uint32).view(np.float32)))
             else:
                 bins.make_room()
             self._load(k)

@@ -132,12 +132,11 @@ class Bins:
         """
         self.clear()
         used = np.flatnonzero(counts)
-        most = int(counts.max())
-        if most > LARGEST[_WIDEST] // 2:
+        fitting = _narrowest_for(int(counts.max()))
+        if fitting is None:
             self._beyond, counts = counts.astype(np.int64), np.zeros_like(counts)
-            most, least = 0, _WIDEST
-        fitting = (dtype for dtype in COUNTERS if dtype >= least and most <= LARGEST[dtype] // 2)
-        self.cells = self.cells.astype(next(fitting))
+            fitting = _WIDEST
+        self.cells = self.cells.astype(max(fitting, least))
         self._extend(int(used[-1]) + 1 if used.size else 0)
         self.cells[ZEROS + used] = counts[used]
         self._find_room()
@@ -146,19 +145,19 @@ class Bins:
         """Adds the counts of other bins of the rule `stable`, which stay as they are."""
         self.widen(other.width)
         steps = math.frexp(self.width)[1] - math.frexp(other.width)[1] if other.width else 0
-        simple = not steps and self._beyond is None and other._beyond is None
-        if not simple or max(other.cells.dtype, self.cells.dtype) != self.cells.dtype:
-            counts = _sums(other.counts, min(steps, self.size.bit_length() - 1))
-            self.store(self.counts + counts, self.cells.dtype)
-            return
         theirs = other.cells[ZEROS:]
-        self._extend(theirs.size)
-        sums = np.add(self.cells[ZEROS : ZEROS + theirs.size], theirs, dtype=np.int64)
-        if sums.max(initial=0) > LARGEST[self.cells.dtype] // 2:
-            self.store(self.counts + other.counts, self.cells.dtype)
-            return
-        self.cells[ZEROS : ZEROS + theirs.size] = sums
-        self._find_room()
+        if not steps and self._beyond is None and other._beyond is None:
+            self.make_wider(other.cells.dtype)
+            self._extend(theirs.size)
+            sums = np.add(self.cells[ZEROS : ZEROS + theirs.size], theirs, dtype=np.int64)
+            fitting = _narrowest_for(int(sums.max(initial=0)))
+            if fitting is not None:
+                self.make_wider(fitting)
+                self.cells[ZEROS : ZEROS + theirs.size] = sums
+                self._find_room()
+                return
+        counts = _sums(other.counts, min(steps, self.size.bit_length() - 1))
+        self.store(self.counts + counts, self.cells.dtype)
 
     def _extend(self, bins: int) -> None:
         """Makes counters for at least so many bins."""
@@ -169,15 +168,23 @@ class Bins:
     def _resize(self, size: int, dtype: np.dtype) -> None:
         """Makes so many counters of a kind, the first of them those that there are."""
         cells = np.zeros(size, dtype) if self._brief else _zeros(size, dtype)
-        most = np.maximum.reduceat(self.cells, np.arange(0, self.cells.size, GRAIN))
+        before, self.cells = self.cells, cells
+        if self._brief or cells.nbytes < MAPPED or before.size == ZEROS:
+            cells[: before.size] = before
+            return
+        most = np.maximum.reduceat(before, np.arange(0, before.size, GRAIN))
         for begin in (np.flatnonzero(most) * GRAIN).tolist():
-            some = self.cells[begin : begin + GRAIN]
+            some = before[begin : begin + GRAIN]
             cells[begin : begin + some.size] = some
-        self.cells = cells
 
     def _find_room(self) -> None:
         narrowest = self.cells.dtype == _NARROWEST
         self.room = 0 if narrowest else LARGEST[self.cells.dtype] - int(self.cells[ZEROS:].max(initial=0))
+
+
+def _narrowest_for(most: int) -> np.dtype | None:
+    """The narrowest counters that have room for as much again; None where none has."""
+    return next((dtype for dtype in COUNTERS if most <= LARGEST[dtype] // 2), None)
 
 
 def _zeros(size: int, dtype: np.dtype) -> np.ndarray:

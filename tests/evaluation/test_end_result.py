@@ -77,6 +77,35 @@ class TestSamples:
         assert check_end_result(replace(calibration, kept_results=())) == found
         assert check_end_result(replace(calibration, kept_results=some)) == found
 
+    def test_rows_that_the_data_decides_on_are_not_taken_for_samples(self) -> None:
+        """As many rows as samples come out, and they are others'."""
+        nodes = [
+            toys.node("Reshape", "x rows", "r"),
+            toys.node("ReduceMax", "r", "most", axes=[1], keepdims=0),
+            toys.node("Greater", "most zero", "positive"),
+            toys.node("Compress", "r positive", "some", axis=0),
+            toys.node("MatMul", "some w", "y"),
+        ]
+        constants = {
+            "rows": np.array([-1, 2]),
+            "zero": np.float32(0),
+            "w": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32),
+        }
+        model = toys.model(nodes, {"x": ["N", 4]}, ["y"], constants)
+        signs = [(1, 1), (1, -1), (-1, -1), (-1, 1)] * 4
+        rng = np.random.default_rng(1)
+        rows = [np.repeat(sign, 2) * np.abs(rng.normal(size=4)).astype(np.float32) for sign in signs]
+        calibration = calibrate(model, rows, replace(CPU, batch_size=4))
+        assert not any(calibration.kept_results)
+
+    def test_of_a_fixed_batch(self) -> None:
+        fixed = fakes.perceptron()
+        for value in (*fixed.graph.input, *fixed.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 4
+        calibration = calibrate(fixed, ROWS, CPU)
+        assert not any(calibration.kept_results)
+        assert check_end_result(calibration).blocks
+
     def test_the_float_model_is_not_run_for_what_the_run_has_kept(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

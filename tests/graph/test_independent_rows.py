@@ -251,6 +251,17 @@ def test_what_only_a_batch_of_one_would_stand_beside_has_rows_of_its_own() -> No
     assert not proven(single(("MatMul", "x w", MATRIX, {}, {"w": normal(3, 4, 3)})))
 
 
+def test_older_opsets_broadcast_otherwise_or_not_at_all() -> None:
+    for case in (
+        ("Sum", "x c", VECTOR, {}, {"c": normal(1, 6)}),
+        ("Add", "x c", VECTOR, {}, {"c": normal(6)}),
+    ):
+        assert proven(single(case, opset=8))
+        assert not proven(single(case, opset=7))
+    along_rows = ("Add", "x c", ("N", 6), {"axis": 0, "broadcast": 1}, {"c": normal(3)})
+    assert not proven(single(along_rows, opset=6))
+
+
 def test_rows_are_not_squeezed() -> None:
     assert not proven(single(("Squeeze", "x a", ("N", 1, 4), {}, {"a": ints(-3)})))
     assert not proven(single(("Squeeze", "x", ("N", 1, 4), {}, {})))

@@ -81,8 +81,8 @@ class TestResults:
 
     @pytest.mark.parametrize(
         "values",
-        [np.zeros((1, 3), np.float32), np.zeros((4, 2 << 20), np.float32), np.float32(0), None],
-        ids=["not by sample", "large", "scalar", "missing"],
+        [np.zeros((4, 2 << 20), np.float32), None],
+        ids=["large", "missing"],
     )
     def test_what_is_not_kept(self, values: np.ndarray | None) -> None:
         keeper = SampleKeeper(99, results=("y",))
@@ -91,9 +91,27 @@ class TestResults:
         keeper.offer(batch)
         assert keeper.results() == [{}] * 4
 
-    def test_rows_that_fill_a_batch_up_are_no_samples(self) -> None:
+    @pytest.mark.parametrize("samples", [3, 4])
+    def test_a_fixed_batch_is_fed_with_more_than_the_sample(self, samples: int) -> None:
         keeper = SampleKeeper(99, results=("y",))
-        batch = next(batches(open_source(list(ROWS[:3]), FIXED), 4))
-        keeper.note(batch, {"y": np.zeros((3, 2), np.float32)})
+        batch = next(batches(open_source(list(ROWS[:samples]), FIXED), 4))
+        keeper.note(batch, {"y": np.zeros((samples, 2), np.float32)})
+        keeper.offer(batch)
+        assert keeper.results() == [{}] * samples
+
+    def test_samples_along_another_axis(self) -> None:
+        keeper = SampleKeeper(99, results=("y",))
+        source = open_source(
+            [row[:, None] for row in ROWS], (InputSpec("x", np.dtype(np.float32), (3, "N")),), item_axis=["1"]
+        )
+        batch = next(batches(source, 3))
+        keeper.note(batch, {"y": batch.feeds["x"]})
         keeper.offer(batch)
         assert keeper.results() == [{}] * 3
+
+    def test_they_take_no_more_memory_than_the_samples_may(self) -> None:
+        keeper = SampleKeeper(99, most_bytes=400, results=("y",))
+        for batch in batches(open_source(list(ROWS), DYNAMIC), 4):
+            keeper.note(batch, {"y": np.zeros((batch.count, 10), np.float32)})
+            keeper.offer(batch)
+        assert sum(map(len, keeper.results())) == 10
