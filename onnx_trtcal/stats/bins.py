@@ -147,6 +147,11 @@ class Bins:
         steps = math.frexp(self.width)[1] - math.frexp(other.width)[1] if other.width else 0
         theirs = other.cells[ZEROS:]
         if not steps and self._beyond is None and other._beyond is None:
+            if self.cells.size == ZEROS:
+                self._resize(other.cells.size, other.cells.dtype)
+                _copy_used(other.cells, self.cells)
+                self._find_room()
+                return
             self.make_wider(other.cells.dtype)
             self._extend(theirs.size)
             sums = np.add(self.cells[ZEROS : ZEROS + theirs.size], theirs, dtype=np.int64)
@@ -168,14 +173,8 @@ class Bins:
     def _resize(self, size: int, dtype: np.dtype) -> None:
         """Makes so many counters of a kind, the first of them those that there are."""
         cells = np.zeros(size, dtype) if self._brief else _zeros(size, dtype)
-        before, self.cells = self.cells, cells
-        if self._brief or cells.nbytes < MAPPED or before.size == ZEROS:
-            cells[: before.size] = before
-            return
-        most = np.maximum.reduceat(before, np.arange(0, before.size, GRAIN))
-        for begin in (np.flatnonzero(most) * GRAIN).tolist():
-            some = before[begin : begin + GRAIN]
-            cells[begin : begin + some.size] = some
+        _copy_used(self.cells, cells)
+        self.cells = cells
 
     def _find_room(self) -> None:
         narrowest = self.cells.dtype == _NARROWEST
@@ -193,6 +192,17 @@ def _zeros(size: int, dtype: np.dtype) -> np.ndarray:
     if nbytes < MAPPED or sys.platform == "win32":
         return np.zeros(size, dtype)
     return np.frombuffer(mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype)
+
+
+def _copy_used(source: np.ndarray, target: np.ndarray) -> None:
+    """Copies counters into ones that are all 0, of which pages that stay so are not written to."""
+    if target.nbytes < MAPPED or source.size == ZEROS:
+        target[: source.size] = source
+        return
+    most = np.maximum.reduceat(source, np.arange(0, source.size, GRAIN))
+    for begin in (np.flatnonzero(most) * GRAIN).tolist():
+        some = source[begin : begin + GRAIN]
+        target[begin : begin + some.size] = some
 
 
 def _sums(counts: np.ndarray, steps: int) -> np.ndarray:

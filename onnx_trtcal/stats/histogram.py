@@ -16,6 +16,9 @@ from onnx_trtcal.stats.doubles import count_doubles
 __all__ = ["COARSE_BINS", "Histogram"]
 
 
+_RULES = get_args(Range)
+
+
 class Histogram:
     """Counts of |x| in equal bins over [0, range], which doubles by adding neighbouring bins.
 
@@ -38,7 +41,7 @@ class Histogram:
     __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
 
     def __init__(self, rule: Range = "stable") -> None:
-        if rule not in get_args(Range):
+        if rule not in _RULES:
             raise StatisticsError(f"{rule!r} is not a range rule", fix="use stable or tensorrt")
         self.rule: Range = rule
         self.amax = 0.0
