@@ -197,7 +197,7 @@ class Trials:
     def reported(self, made: Quantization) -> Score:
         """The score on the half that no step was chosen on."""
         self.listener.step = "the other half"
-        return self.scorer.reported(made, self._told)
+        return self.scorer.score(made, self.scorer.halves.reporting, self._told)
 
     def _tried(self, setting: Setting) -> Step:
         started = time.monotonic()
@@ -212,8 +212,8 @@ class Trials:
     def _scored(self, made: Quantization) -> tuple[Score, str]:
         digest = _digest(made.proto())
         if digest not in self._scores:
-            best = self.best.score if self.best else None
-            self._scores[digest] = self.scorer.chosen_by(made, best, self.listener)
+            halves = self.scorer.halves
+            self._scores[digest] = self.scorer.score(made, halves.choosing, self.listener)
         return self._scores[digest], digest
 
     def _make(self, setting: Setting) -> Quantization:
@@ -278,12 +278,10 @@ class Trials:
         score, best = step.score, self.best
         parts = [figure_and_drop(score)]
         if best is not None:
-            gain = max(best.score.drop, 0.0) - max(score.drop, 0.0)
+            gain = best.score.rank[0] - score.rank[0]
             parts.append(f"gains {amount(score, gain)}" if gain > 0 else "gains nothing")
             if better and gain <= 0:
                 parts[-1] = "gains less noise"
-            if score.partial:
-                parts[-1] = f"worse than the best on the first {score.samples} samples"
         parts.append(f"{step.cost.share:.1%} of multiply-adds in float")
         if step.engine is not None:
             parts.append(
