@@ -264,6 +264,9 @@ def test_a_search_decides_only_what_its_stand_in_leaves_open(
 
     monkeypatch.setattr("onnx_trtcal.improve.equalize.trials.calibrate_again", again)
     monkeypatch.setattr(HeldBack, "fidelity", lambda *_: next(found))
-    equalize(mobile("Relu"), samples(), "free", replace(OPTIONS, method="auto"))
+    made = equalize(mobile("Relu"), samples(), "free", replace(OPTIONS, method="auto"))
+    # The line tells which thresholds its figures are by.
+    assert ("on samples held back, by mse in place of auto, " in made.verdict) == (not searched)
+    assert made.stand_in == ("" if searched else "mse in place of auto")
     assert runs == (["auto"] * len(runs) if searched else [])
     assert bool(runs) == searched
