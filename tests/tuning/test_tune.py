@@ -20,9 +20,12 @@ from onnx_trtcal.counting.measure import measure
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.tuning.score import NOISE
 from onnx_trtcal.tuning.scorer import Scorer
+from onnx_trtcal.tuning.setting import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from onnx_trtcal.tuning.trials import Trials
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MODEL = fakes.perceptron()
@@ -114,6 +117,25 @@ def test_a_run_that_was_killed_resumes(demanding: TuneOptions, tmp_path: Path, a
     assert [step.setting for step in resumed.steps] == [step.setting for step in whole.steps]
     assert [step.seconds for step in resumed.steps[:after]] == list(seconds.values())
     assert bytes_of(resumed.quantization) == bytes_of(whole.quantization)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_writes_for_fewer_bits_what_was_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first method that is asked for there may be the one that looks at rounded weights."""
+
+    def climb(trials: Trials) -> None:
+        trials.attempt(Setting("entropy"))
+        trials.attempt(Setting("auto"))
+
+    monkeypatch.setattr("onnx_trtcal.tuning.tune.climb", climb)
+    request = replace(NOISY, qdq=QdqOptions(weight_bits=7), notes=tmp_path / "notes.json")
+    whole, resumed = (tune(MODEL, DATA, TEST, request) for _ in range(2))
+    assert whole.best.setting.method == "auto"
+    assert resumed.best == whole.best
+    assert bytes_of(resumed.quantization) == bytes_of(whole.quantization)
+    assert bytes_of(resumed.quantization) == bytes_of(quantize(MODEL, DATA, resumed.options, resumed.qdq))
 
 
 def test_notes_of_other_data_are_begun_anew(tmp_path: Path) -> None:
