@@ -138,7 +138,7 @@ def calibrate_again(
     that a method runs the model on, or a second pass.
 
     Args:
-        counted: the calibration that there is; the options differ from its own in the method at most.
+        counted: the calibration that there is; the options differ from its own in the methods and their bounds at most.
         data: what it was made from, which can be read again.
         options: how.
         listener: receives messages and progress.

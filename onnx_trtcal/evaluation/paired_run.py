@@ -58,34 +58,29 @@ class FloatRuns:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._left = most_bytes
-        self._kept: dict[str, list[tuple[Batch, Mapping[str, np.ndarray]]]] = {}
+        self._most_bytes = most_bytes
+        self._kept: list[tuple[Batch, Mapping[str, np.ndarray]]] | None = None
 
     def of(
-        self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]], part: str = ""
+        self, fresh: Iterator[tuple[Batch, Mapping[str, np.ndarray]]]
     ) -> Iterator[tuple[Batch, Mapping[str, np.ndarray]]]:
         """Each batch with the float model's tensors: as they are remembered, or else from `fresh`.
 
         The tensors are the receiver's own: a user's metric may well work in place.
-
-        Args:
-            fresh: the batches, run anew.
-            part: the name of these batches, where the data is run in parts.
         """
-        if part in self._kept:
-            yield from ((batch, _copied(fp32)) for batch, fp32 in self._kept[part])
+        if self._kept is not None:
+            yield from ((batch, _copied(fp32)) for batch, fp32 in self._kept)
             return
         kept, size = [], 0
         for batch, fp32 in fresh:
             size += sum(array.nbytes for array in (*batch.feeds.values(), *fp32.values()))
-            if size <= self._left:
+            if size <= self._most_bytes:
                 kept.append((batch, _copied(fp32)))
             else:
                 kept.clear()
             yield batch, fp32
-        if size <= self._left:
-            self._kept[part] = kept
-            self._left -= size
+        if size <= self._most_bytes:
+            self._kept = kept
 
 
 class FloatModel:
@@ -183,7 +178,7 @@ class PairedRun:
         return settle(source, trial, listener)
 
     def batches(
-        self, source: Source, batch_size: int, float_runs: FloatRuns | None = None, part: str = ""
+        self, source: Source, batch_size: int, float_runs: FloatRuns | None = None
     ) -> Iterator[PairedBatch]:
         """Runs both models on batch after batch; the arrays are valid until the next batch is asked for.
 
@@ -191,13 +186,12 @@ class PairedRun:
             source: the data.
             batch_size: samples per batch.
             float_runs: remembers what the float model makes of this data; of no other data, and no other model.
-            part: the name of this data, where it is one of several parts.
         """
         first = 0
         with closing(batches(source, batch_size)) as stream:
             if float_runs is not None:
                 exact = ((batch, _named(self._fp32, batch)) for batch in stream)
-                for batch, fp32 in float_runs.of(exact, part):
+                for batch, fp32 in float_runs.of(exact):
                     yield PairedBatch(batch, first, fp32, _named(self._int8, batch))
                     first += batch.count
                 return

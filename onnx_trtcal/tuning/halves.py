@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["Halves", "halves_of"]
 
 
-_FIRST = 32
-"""So many samples show which steps are not worth running on all of them."""
-
-
 @dataclass(frozen=True)
 class Halves:
     """Positions of samples in the data.
@@ -24,19 +20,10 @@ class Halves:
     Attributes:
         choosing: those on which steps are chosen.
         reporting: those on which the result is reported.
-        first: those of `choosing` that are run first; empty where there are too few to be worth it.
     """
 
     choosing: tuple[int, ...]
     reporting: tuple[int, ...]
-    first: tuple[int, ...] = ()
-
-    @property
-    def parts(self) -> tuple[tuple[int, ...], ...]:
-        """The samples to choose on, as they are run one part after the other."""
-        if not self.first:
-            return (self.choosing,)
-        return self.first, tuple(sorted({*self.choosing}.difference(self.first)))
 
 
 def halves_of(hashes: Sequence[str]) -> Halves:
@@ -60,6 +47,4 @@ def halves_of(hashes: Sequence[str]) -> Halves:
     sides: tuple[list[int], list[int]] = ([], [])
     for at, digest in enumerate(hashes):
         sides[ranks[digest] % 2].append(at)
-    choosing = tuple(sides[0])
-    first = sorted(choosing, key=lambda at: (hashes[at], at))[:_FIRST]
-    return Halves(choosing, tuple(sides[1]), tuple(sorted(first)) if len(choosing) >= 2 * _FIRST else ())
+    return Halves(tuple(sides[0]), tuple(sides[1]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["key_of"]
 
-_FORM = 3
+_FORM = 4
 """Another number where steps would come to something else by the same request."""
 
 

@@ -82,8 +82,7 @@ def _gains(trials: Trials, setting: Setting, before: Setting) -> bool:
     new, old = trials.step_of(setting), trials.step_of(before)
     if new is None or old is None:
         return new is not None
-    (drop, noise), (drop_before, noise_before) = new.score.beside(old.score)
-    return max(drop, 0.0) <= max(drop_before, 0.0) and noise <= _CLEARLY * noise_before
+    return new.score.rank < old.score.rank and new.score.noise <= _CLEARLY * old.score.noise
 
 
 def _reached_anew(trials: Trials, setting: Setting) -> bool:

@@ -20,9 +20,6 @@ __all__ = ["NOISE", "Score", "score_of"]
 NOISE = "noise in the worst block"
 """The figure where outputs hold no answers: error power relative to the block's own."""
 
-_LOUDER = 1.1
-"""So much more noise on a few samples is more noise on all of them."""
-
 
 @dataclass(frozen=True)
 class Score:
@@ -39,8 +36,6 @@ class Score:
         samples: how many samples.
         kept: detections of the float model that are kept; None for other tasks.
         wanted: detections of the float model.
-        first: drop and noise on the samples that are run first; None where all are run at once.
-        partial: whether only those were run, because the model is worse than the best so far on them.
     """
 
     figure: str
@@ -53,39 +48,20 @@ class Score:
     samples: int
     kept: int | None = None
     wanted: int | None = None
-    first: tuple[float, float] | None = None
-    partial: bool = False
 
     @property
-    def rank(self) -> tuple[bool, float, float]:
-        """What is smaller for the better of two: the drop as far as there is one, then the noise.
-
-        What was given up is worse than all that was not.
-        """
-        return (self.partial, max(self.drop, 0.0), self.noise)
-
-    def beside(self, other: Score) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Drop and noise of this one and of another, on samples that both were run on."""
-        if (self.partial or other.partial) and self.first and other.first:
-            return self.first, other.first
-        return (self.drop, self.noise), (other.drop, other.noise)
-
-    def is_hopeless_beside(self, best: Score) -> bool:
-        """Whether the first samples show this one to be worse than the best: louder, and its drop no smaller."""
-        if self.first is None or best.first is None:
-            return False
-        (drop, noise), (least, quiet) = self.first, best.first
-        return noise > _LOUDER * quiet and drop >= least
+    def rank(self) -> tuple[float, float]:
+        """What is smaller for the better of two: the drop as far as there is one, then the noise."""
+        return (max(self.drop, 0.0), self.noise)
 
     def meets(self, max_drop: float) -> bool:
         """Whether the target is met; what only rounding in floating point tells apart is equal."""
-        return not self.partial and self.drop <= max_drop + 1e-9
+        return self.drop <= max_drop + 1e-9
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Score:
         """A score from its fields, as they are noted."""
-        first = fields["first"]
-        return Score(**{**fields, "first": None if first is None else tuple(first)})
+        return Score(**fields)
 
 
 def score_of(outcome: Outcome, blocks: Sequence[BlockError], samples: int, *, lower_is_better: bool) -> Score:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -93,60 +92,17 @@ class Scorer:
         self._tasks: list[Task] | None = None
         self._float_runs = FloatRuns(min(options.memory_limit or _KEPT_BYTES, _KEPT_BYTES))
 
-    def chosen_by(self, made: Quantization, best: Score | None, listener: Listener) -> Score:
-        """Scores a quantized model on the half that chooses; as far as that, if it is worse than the best on a few.
+    def score(self, made: Quantization, positions: Sequence[int], listener: Listener) -> Score:
+        """Scores a quantized model on the samples at these positions.
 
         Args:
             made: the quantized model.
-            best: the score to beat; None where there is none yet.
+            positions: one of the halves.
             listener: receives the progress.
 
         Raises:
             CalibrationError: one of its family.
         """
-        # The user's metric may well want all of the samples at once.
-        parts = (self.halves.choosing,) if self._request.metric else self.halves.parts
-        return self._scored(made, parts, best, listener, self._float_runs)
-
-    def reported(self, made: Quantization, listener: Listener) -> Score:
-        """Scores a quantized model on the half that no step was chosen on; as `chosen_by`."""
-        return self._scored(made, (self.halves.reporting,), None, listener, None)
-
-    def _scored(
-        self,
-        made: Quantization,
-        parts: Sequence[Sequence[int]],
-        best: Score | None,
-        listener: Listener,
-        known: FloatRuns | None,
-    ) -> Score:
-        run, errors = self._run(made, listener)
-        errors.start((_INT8,))
-        tasks = self._read_by(run, errors)
-        scorings = [task.start() for task in tasks]
-        size = batch_size_for(self.source.feeding, self._request.options.batch_size, run.counted, listener)
-        first, done = None, 0
-        with listener.progress(sum(map(len, parts)), "comparing") as advance:
-            for number, positions in enumerate(parts):
-                for both in run.batches(self.source.only(positions), size, known, f"part {number}"):
-                    expected = {name: both.fp32[name] for name in run.outputs}
-                    errors.expect(both.batch, expected)
-                    errors.compare(_INT8, both.batch, expected, both.int8)
-                    _answer(both, run, scorings, positions)
-                    advance(both.batch.count)
-                done += len(positions)
-                outcome = outcome_of([scoring.results() for scoring in scorings], _INT8)
-                lower = self._request.lower_is_better
-                score = score_of(outcome, errors.of(_INT8), done, lower_is_better=lower)
-                if len(parts) > 1 and number == 0:
-                    first = (score.drop, score.noise)
-                    score = replace(score, first=first)
-                    if best is not None and score.is_hopeless_beside(best):
-                        return replace(score, partial=True)
-        return replace(score, first=first)
-
-    def _run(self, made: Quantization, listener: Listener) -> tuple[PairedRun, OutputErrors]:
-        """A quantized model beside the float one, and what compares their outputs."""
         options = self._request.options
         folded, graph, target = comparable_pair(
             self._folded, made.quantized.graph, made.quantized.model, options, listener
@@ -156,16 +112,27 @@ class Scorer:
         run = PairedRun(self._float_model, graph, target)
         if self._errors is None:
             self._errors = OutputErrors(folded.model, folded.folded, run.counted)
-        return run, self._errors
-
-    def _read_by(self, run: PairedRun, errors: OutputErrors) -> list[Task]:
-        """What reads the answers from the outputs."""
+        errors = self._errors
+        errors.start((_INT8,))
         if self._tasks is None:
             counted = run.counted.tensors | errors.listed
             self._tasks = self._asked.tasks(
                 metadata_of(self.model), run.outputs, self._listener, counted=counted, required=True
             )
-        return self._tasks
+        scorings = [task.start() for task in self._tasks]
+        chosen = self.source.only(positions)
+        size = batch_size_for(chosen.feeding, options.batch_size, run.counted, listener)
+        with listener.progress(chosen.count, "comparing") as advance:
+            known = self._float_runs if positions is self.halves.choosing else None
+            for both in run.batches(chosen, size, known):
+                expected = {name: both.fp32[name] for name in run.outputs}
+                errors.expect(both.batch, expected)
+                errors.compare(_INT8, both.batch, expected, both.int8)
+                _answer(both, run, scorings, positions)
+                advance(both.batch.count)
+        outcome = outcome_of([scoring.results() for scoring in scorings], _INT8)
+        lower = self._request.lower_is_better
+        return score_of(outcome, errors.of(_INT8), len(positions), lower_is_better=lower)
 
     def _settled(self, source: Source) -> Source:
         """The source with what an item of it is."""

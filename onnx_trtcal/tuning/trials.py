@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.improve.equalize.equalize import equalize, full_inserts
-from onnx_trtcal.pipeline import calibrate, calibrate_again
+from onnx_trtcal.improve.equalize.quiet import Quiet
+from onnx_trtcal.methods.stand_ins import without_search
+from onnx_trtcal.pipeline import calibrate_again, calibrate_for
 from onnx_trtcal.prepared import prepare
 from onnx_trtcal.quantization import quantize_calibrated, quantize_equalized, requantized, rounded
 from onnx_trtcal.scales import unseen_warnings
@@ -41,6 +43,8 @@ _RUNS_TO_FOLLOW, _STEPS_TO_FOLLOW = 5 * _SEARCH_RUNS, 9
 """After the first step: three searches, rounding twice, and all that is scored, before any layer stays in float."""
 _SEARCHED = ("auto", "easyquant")
 """Methods that run the model: they are given the data, and not the histograms of a run before."""
+_COUNTED_UNDER = "mse"
+"""The method, of those that read histograms, that the one run over the data is for."""
 
 
 class Trials:
@@ -86,8 +90,9 @@ class Trials:
         self._of_search: tuple[Setting, Quantization] | None = None
         self._collecting = 0.0
         self._counted: Calibration | None = None
-        # Settings whose equalization leaves the model as it is, and whether level `full` has anything to insert.
+        # Settings whose equalization leaves the model as it is.
         self._as_it_was: set[Setting] = set()
+        # By the nodes in floating point, whether level `full` has anything to insert.
         self._inserting: dict[tuple[str, ...], bool] = {}
         self._scores: dict[str, Score] = {}
         self._compiles = request.compile
@@ -197,7 +202,7 @@ class Trials:
     def reported(self, made: Quantization) -> Score:
         """The score on the half that no step was chosen on."""
         self.listener.step = "the other half"
-        return self.scorer.reported(made, self._told)
+        return self.scorer.score(made, self.scorer.halves.reporting, self._told)
 
     def _tried(self, setting: Setting) -> Step:
         started = time.monotonic()
@@ -212,8 +217,8 @@ class Trials:
     def _scored(self, made: Quantization) -> tuple[Score, str]:
         digest = _digest(made.proto())
         if digest not in self._scores:
-            best = self.best.score if self.best else None
-            self._scores[digest] = self.scorer.chosen_by(made, best, self.listener)
+            halves = self.scorer.halves
+            self._scores[digest] = self.scorer.score(made, halves.choosing, self.listener)
         return self._scores[digest], digest
 
     def _make(self, setting: Setting) -> Quantization:
@@ -256,34 +261,35 @@ class Trials:
         if setting.exclude not in self._inserting:
             options, qdq = setting.options(self.request.options), setting.qdq(self.request.qdq)
             counted = self._counted
-            prepared = counted.prepared if counted else prepare(self._model, options, self.listener)
+            prepared = counted.prepared if counted else prepare(self._model, options, Quiet(self.listener))
             self._inserting[setting.exclude] = full_inserts(prepared, qdq)
         return self._inserting[setting.exclude]
 
     def _calibrated(self, setting: Setting) -> Calibration:
         """The calibration by a method: the data is counted once for all of them."""
-        options = setting.options(self.request.options)
+        options, bits = setting.options(self.request.options), self.request.qdq.weight_bits
+        # Whichever method asks first, which after a resume may be any: the samples that `until_stable` counts, and the
+        # time that it takes, are the same.
+        counting = without_search(replace(options, method=_COUNTED_UNDER))
         if self._counted is None:
             started = time.monotonic()
-            self._counted = calibrate(self._model, self._data, options, listener=self.listener)
+            self._counted = calibrate_for(self._model, self._data, counting, self.listener, weight_bits=bits)
             self._collecting = time.monotonic() - started
             scales = {name: item.scale for name, item in self._counted.scales.items()}
             for text in unseen_warnings(self._counted.unseen, scales, from_cache=False):
                 self.listener.warn(text)
+        if options == counting:
             return self._counted
-        bits = self.request.qdq.weight_bits
         return calibrate_again(self._counted, self._data, options, self.listener, bits)
 
     def _line(self, step: Step, *, better: bool) -> str:
         score, best = step.score, self.best
         parts = [figure_and_drop(score)]
         if best is not None:
-            gain = max(best.score.drop, 0.0) - max(score.drop, 0.0)
+            gain = best.score.rank[0] - score.rank[0]
             parts.append(f"gains {amount(score, gain)}" if gain > 0 else "gains nothing")
             if better and gain <= 0:
                 parts[-1] = "gains less noise"
-            if score.partial:
-                parts[-1] = f"worse than the best on the first {score.samples} samples"
         parts.append(f"{step.cost.share:.1%} of multiply-adds in float")
         if step.engine is not None:
             parts.append(

@@ -53,11 +53,3 @@ def test_who_works_in_place_changes_nothing_for_the_next_one() -> None:
             assert float(fp32["y"][0]) == 2.0 * at
             fp32["y"] += 5
     assert model.runs == 3
-
-
-def test_parts_of_the_data_share_the_room() -> None:
-    model, known = Model(), FloatRuns(479)
-    for part in ("first", "rest") * 2:
-        assert len(list(known.of(model.fresh(), part))) == 3
-    # The first one takes 240 of it, and is remembered.
-    assert model.runs == 9

@@ -32,15 +32,3 @@ def test_samples_that_are_alike_are_in_one_half() -> None:
 def test_one_sample_has_no_halves() -> None:
     with pytest.raises(DataError, match="3 samples, and not two that differ"):
         halves_of(["a", "a", "a"])
-
-
-@pytest.mark.parametrize(("count", "first"), [(126, 0), (128, 32), (300, 32)])
-def test_a_few_of_those_that_choose_come_first_where_there_are_many(count: int, first: int) -> None:
-    hashes = [f"{number * 7919 % 1000:03}" for number in range(count)]
-    found = halves_of(hashes)
-    assert len(found.first) == first
-    assert sorted(at for part in found.parts for at in part) == list(found.choosing)
-    assert all(list(part) == sorted(part) for part in found.parts)
-    if first:
-        last = max(hashes[at] for at in found.first)
-        assert all(hashes[at] > last for at in found.parts[1])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from onnx_trtcal.tuning import ladder
-from onnx_trtcal.tuning.score import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +27,7 @@ class Scripted:
 
     def attempt_or_skip(self, setting: Setting) -> None:
         drop = self._drop(setting)
-        step = SimpleNamespace(
-            setting=setting, score=Score("agreement", 1.0, 1 - drop, drop, None, drop, "y", 9)
-        )
+        step = SimpleNamespace(setting=setting, score=SimpleNamespace(rank=(drop, drop), noise=drop))
         self.steps.append(step)
         if self.best is None or step.score.rank < self.best.score.rank:
             self.best = step

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, replace
 
 import pytest
 
@@ -13,7 +11,7 @@ from onnx_trtcal.evaluation.accuracy import Merit
 from onnx_trtcal.evaluation.tasks.outcome import Outcome
 from onnx_trtcal.evaluation.tasks.result import Target
 from onnx_trtcal.fidelity.blocks import Block, BlockError
-from onnx_trtcal.tuning.score import NOISE, Score, score_of
+from onnx_trtcal.tuning.score import NOISE, score_of
 
 BLOCKS = [
     BlockError(Block("y", 1, 0, 4), noise=1.0, signal=100.0, verdict=True, values=8),
@@ -60,29 +58,3 @@ def test_between_equal_drops_the_noise_decides() -> None:
 def test_nothing_to_measure_is_an_error() -> None:
     with pytest.raises(ModelError, match="nothing tells how good an answer is"):
         score_of(Outcome(), [], 9, lower_is_better=False)
-
-
-def of_first(drop: float, noise: float) -> Score:
-    return Score(NOISE, 0.0, 0.5, 0.5, None, 0.5, "y", 90, first=(drop, noise))
-
-
-@pytest.mark.parametrize(
-    ("drop", "noise", "hopeless"),
-    [(0.1, 0.3, True), (0.1, 0.21, False), (0.05, 0.3, False), (0.2, 0.1, False)],
-    ids=["louder", "hardly louder", "louder with a smaller drop", "less loud with a larger drop"],
-)
-def test_what_is_louder_and_no_better_on_the_first_samples_is_given_up(
-    drop: float, noise: float, hopeless: bool
-) -> None:
-    best = of_first(0.1, 0.2)
-    assert of_first(drop, noise).is_hopeless_beside(best) == hopeless
-    assert not of_first(drop, noise).is_hopeless_beside(replace(best, first=None))
-
-
-def test_what_was_given_up_is_compared_on_the_first_samples_and_meets_no_target() -> None:
-    whole = of_first(0.1, 0.2)
-    given_up = replace(of_first(0.2, 0.3), drop=0.2, noise=0.3, samples=32, partial=True)
-    assert whole.rank < given_up.rank and not given_up.meets(1.0)
-    assert given_up.beside(whole) == ((0.2, 0.3), (0.1, 0.2))
-    assert whole.beside(whole) == ((0.5, 0.5), (0.5, 0.5))
-    assert Score.of(json.loads(json.dumps(asdict(given_up)))) == given_up

@@ -20,9 +20,12 @@ from onnx_trtcal.counting.measure import measure
 from onnx_trtcal.errors import DataError, OptionError
 from onnx_trtcal.tuning.score import NOISE
 from onnx_trtcal.tuning.scorer import Scorer
+from onnx_trtcal.tuning.setting import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from onnx_trtcal.tuning.trials import Trials
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MODEL = fakes.perceptron()
@@ -77,8 +80,10 @@ def test_the_order_of_the_data_does_not_matter(demanding: TuneOptions) -> None:
 
 @pytest.mark.slow
 def test_out_of_reach_is_the_best_that_was_found() -> None:
-    tuned = tune(MODEL, DATA, TEST, replace(NOISY, max_drop=1e-7, max_layers=1))
+    test = fakes.samples(160, seed=6)
+    tuned = tune(MODEL, DATA, test, replace(NOISY, max_drop=1e-7, max_layers=1))
     assert not tuned.found and not tuned.met and not tuned.stopped
+    assert {step.score.samples for step in tuned.steps} == {80}
     assert tuned.best.score.rank == min(step.score.rank for step in tuned.steps)
     assert tuned.best.cost.float_layers == 1
 
@@ -112,6 +117,25 @@ def test_a_run_that_was_killed_resumes(demanding: TuneOptions, tmp_path: Path, a
     assert [step.setting for step in resumed.steps] == [step.setting for step in whole.steps]
     assert [step.seconds for step in resumed.steps[:after]] == list(seconds.values())
     assert bytes_of(resumed.quantization) == bytes_of(whole.quantization)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_writes_for_fewer_bits_what_was_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first method that is asked for there may be the one that looks at rounded weights."""
+
+    def climb(trials: Trials) -> None:
+        trials.attempt(Setting("entropy"))
+        trials.attempt(Setting("auto"))
+
+    monkeypatch.setattr("onnx_trtcal.tuning.tune.climb", climb)
+    request = replace(NOISY, qdq=QdqOptions(weight_bits=7), notes=tmp_path / "notes.json")
+    whole, resumed = (tune(MODEL, DATA, TEST, request) for _ in range(2))
+    assert whole.best.setting.method == "auto"
+    assert resumed.best == whole.best
+    assert bytes_of(resumed.quantization) == bytes_of(whole.quantization)
+    assert bytes_of(resumed.quantization) == bytes_of(quantize(MODEL, DATA, resumed.options, resumed.qdq))
 
 
 def test_notes_of_other_data_are_begun_anew(tmp_path: Path) -> None:
@@ -255,28 +279,6 @@ def test_labels_by_file_name_are_those_of_the_samples_in_both_halves() -> None:
     tuned = tune(MODELS / "digits_resnet.onnx", MODELS / "digits_calib", MODELS / "digits_test", request)
     # 238 of the 240 are right, as `evaluate` has it.
     assert (tuned.best.score.fp32 + tuned.report.fp32) / 2 == pytest.approx(238 / 240)
-
-
-@pytest.mark.slow
-def test_a_step_that_is_worse_on_the_first_samples_is_not_run_on_the_others() -> None:
-    test = fakes.samples(160, seed=6)
-    listener = RecordingListener()
-    request = replace(NOISY, max_drop=1e-7, max_layers=0)
-    tuned = tune(MODEL, DATA, test, request, listener=listener)
-    given_up = [step for step in tuned.steps if step.score.partial]
-    assert given_up and {step.score.samples for step in given_up} == {32}
-    assert {step.score.samples for step in tuned.steps if not step.score.partial} == {80}
-    assert sum("worse than the best on the first 32 samples" in text for text in listener.said) == len(
-        given_up
-    )
-    assert not tuned.best.score.partial
-    # What was given up would have lost on all samples, too.
-    scorer = Scorer(MODEL, test, request, RecordingListener())
-    for step in given_up:
-        made = quantize(MODEL, DATA, step.setting.options(CPU), step.setting.qdq(request.qdq))
-        assert scorer.chosen_by(made, None, RecordingListener()).rank > tuned.best.score.rank
-    other = tune(MODEL, DATA, test[::-1], request)
-    assert [step.score.partial for step in other.steps] == [step.score.partial for step in tuned.steps]
 
 
 @pytest.mark.slow

@@ -74,6 +74,8 @@ class Equalization:
         before: how well INT8 of the original keeps its outputs on the samples held back; None where nothing was tried.
         after: the same of the rewritten model; of the best that was tried where the original stays.
         reason: why the original stays; empty where it does not.
+        stand_in: methods that `before` and `after` are by in place of those asked for, which run the model, in words:
+            `mse in place of auto`; empty where they are by those asked for.
     """
 
     original: Model
@@ -81,6 +83,7 @@ class Equalization:
     before: Fidelity | None = None
     after: Fidelity | None = None
     reason: str = ""
+    stand_in: str = ""
 
     @property
     def model(self) -> Model:
@@ -97,9 +100,9 @@ class Equalization:
         inserted = self.equalized.changes.inserted
         muls = f", {many(inserted, 'per-channel Mul')} added" if inserted else ""
         return (
-            f"equalized the channels of {len(chosen)} of {many(len(gains), 'tensor')}{muls}; on samples held back, the "
-            f"outputs' worst block goes from {self.before.worst:.1f} to {self.after.worst:.1f} dB, the mean of all "
-            f"blocks from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
+            f"equalized the channels of {len(chosen)} of {many(len(gains), 'tensor')}{muls}; "
+            f"{_judged(self.stand_in)}, the outputs' worst block goes from {self.before.worst:.1f} to "
+            f"{self.after.worst:.1f} dB, the mean of all blocks from {self.before.mean:.1f} to {self.after.mean:.1f} dB"
         )
 
     @property
@@ -258,11 +261,11 @@ class _Job:
                 trial = trials.of(made.model)
                 if trial.gain >= _WORTH:
                     final = self._final(name, choice, numbered[name], found, studied)
-                    return Equalization(original, final, trial.before, trial.after)
+                    return Equalization(original, final, trial.before, trial.after, stand_in=trial.stand_in)
                 best = trial if best is None or trial.gain > best.gain else best
         if best is None:
             return Equalization(original, None, reason="no layer's error falls enough to show at the outputs")
-        return Equalization(original, None, best.before, best.after, _reason(best))
+        return Equalization(original, None, best.before, best.after, _reason(best), best.stand_in)
 
     def _sites(self, numbered: Mapping[str, Channels]) -> dict[str, Sites]:
         quantized = _quantized(self.prepared, self.qdq)
@@ -363,6 +366,11 @@ def _halves(choice: Choice) -> Iterator[frozenset[str]]:
 def _reason(best: Trial) -> str:
     before, after = best.before, best.after
     return (
-        f"on samples held back, INT8's outputs would not gain (worst block {before.worst:.1f} to {after.worst:.1f} dB, "
-        f"mean of all blocks {before.mean:.1f} to {after.mean:.1f} dB)"
+        f"{_judged(best.stand_in)}, INT8's outputs would not gain (worst block {before.worst:.1f} to "
+        f"{after.worst:.1f} dB, mean of all blocks {before.mean:.1f} to {after.mean:.1f} dB)"
     )
+
+
+def _judged(stand_in: str) -> str:
+    """On what, and by which methods where they are not those asked for."""
+    return f"on samples held back, by {stand_in}" if stand_in else "on samples held back"

@@ -86,7 +86,10 @@ def study(
         for batch in stream:
             keeper.offer(batch)
             arrays = dict(zip(names, session.run(batch.feeds, batch.names[0]), strict=True))
-            maxima[batch.hashes[0]] = ranges.add(arrays)
+            found = ranges.add(arrays)
+            # A fixed batch holds several samples, and what each of them reaches is not told apart.
+            if batch.count == 1:
+                maxima[batch.hashes[0]] = found
             if len(maxima) > 2 * _KEPT:
                 maxima = {digest: maxima[digest] for digest in sorted(maxima)[:_KEPT]}
             advance(batch.count)
@@ -95,9 +98,14 @@ def study(
     choosing = {digest: each for at, (digest, each) in enumerate(kept.items()) if at % _JUDGES != _JUDGES - 1}
     chosen, values = ChannelRanges(axes), []
     for at, (digest, each) in enumerate(choosing.items()):
-        chosen.add_maxima(maxima[digest])
+        if at < _LOOKED_AT or digest not in maxima:
+            arrays = dict(zip(names, session.run(each, "a sample to choose on"), strict=True))
         if at < _LOOKED_AT:
-            values.append(dict(zip(names, session.run(each, "a sample to choose on"), strict=True)))
+            values.append(arrays)
+        if digest in maxima:
+            chosen.add_maxima(maxima[digest])
+        else:
+            chosen.add(arrays)
     few = ranges.few()
     known, seen = ({k: v for k, v in each.all().items() if k not in few} for each in (ranges, chosen))
     return Study(known, list(choosing.values()), judging, seen, values)

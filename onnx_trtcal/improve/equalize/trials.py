@@ -41,10 +41,12 @@ class Trial:
     Attributes:
         before: that of the model as it was.
         after: that of the rewritten one.
+        stand_in: methods that both are by in place of those asked for, in words; empty where they are by those.
     """
 
     before: Fidelity
     after: Fidelity
+    stand_in: str = ""
 
     @property
     def gain(self) -> float:
@@ -78,8 +80,11 @@ class Trials:
         self._options, self._qdq = options, qdq
         outputs = comparable_outputs(ExportedGraph(prepared.folded, prepared.model))
         self._judge = HeldBack(prepared.folded, prepared.model, outputs, studied.judging, session_options)
-        self._searches = any(method.needs == "model" for method in prepared.methods.values())
-        self._cheap = without_search(options) if self._searches else options
+        searches = {
+            f"{each.fallback} in place of {each.name}" for each in prepared.methods.values() if each.fallback
+        }
+        self._stand_in = " and ".join(sorted(searches))
+        self._cheap = without_search(options) if searches else options
 
     def of(self, model: Model) -> Trial:
         """A rewritten model beside the original.
@@ -88,8 +93,8 @@ class Trials:
             CalibrationError: one of its family, from calibrating.
         """
         made = self._calibrated(model)
-        trial = Trial(self._fidelity_before, self._fidelity(made))
-        if not self._searches or not _OPEN[0] < trial.gain < _OPEN[1]:
+        trial = Trial(self._fidelity_before, self._fidelity(made), self._stand_in)
+        if not self._stand_in or not _OPEN[0] < trial.gain < _OPEN[1]:
             return trial
         return Trial(self._searched_before, self._searched(made))
 

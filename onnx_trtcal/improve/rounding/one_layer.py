@@ -110,6 +110,9 @@ class WeightedRun:
     Args:
         run: the layer.
         weight: the values of its weight.
+
+    Attributes:
+        activate: what the layer's activation makes of values laid out as its output is.
     """
 
     def __init__(self, run: LayerRun, weight: np.ndarray) -> None:

@@ -128,6 +128,19 @@ def test_free_does_nothing_behind_silu() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [12, 13], ids=["full batches", "one is padded"])
+def test_a_fixed_batch_of_two_is_equalized_as_one_sample_at_a_time(count: int) -> None:
+    """Ranges over all samples are those of batches there; what is chosen and judged goes by samples."""
+    one, two = mobile("Relu", blocks=1), mobile("Relu", blocks=1)
+    two.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    found = [equalize(model, samples(count), "free", OPTIONS) for model in (one, two)]
+    chosen = [each.equalized.changes.gains if each.equalized else () for each in found]
+    assert chosen[0] and [each.alpha for each in chosen[0]] == [each.alpha for each in chosen[1]]
+    judged = [(each.before.worst, each.after.worst) for each in found if each.before and each.after]
+    assert judged[0] == pytest.approx(judged[1], abs=0.1)
+
+
+@pytest.mark.slow
 def test_neither_order_nor_batches_matter() -> None:
     model = mobile("Relu", blocks=1)
     found = []
@@ -251,6 +264,9 @@ def test_a_search_decides_only_what_its_stand_in_leaves_open(
 
     monkeypatch.setattr("onnx_trtcal.improve.equalize.trials.calibrate_again", again)
     monkeypatch.setattr(HeldBack, "fidelity", lambda *_: next(found))
-    equalize(mobile("Relu"), samples(), "free", replace(OPTIONS, method="auto"))
+    made = equalize(mobile("Relu"), samples(), "free", replace(OPTIONS, method="auto"))
+    # The line tells which thresholds its figures are by.
+    assert ("on samples held back, by mse in place of auto, " in made.verdict) == (not searched)
+    assert made.stand_in == ("" if searched else "mse in place of auto")
     assert runs == (["auto"] * len(runs) if searched else [])
     assert bool(runs) == searched
