@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_trtcal.errors import CalibrationError
 from onnx_trtcal.support.files import atomic_write
 from onnx_trtcal.support.fingerprint import fingerprint
-from onnx_trtcal.support.machine_code import MachineCode
+from onnx_trtcal.support.machine_code import SCALARS, MachineCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,16 +28,33 @@ __all__ = ["CodeCache", "own_temporary_folder"]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # of the file, and of how functions are compiled
+_MAGIC = b"onnx_trtcal code 2\n"  # the number is that of the format, and of how functions are compiled
 _CHECKSUM = 64  # bytes
+_SETTINGS = (  # what numba reads in the environment that changes machine code
+    "NUMBA_BOUNDSCHECK",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_DEBUGINFO",
+    "NUMBA_DISABLE_INTEL_SVML",
+    "NUMBA_ENABLE_AVX",
+    "NUMBA_ENABLE_PROFILING",
+    "NUMBA_EXTEND_VARIABLE_LIFETIMES",
+    "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_OPT",
+    "NUMBA_SLP_VECTORIZE",
+)
 
 
 class CodeCache:
     """The machine code of a function for arguments of some kinds, in a file of its own.
 
     The file lies beside the module, else in the user's cache directory (or in `NUMBA_CACHE_DIR`, which takes
-    precedence), else in a folder of the user's own among the temporary files. It begins with a checksum of the rest:
-    what is damaged is not run, and neither is what another processor, Python, numba or function has left there.
+    precedence), else in a folder of the user's own among the temporary files. It begins with a magic word, with a
+    number of the format in it, and a checksum of the rest: what is damaged is not run, and neither is what another
+    processor, Python, numba or function has left there.
+
+    Another processor, Python or numba has a file of its own there, and so has each closure: none is in the way of the
+    next. A function that has changed takes the place of what it was.
 
     Args:
         function: as Python has it.
@@ -45,11 +62,22 @@ class CodeCache:
     """
 
     def __init__(self, function: Callable[..., Any], kinds: Sequence[Kind]) -> None:
-        arguments = [kind if isinstance(kind, str) else [repr(kind[0]), kind[1]] for kind in kinds]
+        arguments = [kind if isinstance(kind, str) else [repr(kind[0]), *kind[1:]] for kind in kinds]
         self._module = Path(function.__code__.co_filename)
-        place = _digest([os.path.abspath(self._module), function.__qualname__, arguments, _machine()])
-        self._name = f"{self._module.stem}.{function.__name__}-{place[:16]}.code"
-        self._key = _digest([_FORMAT, fingerprint(function), arguments, _machine(), _makers()])
+        content = fingerprint(function)
+        closed_over = content if function.__closure__ else None
+        identity = _digest(
+            [
+                os.path.abspath(self._module),
+                function.__qualname__,
+                closed_over,
+                arguments,
+                _machine(),
+                _toolchain(),
+            ]
+        )
+        self._name = f"{self._module.stem}.{function.__name__}-{identity[:16]}.code"
+        self._key = _digest([identity, content])
 
     def read(self) -> MachineCode | None:
         """What was written; None where that is not there, damaged, or made of or for something else."""
@@ -66,7 +94,7 @@ class CodeCache:
         rest = json.dumps(fields).encode() + b"\n" + code.data
         for folder in self._folders(make=True):
             try:
-                atomic_write(folder / self._name, hashlib.sha256(rest).hexdigest().encode() + rest)
+                atomic_write(folder / self._name, _MAGIC + hashlib.sha256(rest).hexdigest().encode() + rest)
             except CalibrationError as error:
                 logger.debug("machine code is not kept: %s", error)
             else:
@@ -134,7 +162,7 @@ def _machine() -> list[Any]:
 
 
 @functools.cache
-def _makers() -> list[Any]:
+def _toolchain() -> list[Any]:
     """What makes machine code, and what that depends on."""
     import importlib.metadata
 
@@ -146,13 +174,7 @@ def _makers() -> list[Any]:
         import numba as module
 
         numba = module.__version__
-    told = sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_"))
-    return [
-        sys.version,
-        numba,
-        llvmlite.__version__,
-        [each for each in told if each[0] != "NUMBA_CACHE_DIR"],
-    ]
+    return [sys.version, numba, llvmlite.__version__, [os.environ.get(name) for name in _SETTINGS]]
 
 
 def _digest(values: Sequence[Any]) -> str:
@@ -160,11 +182,19 @@ def _digest(values: Sequence[Any]) -> str:
 
 
 def _decoded(content: bytes, key: str) -> MachineCode | None:
-    checksum, rest = content[:_CHECKSUM], content[_CHECKSUM:]
+    if not content.startswith(_MAGIC):
+        return None
+    checksum, rest = content[len(_MAGIC) :][:_CHECKSUM], content[len(_MAGIC) + _CHECKSUM :]
     if hashlib.sha256(rest).hexdigest().encode() != checksum:
         return None
     header, _, data = rest.partition(b"\n")
-    fields = json.loads(header)
-    if fields["key"] != key:
+    try:
+        fields = json.loads(header)
+        if not isinstance(fields, dict) or fields["key"] != key:
+            return None
+        symbol, returns, as_tuple = fields["symbol"], tuple(fields["returns"]), fields["as_tuple"]
+        if not (isinstance(symbol, str) and isinstance(as_tuple, bool) and SCALARS.keys() >= set(returns)):
+            return None
+    except (ValueError, KeyError, TypeError):
         return None
-    return MachineCode(fields["symbol"], tuple(fields["returns"]), fields["as_tuple"], data)
+    return MachineCode(symbol, returns, as_tuple, data)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.support.code_cache import CodeCache
-from onnx_trtcal.support.machine_code import MachineCode, kind_of, load
+from onnx_trtcal.support.machine_code import kind_of, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onnx_trtcal.support.machine_code import Kind
+    from onnx_trtcal.support.machine_code import Kind, MachineCode
 
 __all__ = [
     "Kernel",
@@ -90,9 +90,13 @@ class Kernel(_Part):
         if code is None or (code.symbol and run is None):
             from onnx_trtcal.support.numba_compiler import machine_code
 
+            if compiling_is_off():  # numba also reads .numba_config.yaml in the working folder
+                return self.function
             code = machine_code(self._dispatcher, kinds)
             run = _loaded(code, kinds)
-            cache.write(code if run else MachineCode.none())
+            # What failed now may succeed in the next process.
+            if code is not None and (run or not code.symbol):
+                cache.write(code)
         if run is None:
             from onnx_trtcal.support.numba_cache import cached_dispatcher
 
@@ -106,6 +110,10 @@ class _Intrinsic:
     def __init__(self, signature: str, emit: Callable[..., Any]) -> None:
         self.signature = signature
         self.__wrapped__ = emit
+
+    def __call__(self, *_arguments: Any) -> Any:
+        """Python comes here where a file of the working folder, which numba reads, keeps it from compiling."""
+        raise _off()
 
     @functools.cached_property
     def _typed(self) -> tuple[Any, Any]:
@@ -121,8 +129,9 @@ class _Intrinsic:
 def compiled(function: Callable[..., Any]) -> Kernel:
     """Compiles `function` at its first call for the argument types of that call; usable as a decorator.
 
-    It takes contiguous arrays, whole numbers, floats, booleans and None, returns scalars, and makes no arrays: those
-    that it works in are arguments, too. It may call other functions that are `compiled`, and each `part`.
+    It takes contiguous arrays, Python's int, float, bool and None, and NumPy's int64, uint64 and float64, all by
+    position and none by keyword. It returns scalars, and makes no arrays: those that it works in are arguments, too. It
+    may call other functions that are `compiled`, and each `part`.
 
     The machine code is kept beside the module, else in the user's cache directory (or in `NUMBA_CACHE_DIR`, which
     takes precedence), else in a folder of the user's own among the temporary files. Where none of them can be
@@ -130,6 +139,13 @@ def compiled(function: Callable[..., Any]) -> Kernel:
     constant that they use has it compiled again.
 
     Floating point follows IEEE 754 to the letter: nothing is reordered, a division by zero gives Inf or NaN.
+
+    Raises:
+        TypeError: by a call with something else, or with another number of arguments.
+        OverflowError: by a call with an int that 64 bits do not hold.
+        ArithmeticError: by a call in which the function fails, such as by dividing whole numbers by zero.
+        Exception: numba's, by a call for whose types it cannot be compiled, such as one that has it write to a
+            read-only array.
     """
     return Kernel(function)
 
@@ -150,17 +166,23 @@ def intrinsic(signature: str, emit: Callable[..., Any]) -> Any:
         OptionError: where the environment keeps numba from compiling: Python cannot run such a function.
     """
     if compiling_is_off():
-        raise OptionError(
-            "NUMBA_DISABLE_JIT is set in the environment, and activations are counted by compiled code only",
-            fix="unset it",
-        )
+        raise _off()
     return _Intrinsic(signature, emit)
+
+
+def _off() -> OptionError:
+    return OptionError(
+        "NUMBA_DISABLE_JIT is set in the environment, and activations are counted by compiled code only",
+        fix="unset it",
+    )
 
 
 def compiling_is_off() -> bool:
     """Whether the environment keeps numba from compiling, as numba reads it."""
-    if numba := sys.modules.get("numba"):
-        return bool(numba.config.DISABLE_JIT)
+    # While another thread imports numba, it has no `config` at first.
+    config = getattr(sys.modules.get("numba"), "config", None)
+    if config is not None:
+        return bool(config.DISABLE_JIT)
     try:
         return bool(int(os.environ.get("NUMBA_DISABLE_JIT") or 0))
     except ValueError:

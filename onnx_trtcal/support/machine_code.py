@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SCALARS", "Kind", "MachineCode", "address_of", "kind_of", "load", "parameters"]
 
-Kind = tuple[np.dtype, int] | str
-"""Of an argument: an array's dtype and number of axes, or a name in SCALARS."""
+Kind = tuple[np.dtype, int, bool] | str
+"""Of an argument: an array's dtype, number of axes and whether it may be written to, or a name in SCALARS."""
 
 SCALARS: dict[str, Any] = {
     "int64": ctypes.c_int64,
@@ -39,6 +39,11 @@ _KINDS: dict[type, str] = {
     type(None): "none",
 }
 _USABLE = 0x101  # NumPy's flags of an array that is contiguous in row-major order, and aligned
+_WRITABLE = 0x400  # its flag of one that may be written to
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+_ELF, _MACH_O, _COFF_X86, _COFF_ARM = b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa"
+_OBJECTS = {"darwin": (_MACH_O,), "win32": (_ELF, _COFF_X86, _COFF_ARM)}.get(sys.platform, (_ELF,))
+"""What object files begin with. On Windows, llvmlite makes them for ELF, where LLVM can load nothing else."""
 _RETURNED = (0, -2)  # numba's codes for a value and for None; others are of exceptions
 
 
@@ -69,15 +74,19 @@ def kind_of(argument: Any) -> Kind:
 
     Raises:
         TypeError: where it is not something that kernels take.
+        OverflowError: where it is a whole number that int64 cannot hold.
     """
-    if isinstance(argument, np.ndarray):
-        if argument.flags.num & _USABLE != _USABLE:
-            raise TypeError("kernels take contiguous, aligned arrays")
-        return argument.dtype, argument.ndim
-    try:
-        return _KINDS[type(argument)]
-    except KeyError:
-        raise TypeError(f"kernels take no {type(argument).__name__}") from None
+    kind = _KINDS.get(type(argument))
+    if kind is not None:
+        if kind == "int64" and not _LOWEST <= argument <= _HIGHEST:
+            raise OverflowError(f"kernels take whole numbers of 64 bits, not {argument}")
+        return kind
+    if not isinstance(argument, np.ndarray):
+        raise TypeError(f"kernels take no {type(argument).__name__}")
+    flags = argument.flags.num
+    if flags & _USABLE != _USABLE:
+        raise TypeError("kernels take contiguous, aligned arrays")
+    return argument.dtype, argument.ndim, flags & _WRITABLE != 0
 
 
 def load(code: MachineCode, kinds: Sequence[Kind]) -> Callable[..., Any]:
@@ -86,6 +95,8 @@ def load(code: MachineCode, kinds: Sequence[Kind]) -> Callable[..., Any]:
     Raises:
         Exception: of many kinds, where LLVM cannot load it here.
     """
+    if not code.data.startswith(_OBJECTS):
+        raise ValueError("it is no object file of this platform")  # LLVM would end the process
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()

@@ -58,37 +58,40 @@ def typed_intrinsic(signature: str, emit: Callable[..., Any]) -> tuple[Any, Any]
     return made, context.resolve_value_type(made)
 
 
-def machine_code(dispatcher: Any, kinds: Sequence[Kind]) -> MachineCode:
+def machine_code(dispatcher: Any, kinds: Sequence[Kind]) -> MachineCode | None:
     """Compiles a function for arguments of these kinds.
 
     Returns:
-        `MachineCode.none()` where that cannot be done without arrays of its own, needs more than LLVM's own functions,
-        or is not called as expected.
+        `MachineCode.none()` where it needs more than LLVM's own functions, is not called as expected, or returns
+        something that is not in SCALARS; None where it is not compiled, for whatever reason.
     """
-    arguments = tuple(map(_numba_type, kinds))
     try:
+        arguments = tuple(map(_numba_type, kinds))
         dispatcher.compile(arguments)
         result = dispatcher.overloads[arguments]
         _, _, (data, bitcode) = result.library.serialize_using_object_code()
         returned = result.signature.return_type
         as_tuple = isinstance(returned, types.BaseTuple)
-        returns = tuple(_NAMES[each] for each in (returned if as_tuple else (returned,)))
+        parts = returned if as_tuple else (returned,)
         symbol = result.fndesc.llvm_func_name
-        module = llvm.parse_bitcode(bitcode)
-        reason = _reason_against(module, symbol, kinds)
+        if unknown := [each for each in parts if each not in _NAMES]:
+            reason = f"it returns {unknown}"
+        else:
+            reason = _reason_against(llvm.parse_bitcode(bitcode), symbol, kinds)
     except Exception as error:  # noqa: BLE001 (another version of numba may have other insides)
-        reason = f"{error!r}"
+        logger.debug("%s is left to numba: %r", dispatcher.__qualname__, error)
+        return None
     if reason:
-        logger.debug("%s needs numba to run: %s", dispatcher.py_func.__qualname__, reason)
+        logger.debug("%s needs numba to run: %s", dispatcher.__qualname__, reason)
         return MachineCode.none()
-    return MachineCode(symbol, returns, as_tuple, bytes(data))
+    return MachineCode(symbol, tuple(_NAMES[each] for each in parts), as_tuple, bytes(data))
 
 
 def _numba_type(kind: Kind) -> Any:
     if isinstance(kind, str):
         return getattr(types, kind)
-    dtype, axes = kind
-    return types.Array(numba.from_dtype(dtype), axes, "C")
+    dtype, axes, writable = kind
+    return types.Array(numba.from_dtype(dtype), axes, "C", readonly=not writable)
 
 
 def _reason_against(module: Any, symbol: str, kinds: Sequence[Kind]) -> str:

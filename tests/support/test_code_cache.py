@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from onnx_trtcal.support.machine_code import MachineCode
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = ((np.dtype(np.float32), 1), "int64")
+KINDS = ((np.dtype(np.float32), 1, True), "int64")
 CODE = MachineCode("run", ("float64", "int64"), as_tuple=True, data=bytes(range(256)))
 
 
@@ -63,20 +65,79 @@ def test_no_damage_goes_unnoticed(folder: Path) -> None:
     assert file.read_bytes() == good
 
 
-@pytest.mark.parametrize(("name", "content"), [("_machine", ["another"]), ("_makers", ["another"])])
+BODIES = [b"", b"\n", b"[]\n", b"{}\n", b"null\n", b"\xff\n", b"[" * 9 + b"\n"]
+FIELDS = [
+    {"symbol": None},
+    {"returns": None},
+    {"returns": ["text"]},
+    {"returns": [[]]},
+    {"as_tuple": "text"},
+    {"key": 1},
+]
+
+
+@pytest.mark.parametrize("body", [*BODIES, *FIELDS], ids=str)
+def test_what_nobody_wrote_is_not_read(folder: Path, body: bytes | dict[str, object]) -> None:
+    CodeCache(function, KINDS).write(CODE)
+    good = the_file(folder).read_bytes()
+    magic, rest = good[: good.index(b"\n") + 1], good[good.index(b"\n") + 1 + 64 :]
+    header, _, data = rest.partition(b"\n")
+    if isinstance(body, dict):
+        body = json.dumps(json.loads(header) | body).encode() + b"\n" + data
+    checksum = hashlib.sha256(body).hexdigest().encode()
+    the_file(folder).write_bytes(magic + checksum + body)
+    assert CodeCache(function, KINDS).read() is None
+    assert magic.startswith(b"onnx_trtcal code ")
+    the_file(folder).write_bytes(good.removeprefix(magic))
+    assert CodeCache(function, KINDS).read() is None
+
+
+@pytest.mark.parametrize("name", ["_machine", "_toolchain"])
 def test_what_is_made_for_or_by_something_else_is_not_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: list[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     CodeCache(function, KINDS).write(CODE)
     mine = the_file(folder)
-    monkeypatch.setattr(code_cache, name, lambda: content)
+    monkeypatch.setattr(code_cache, name, lambda: ["another"])
     assert CodeCache(function, KINDS).read() is None
     CodeCache(function, KINDS).write(CODE)
-    # It is not in the way of other machines that share the folder, and is replaced after an update.
-    assert len(list(folder.iterdir())) == (2 if name == "_machine" else 1)
+    # It is not in the way of other machines and environments that share the folder.
+    assert len(list(folder.iterdir())) == 2
     for file in set(folder.iterdir()) - {mine}:
         file.write_bytes(mine.read_bytes())
         assert CodeCache(function, KINDS).read() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("NUMBA_BOUNDSCHECK", True), ("NUMBA_OPT", True), ("NUMBA_NUM_THREADS", False), ("NUMBA_DEBUG", False)],
+)
+def test_settings_of_numba_count_where_they_change_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, counts: bool
+) -> None:
+    monkeypatch.delenv(name, raising=False)
+    code_cache._toolchain.cache_clear()
+    CodeCache(function, KINDS).write(CODE)
+    monkeypatch.setenv(name, "1")
+    code_cache._toolchain.cache_clear()
+    found = CodeCache(function, KINDS).read()
+    code_cache._toolchain.cache_clear()
+    assert (found is None) == counts
+
+
+def closure(factor):
+    def scaled(values):
+        return values.sum() * factor
+
+    return scaled
+
+
+def test_closures_have_files_of_their_own(folder: Path) -> None:
+    caches = [CodeCache(closure(factor), KINDS[:1]) for factor in (2, 5)]
+    caches[0].write(CODE)
+    assert caches[1].read() is None
+    caches[1].write(MachineCode.none())
+    assert caches[0].read() == CODE
 
 
 def test_a_change_of_the_function_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

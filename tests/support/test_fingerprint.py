@@ -12,11 +12,22 @@ import pytest
 from onnx_trtcal.support.fingerprint import fingerprint
 
 SOURCE = """
-import math
+import math, types
+import numpy as np
 from onnx_trtcal.support.jit import compiled, intrinsic, part
 
 FACTOR = 2.0
 UNUSED = 3
+TABLE = np.zeros(5000)
+TABLE[2500] = 1
+TABLES = TABLE * 2, TABLE * 3
+
+house = types.ModuleType("house")
+house.LIMIT = 40
+house.NOT_NAMED = 41
+house.inside = types.ModuleType("house.inside")
+house.inside.house = house
+house.inside.doubled = lambda x: x * 2
 
 def emit(context, builder, signature, arguments):
     return builder.bitcast(arguments[0], context)
@@ -27,10 +38,29 @@ bits = intrinsic("uint32(float32)", emit)
 def inner(x):
     return math.sqrt(x) if x > 0 else bits(x)
 
+@part
+def by_default(x, more=50):
+    return x + more
+
+@part
+def in_words(x, *, less=60):
+    return x - less
+
+def adding(number):
+    return part(lambda x: x + number)
+
+one, two = adding(1), adding(2)
+
+@part
+def both(x):
+    return one(two(x))
+
 @compiled
 def outer(x):
     # a comment
-    return inner(x) * FACTOR + sum([y + 1 for y in range(3)])
+    if house.inside.doubled(x) > house.LIMIT:
+        return TABLE[x] + TABLES[1][x]
+    return both(by_default(x) + in_words(x)) + inner(x) * FACTOR + sum([y + 1 for y in range(3)])
 """
 
 
@@ -53,6 +83,16 @@ def of(source: str) -> str:
         ("builder.bitcast", "builder.trunc"),
         ("arguments[0]", "arguments[1]"),
         ("* FACTOR +", "* FACTOR -"),
+        ("more=50", "more=51"),
+        ("less=60", "less=61"),
+        ("adding(1)", "adding(3)"),
+        ("adding(2)", "adding(3)"),
+        ("TABLE[2500] = 1", "TABLE[2501] = 1"),
+        ("TABLE * 3", "TABLE * 4"),
+        ("np.zeros(5000)", "np.zeros(5000, np.float32)"),
+        ("np.zeros(5000)", "np.zeros((5000, 1))"),
+        ("house.LIMIT = 40", "house.LIMIT = 41"),
+        ("x: x * 2", "x: x * 3"),
     ],
 )
 def test_what_it_does_counts(old: str, new: str) -> None:
@@ -62,7 +102,12 @@ def test_what_it_does_counts(old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("UNUSED = 3", "UNUSED = 4"), ("# a comment", "# another"), ("import math", "\nimport math")],
+    [
+        ("UNUSED = 3", "UNUSED = 4"),
+        ("house.NOT_NAMED = 41", "house.NOT_NAMED = 42"),
+        ("# a comment", "# another"),
+        ("import math", "\nimport math"),
+    ],
 )
 def test_the_rest_does_not(old: str, new: str) -> None:
     assert of(SOURCE.replace(old, new)) == of(SOURCE)

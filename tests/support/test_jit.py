@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +17,9 @@ import pytest
 from onnx_trtcal.errors import OptionError
 from onnx_trtcal.support import jit, numba_compiler
 from onnx_trtcal.support.jit import compiled, intrinsic, part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SOURCE = """
 from onnx_trtcal.support.jit import compiled, part
@@ -133,6 +139,15 @@ def test_where_numba_may_not_compile_that_is_said(monkeypatch: pytest.MonkeyPatc
         intrinsic("float32(float32)", lambda context: context)
 
 
+@pytest.mark.parametrize("off", [True, False])
+def test_the_environment_says_so_while_another_thread_imports_numba(
+    monkeypatch: pytest.MonkeyPatch, *, off: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", str(int(off)))
+    assert jit.compiling_is_off() is off
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
@@ -157,25 +172,65 @@ def test_where_numba_may_not_compile_python_runs_what_it_can(monkeypatch: pytest
     assert compiled(sorted_mean)(np.arange(4.0)) == 1.5
 
 
+@pytest.mark.usefixtures("own_cache")
+def test_what_numba_reads_in_the_working_folder_may_keep_it_from_compiling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([False, True])  # before numba is imported, and after
+    monkeypatch.setattr(jit, "compiling_is_off", lambda: next(answers))
+    monkeypatch.setattr(numba_compiler, "machine_code", None)
+    assert compiled(mean)(np.arange(4.0)) == 1.5
+
+
+def test_python_cannot_run_what_emits_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OptionError, match="NUMBA_DISABLE_JIT is set"):
+        intrinsic("float32(float32)", lambda context: context)(1.0)
+
+
+def test_that_compiling_failed_is_no_lasting_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    dispatcher = numba_compiler.dispatcher(mean)
+    monkeypatch.setattr(dispatcher, "compile", fail)
+    assert numba_compiler.machine_code(dispatcher, ["int64"]) is None
+    assert numba_compiler.machine_code(mean, ["int64"]) is None  # as numba leaves it where it may not compile
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
-def test_what_cannot_be_loaded_is_left_to_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_loaded_is_left_to_numba(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def load(*_: object) -> None:
         raise OSError("memory cannot be made executable")
 
     monkeypatch.setattr(jit, "load", load)
     assert compiled(mean)(np.arange(4.0)) == 1.5
-    monkeypatch.setattr(numba_compiler, "machine_code", None)  # another process does not try again
-    assert compiled(mean)(np.arange(4.0)) == 1.5
+    assert not list(tmp_path.rglob("*.code"))  # another process tries again
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
-def test_what_makes_arrays_is_left_to_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.array([2.0, 0.0, 4.0])
-    assert compiled(sorted_mean)(values) == 2.0
+def test_what_makes_arrays_is_left_to_numba() -> None:
+    assert compiled(sorted_mean)(np.array([2.0, 0.0, 4.0])) == 2.0
+
+
+def error_function(x):
+    return math.erf(x)
+
+
+def imaginary(x):
+    return 1j * x
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize(("function", "answer"), [(error_function, 0.0), (imaginary, 0j)])
+def test_what_needs_numba_for_good_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, function: Callable[[float], object], answer: object
+) -> None:
+    assert compiled(function)(0.0) == answer
     monkeypatch.setattr(numba_compiler, "machine_code", None)
-    assert compiled(sorted_mean)(values) == 2.0
+    assert compiled(function)(0.0) == answer
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from onnx_trtcal.fidelity import channel_sums, distance
 from onnx_trtcal.methods import entropy, mse, mxnet, score
 from onnx_trtcal.support.jit import compiled
-from onnx_trtcal.support.machine_code import kind_of
+from onnx_trtcal.support.machine_code import MachineCode, kind_of, load
 from onnx_trtcal.support.numba_cache import cached_dispatcher
 
 if TYPE_CHECKING:
@@ -75,6 +76,26 @@ def test_what_kernels_do_not_take_is_refused(argument: object) -> None:
         kind_of(argument)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_whole_numbers_of_more_than_64_bits_are_refused(number: int) -> None:
+    with pytest.raises(OverflowError, match="64 bits"):
+        kind_of(number)
+    assert kind_of(2**63 - 1) == kind_of(-(2**63)) == "int64"
+
+
+def test_arrays_that_may_not_be_written_to_are_of_another_kind() -> None:
+    values = np.zeros(3)
+    kind = kind_of(values)
+    values.flags.writeable = False
+    assert kind_of(values) != kind
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage" * 100, b"\x7fEL", b"MZ" + bytes(100)])
+def test_what_is_no_object_file_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no object file"):
+        load(MachineCode("run", ("float64",), as_tuple=False, data=data), ["float64"])
+
+
 def empty(values, number, flag, nothing):
     # Every kind of argument, and a tuple of every kind of answer.
     if nothing is None and flag:
@@ -118,6 +139,29 @@ def test_an_error_inside_is_an_error(kernel_of) -> None:
     assert kernel(3) == 4
     with pytest.raises(ArithmeticError, match="cannot work with"):
         kernel(0)
+
+
+def first_set(values, write):
+    if write:
+        values[0] = 1.0
+    return values[0]
+
+
+def first(values):
+    return values[0]
+
+
+@pytest.mark.slow
+def test_a_read_only_array_is_not_written_to(kernel_of) -> None:
+    values = np.zeros(3)
+    kernel, reading = kernel_of(first_set), kernel_of(first)
+    assert kernel(values, True) == 1.0
+    values[0] = 2.0
+    values.flags.writeable = False
+    with pytest.raises(NumbaError, match="readonly"):
+        kernel(values, True)
+    assert values[0] == reading(values) == 2.0
+    assert type(*reading.loaded.values()).__name__ == "_Native"
 
 
 def harmonic(terms):
