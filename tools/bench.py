@@ -21,6 +21,7 @@ import argparse
 import platform
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from onnx_trtcal.support.cores import cores
@@ -94,7 +95,7 @@ def search_costs(args: argparse.Namespace) -> str:
 def compare(args: argparse.Namespace, folder: Path) -> None:
     """Measures and prints the main tables."""
     from bench.inputs import count_samples, model_input, write_samples
-    from bench.process import Spec
+    from bench.process import Spec, measure
     from bench.single import singles
     from bench.targets import target_table
     from bench.versus import contenders, fight, split_table, versus_table
@@ -111,6 +112,8 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     if samples <= batch:
         raise SystemExit(f"{samples} samples are not more than one batch of {batch}: give more")
     spec = Spec("", str(Path(model).resolve()), str(Path(data).resolve()), name, samples, batch, args.threads)
+    # A user's first run compiles kernels; that has a line of its own.
+    measure(replace(spec, who="ours", samples=batch))
     versus = fight(contenders(args.modelopt), spec, rounds, _say)
     single = singles(folder, args.threads, rounds, 10 if args.quick else 334, _say)
     print(
